@@ -1,0 +1,127 @@
+//! The door between gateways and a node.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use althing_types::{ClusterId, Duration, GroupId, NodeId, Revision};
+use bytes::Bytes;
+use futures_channel::oneshot;
+use futures_core::Stream;
+
+use crate::error::{Error, ErrorKind};
+use crate::request::{Answer, Request};
+use crate::watch::{WatchCommand, WatchEvent};
+
+/// One request on its way in.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Of which shard.
+    pub group: GroupId,
+    /// What is asked.
+    pub request: Request,
+    /// How long the caller will wait; `None` for the node's default.
+    pub timeout: Option<Duration>,
+    /// Refuse at once if there is no leader (etcd's `hasleader` metadata).
+    pub require_leader: bool,
+}
+
+impl Call {
+    /// A call of the default table without a deadline of its own.
+    #[must_use]
+    pub const fn new(request: Request) -> Self {
+        Self { group: DEFAULT_GROUP, request, timeout: None, require_leader: false }
+    }
+}
+
+/// The group of the default table, which a cluster is born with.
+pub const DEFAULT_GROUP: GroupId = GroupId(1);
+
+/// The answer to come.
+#[derive(Debug)]
+pub struct Reply(oneshot::Receiver<Result<Answer, Error>>);
+
+/// Where the answer goes.
+pub type ReplySender = oneshot::Sender<Result<Answer, Error>>;
+
+impl Reply {
+    /// A reply and the sender that fulfils it.
+    #[must_use]
+    pub fn channel() -> (ReplySender, Self) {
+        let (sender, receiver) = oneshot::channel();
+        (sender, Self(receiver))
+    }
+
+    /// A reply that is there already.
+    #[must_use]
+    pub fn ready(result: Result<Answer, Error>) -> Self {
+        let (sender, reply) = Self::channel();
+        // The receiver is alive: it is in `reply`.
+        let _ = sender.send(result);
+        reply
+    }
+}
+
+impl Future for Reply {
+    type Output = Result<Answer, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match Pin::new(&mut self.0).poll(cx) {
+            Poll::Ready(Ok(result)) => Poll::Ready(result),
+            Poll::Ready(Err(oneshot::Canceled)) => Poll::Ready(Err(Error::maybe_done(ErrorKind::Stopped))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// A stream of watches. Dropping it cancels them all.
+///
+/// The stream ends when the node stops. What the consumer does not take waits in a bounded buffer; then its watches fall
+/// back to history, so a client that never reads costs a bounded amount and slows nobody.
+pub trait WatchSession: Stream<Item = WatchEvent> + Send + Unpin {
+    /// Says something on the stream. Answers come as events, in order.
+    fn command(&mut self, command: WatchCommand);
+}
+
+/// One piece of a snapshot that a client downloads.
+#[derive(Clone, Debug, Default)]
+pub struct SnapshotChunk {
+    /// The bytes, in order.
+    pub bytes: Bytes,
+    /// Bytes still to come, as far as is known; 0 in the last chunk.
+    pub remaining_bytes: u64,
+    /// The revision that the snapshot holds.
+    pub revision: Revision,
+}
+
+/// A snapshot on its way to a client; an error ends it.
+pub type SnapshotStream = Pin<Box<dyn Stream<Item = Result<SnapshotChunk, Error>> + Send>>;
+
+/// Whether a node can do its work now.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Health {
+    /// It runs and its storage works.
+    pub live: bool,
+    /// It knows a leader and has caught up: it can serve linearizable reads.
+    pub ready: bool,
+    /// Why not, in words; empty if both hold.
+    pub reasons: Vec<String>,
+}
+
+/// What a gateway asks of its node. Cheap to call from the node's own thread; safe from any.
+pub trait Service: Send + Sync + 'static {
+    /// Asks for one thing. The request starts at once, not when the reply is polled.
+    fn call(&self, call: Call) -> Reply;
+    /// Opens a stream of watches on a shard. With `require_leader` it ends its watches when there has been no leader
+    /// for longer than an election should take.
+    fn watch(&self, group: GroupId, require_leader: bool) -> Box<dyn WatchSession>;
+    /// Downloads a consistent snapshot of a shard from this node.
+    fn snapshot(&self, group: GroupId) -> SnapshotStream;
+    /// The cluster's id.
+    fn cluster(&self) -> ClusterId;
+    /// The node's id.
+    fn member(&self) -> NodeId;
+    /// Whether it can do its work now.
+    fn health(&self) -> Health;
+    /// All metrics in the Prometheus text format.
+    fn metrics(&self) -> String;
+}
