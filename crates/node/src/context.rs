@@ -22,8 +22,6 @@ pub(crate) struct Shared {
     pub rng: fastrand::Rng,
     pub metrics: Metrics,
     pub wal: WalQueue,
-    /// Proposals and reads that wait, over all groups.
-    pub pending: usize,
     next_internal: u64,
     next_space: u64,
     next_transfer: u64,
@@ -36,7 +34,6 @@ impl Shared {
             rng: fastrand::Rng::with_seed(config.seed ^ config.incarnation),
             metrics: Metrics::default(),
             wal: WalQueue::default(),
-            pending: 0,
             next_internal: 0,
             next_space: 0,
             next_transfer: 0,
@@ -58,7 +55,8 @@ impl Shared {
     /// The request that a client of this run waits for, if the ticket is one.
     pub(crate) fn client_of(&self, ticket: RequestId) -> Option<RequestId> {
         let counter = ticket.get() & ((1 << COUNTER_BITS) - 1);
-        (ticket.get() >> COUNTER_BITS == self.config.incarnation && counter & INTERNAL == 0).then_some(RequestId(counter))
+        (ticket.get() >> COUNTER_BITS == self.config.incarnation && counter & INTERNAL == 0)
+            .then_some(RequestId(counter))
     }
 
     /// A space that no run of this node has ever used: groups are born on spaces of their own ids, which are small.
