@@ -40,7 +40,7 @@ same "the past is still there" one value "$root/a" --rev="$before"
 same "stale read" two value "$root/a" --consistency=s
 for letter in c b d; do run put "$root/list/$letter" "$letter" >/dev/null; done
 same "prefix, descending, limited" "$(printf 'd\nc')" value "$root/list/" --prefix --order=DESCEND --sort-by=KEY --limit=2
-same "count" 3 bash -c "timeout 20 $ctl --endpoints $endpoints get $root/list/ --prefix --count-only --write-out=fields | grep -oE '\"Count\" : [0-9]+' | grep -oE '[0-9]+'"
+same "count" 3 bash -c "timeout 20 $ctl --endpoints $endpoints get $root/list/ --prefix --limit 1 -w fields | grep -oE '\"Count\" : [0-9]+' | grep -oE '[0-9]+'"
 same "from a key on" 2 bash -c "timeout 20 $ctl --endpoints $endpoints get $root/list/c $root/list/e --keys-only | grep -c ."
 same "delete a range" 3 run del "$root/list/" --prefix
 same "a transaction that holds" "SUCCESS" bash -c "printf 'mod(\"$root/new\") = \"0\"\n\nput $root/new yes\n\nput $root/new no\n\n' | timeout 20 $ctl --endpoints $endpoints txn | head -n 1"
