@@ -7,8 +7,10 @@
 //! * [`register`]: reads, writes, removals and compare-and-swaps on registers, one of them hot;
 //! * [`lease`]: grants, a key attached, keep-alives, and reads that look whether the key went too early;
 //! * [`watch`]: follows a prefix from some revision, changing nodes and resuming, at times reading slowly;
-//! * [`keeper`]: compacts now and then, and asks nodes for the hash of a revision.
+//! * [`keeper`]: compacts now and then;
+//! * [`auditor`]: when all others have ended, reads everything once more and compares the replicas.
 
+pub mod auditor;
 pub mod keeper;
 pub mod lease;
 pub mod register;
@@ -16,6 +18,7 @@ pub mod watch;
 
 use althing_api::request::{Answer, Request};
 use althing_api::watch::{WatchCommand, WatchEvent};
+use althing_api::error::ErrorKind;
 use althing_api::{Call, Error};
 use althing_types::{Duration, Instant, NodeId, Revision};
 use fastrand::Rng;
@@ -124,7 +127,7 @@ pub struct WorkloadOptions {
     pub lease_clients: usize,
     /// Clients that watch.
     pub watch_clients: usize,
-    /// Clients that compact and compare.
+    /// Clients that compact.
     pub keepers: usize,
     /// How long a client pauses between two operations.
     pub think: Latency,
@@ -232,8 +235,10 @@ pub enum Client {
     Lease(lease::LeaseClient),
     /// Watching.
     Watch(watch::WatchClient),
-    /// Compacting and comparing.
+    /// Compacting.
     Keeper(keeper::Keeper),
+    /// Reading and comparing at the end.
+    Auditor(auditor::Auditor),
 }
 
 impl Client {
@@ -247,6 +252,7 @@ impl Client {
             Self::Lease(client) => client.handle(news, cx),
             Self::Watch(client) => client.handle(news, cx),
             Self::Keeper(client) => client.handle(news, cx),
+            Self::Auditor(client) => client.handle(news, cx),
         }
     }
 
@@ -255,7 +261,7 @@ impl Client {
     pub fn is_idle(&self) -> bool {
         match self {
             Self::Register(client) => client.is_idle(),
-            Self::Lease(_) | Self::Watch(_) | Self::Keeper(_) => true,
+            Self::Lease(_) | Self::Watch(_) | Self::Keeper(_) | Self::Auditor(_) => true,
         }
     }
 
@@ -265,12 +271,12 @@ impl Client {
             Self::Register(client) => client.finish(),
             Self::Lease(client) => client.finish(),
             Self::Keeper(client) => client.finish(),
-            Self::Watch(_) => {}
+            Self::Watch(_) | Self::Auditor(_) => {}
         }
     }
 }
 
-/// All clients that the options want, in their slots.
+/// All clients that the options want, in their slots; the last one is the auditor.
 pub fn clients(options: &WorkloadOptions, shared: &mut Shared) -> Vec<Client> {
     assert!(options.register_clients <= MAX_REGISTER_CLIENTS, "at most {MAX_REGISTER_CLIENTS} clients on registers");
     let mut clients = Vec::new();
@@ -286,7 +292,20 @@ pub fn clients(options: &WorkloadOptions, shared: &mut Shared) -> Vec<Client> {
     for _ in 0..options.keepers {
         clients.push(Client::Keeper(keeper::Keeper::default()));
     }
+    clients.push(Client::Auditor(auditor::Auditor::new(shared.new_client())));
     clients
+}
+
+/// The error of a node that could not be reached: the call was never sent.
+#[must_use]
+pub fn unreachable() -> Error {
+    Error::not_done(ErrorKind::Stopped)
+}
+
+/// The error of a connection that broke or a deadline that passed.
+#[must_use]
+pub fn lost() -> Error {
+    Error::maybe_done(ErrorKind::Timeout)
 }
 
 /// Whether a client goes on.

@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use althing_api::error::{Error, ErrorKind, Outcome as Effect};
+use althing_api::error::{Error, Outcome as Effect};
 use althing_api::kv::{
     Compare, CompareOperator, CompareTarget, DeleteRangeRequest, KeyRange, Operation as TxnOperation, OperationResponse,
     PutLease, PutRequest, PutValue, RangeRequest, RangeResponse, TxnRequest,
 };
 use althing_api::request::{Answer, Body, Request};
-use althing_types::{NodeId, Revision};
+use althing_types::{Instant, NodeId};
 use bytes::Bytes;
 
 use super::{Context, Drive, News, Ticket};
@@ -186,7 +186,8 @@ fn compare(key: &Bytes, expected: Option<&Bytes>, known: Option<&Option<Version>
     Compare { keys: KeyRange::single(key.clone()), operator: CompareOperator::Equal, target }
 }
 
-fn done(action: &Action, answer: Answer, returned: althing_types::Instant) -> Outcome {
+/// What an answer to an action showed.
+pub(super) fn done(action: &Action, answer: Answer, returned: Instant) -> Outcome {
     let revision = answer.header.revision;
     let seen = match (action, answer.body) {
         (Action::Get, Body::Range(range)) => Seen::Value(single(range)),
@@ -206,18 +207,3 @@ fn single(range: RangeResponse) -> Option<Version> {
     assert!(range.kvs.len() <= 1, "a read of one key found several: {range:?}");
     range.kvs.into_iter().next().map(|kv| Version { value: kv.value, revision: kv.mod_revision })
 }
-
-/// The error of a node that could not be reached: the call was never sent.
-#[must_use]
-pub fn unreachable() -> Error {
-    Error::not_done(ErrorKind::Stopped)
-}
-
-/// The error of a connection that broke or a deadline that passed.
-#[must_use]
-pub fn lost() -> Error {
-    Error::maybe_done(ErrorKind::Timeout)
-}
-
-/// The greatest revision that a client can have meant by "now" when nothing was answered yet.
-pub const NOTHING_SEEN: Revision = Revision(0);
