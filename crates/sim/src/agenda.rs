@@ -53,7 +53,7 @@ impl<E> Agenda<E> {
     }
 
     /// The next event; time goes on to it.
-    pub fn next(&mut self) -> Option<Due<E>> {
+    pub fn take_next(&mut self) -> Option<Due<E>> {
         let Entry(due) = self.heap.pop()?;
         self.now = due.at;
         Some(due)
@@ -113,7 +113,7 @@ mod tests {
         agenda.after(Duration::from_secs(1), "a");
         agenda.after(Duration::from_secs(1), "b");
         let mut order = Vec::new();
-        while let Some(due) = agenda.next() {
+        while let Some(due) = agenda.take_next() {
             order.push(due.event);
         }
         assert_eq!(order, ["a", "b", "c"]);
@@ -124,8 +124,8 @@ mod tests {
     fn time_never_goes_back() {
         let mut agenda = Agenda::default();
         agenda.after(Duration::from_secs(2), 1);
-        assert_eq!(agenda.next().map(|due| due.event), Some(1));
+        assert_eq!(agenda.take_next().map(|due| due.event), Some(1));
         agenda.at(Instant::ZERO, 2);
-        assert_eq!(agenda.next().map(|due| due.at), Some(Instant::ZERO + Duration::from_secs(2)));
+        assert_eq!(agenda.take_next().map(|due| due.at), Some(Instant::ZERO + Duration::from_secs(2)));
     }
 }

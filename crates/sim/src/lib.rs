@@ -7,11 +7,39 @@
 //!
 //! Nothing here reads a real clock or draws real randomness: one seed is one run, to the byte. [`Report::trace_hash`]
 //! proves it.
+//!
+//! ```text
+//!   seed ──► Streams ─┬─ network ─► Network ──┐
+//!                     ├─ disk ────► Host ─────┤            ┌──► Trace ──► hash
+//!                     ├─ clocks ──► LocalClock┼─► World ───┼──► Ledger ─► contradictions while it runs
+//!                     ├─ workload ► Clients ──┤  (Agenda)  └──► History ► judges at the end
+//!                     └─ faults ──► Nemesis ──┘
+//! ```
 
 pub mod agenda;
+pub mod cli;
 pub mod clocks;
 pub mod faults;
 pub mod history;
+pub mod host;
+pub mod judge;
+pub mod ledger;
+pub mod nemesis;
 pub mod network;
+pub mod options;
 pub mod random;
+pub mod report;
 pub mod trace;
+pub mod workload;
+pub mod world;
+
+pub use faults::FaultPlan;
+pub use options::Options;
+pub use report::{Report, Verdict};
+pub use world::World;
+
+/// Runs one world from its seed to its end.
+#[must_use]
+pub fn run(options: Options) -> Report {
+    World::new(options).run()
+}

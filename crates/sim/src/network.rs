@@ -22,7 +22,16 @@ pub struct Network {
     cut: BTreeSet<(NodeId, NodeId)>,
     /// When the last frame in order arrives, per link: the next does not arrive before it.
     in_order: BTreeMap<(NodeId, NodeId), Instant>,
+    /// The same for clients, per way.
+    client_order: BTreeMap<(usize, Way), Instant>,
     counts: Counts,
+}
+
+/// A way of a client's connection.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Way {
+    There,
+    Back,
 }
 
 /// What happened to frames so far.
@@ -44,7 +53,14 @@ impl Network {
     /// A network whose links are all open.
     #[must_use]
     pub fn new(faults: NetworkFaults, rng: Rng) -> Self {
-        Self { rng, faults, cut: BTreeSet::new(), in_order: BTreeMap::new(), counts: Counts::default() }
+        Self {
+            rng,
+            faults,
+            cut: BTreeSet::new(),
+            in_order: BTreeMap::new(),
+            client_order: BTreeMap::new(),
+            counts: Counts::default(),
+        }
     }
 
     /// Decides about one frame that is sent now.
@@ -77,9 +93,26 @@ impl Network {
         *last
     }
 
-    /// How long a client's message to a node, or a node's to a client, is under way. Clients are never cut off: to them
-    /// a node that answers late and one that cannot be reached look the same.
-    pub fn client_delay(&mut self) -> Duration {
+    /// When what a client sends now arrives, in order. Clients are never cut off: to them a node that answers late and
+    /// one that cannot be reached look the same.
+    pub fn to_node(&mut self, now: Instant, client: usize) -> Instant {
+        self.in_client_order(now, (client, Way::There))
+    }
+
+    /// When what is sent to a client now arrives, in order.
+    pub fn to_client(&mut self, now: Instant, client: usize) -> Instant {
+        self.in_client_order(now, (client, Way::Back))
+    }
+
+    fn in_client_order(&mut self, now: Instant, way: (usize, Way)) -> Instant {
+        let arrival = now + self.faults.latency.draw(&mut self.rng);
+        let last = self.client_order.entry(way).or_default();
+        *last = arrival.max(*last);
+        *last
+    }
+
+    /// How long it takes until an end of a connection notices that it stands or broke.
+    pub fn hint_delay(&mut self) -> Duration {
         self.faults.latency.draw(&mut self.rng)
     }
 

@@ -81,16 +81,16 @@ pub struct FaultCounts {
     pub pauses: u64,
     /// Slow disks.
     pub slow_disks: u64,
-    /// Syncs that failed.
-    pub failed_syncs: u64,
-    /// Writes that failed.
-    pub failed_writes: u64,
+    /// Writes and syncs that failed.
+    pub failed_disks: u64,
     /// Leaderships handed over on demand.
     pub transfers: u64,
     /// Graceful stops.
     pub stops: u64,
     /// Starts from a disk that was used before.
     pub restarts: u64,
+    /// Snapshots that replicas were put on. A consequence, not a fault, counted because it is rare.
+    pub snapshots: u64,
 }
 
 /// Whether all promises were kept.

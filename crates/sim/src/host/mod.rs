@@ -42,6 +42,15 @@ pub enum End {
     Process,
 }
 
+/// Whether the world has prepared a disk to fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DiskFault {
+    /// It has not.
+    None,
+    /// The next write or sync of the present process fails.
+    Armed,
+}
+
 /// One machine. `E` is whatever the world wants to remember for a process that stands still.
 #[derive(Debug)]
 pub struct Host<E> {
@@ -55,6 +64,8 @@ pub struct Host<E> {
     pub stage: Stage<E>,
     /// Every sync takes longer by this.
     pub slow_by: Duration,
+    /// What its disk will do next.
+    pub disk_fault: DiskFault,
     pub(crate) disk: FaultDisk,
     pub(crate) engine: Arc<ModelEngine>,
 }
@@ -69,6 +80,7 @@ impl<E> Host<E> {
             life: 0,
             stage: Stage::Down,
             slow_by: Duration::ZERO,
+            disk_fault: DiskFault::None,
             disk: FaultDisk::new(),
             engine: Arc::new(ModelEngine::new()),
         }
@@ -94,6 +106,7 @@ impl<E> Host<E> {
     /// Ends the process, if there is one, and lets the disk and the engine lose what they lose by that.
     pub fn end(&mut self, how: End, rng: &mut Rng) -> Option<Box<Process>> {
         let (disk_seed, engine_seed) = (rng.u64(..), rng.u64(..));
+        self.disk_fault = DiskFault::None;
         match how {
             End::Power => self.disk.crash(disk_seed),
             End::Process => self.disk.restart(),
@@ -135,12 +148,14 @@ impl<E> Host<E> {
     }
 
     /// The next sync fails.
-    pub fn fail_sync(&self) {
+    pub fn fail_sync(&mut self) {
+        self.disk_fault = DiskFault::Armed;
         self.disk.fail_sync(0);
     }
 
     /// The next write fails.
-    pub fn fail_write(&self) {
+    pub fn fail_write(&mut self) {
+        self.disk_fault = DiskFault::Armed;
         self.disk.fail_write(0);
     }
 
@@ -148,6 +163,7 @@ impl<E> Host<E> {
     pub fn mend(&mut self) {
         self.disk.fail_sync(u64::MAX);
         self.disk.fail_write(u64::MAX);
+        self.disk_fault = DiskFault::None;
         self.slow_by = Duration::ZERO;
     }
 }

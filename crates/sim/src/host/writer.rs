@@ -28,7 +28,6 @@ enum Stage {
 }
 
 /// The log and its writer.
-#[derive(Debug)]
 pub struct Writer {
     wal: Wal,
     queue: Vec<Item>,
@@ -71,6 +70,12 @@ impl Writer {
         let Some(seq) = last else { return Ok(None) };
         self.stage = Stage::Writing { seq, durability };
         Ok(Some(durability))
+    }
+
+    /// Groups that keep too much of the log alive.
+    #[must_use]
+    pub fn pinned(&self) -> Vec<GroupId> {
+        self.wal.pinned().into_iter().map(|pinned| pinned.group).collect()
     }
 
     /// Ends what [`Writer::start`] began: the number of the last batch that may be reported.

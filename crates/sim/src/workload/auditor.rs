@@ -134,7 +134,11 @@ impl Auditor {
             return Audit::Reading(register);
         };
         operation.outcome = done(&Action::Get, answer, cx.now);
-        if register + 1 < cx.options.registers { Audit::Reading(register + 1) } else { Audit::Comparing(BTreeMap::new()) }
+        if register + 1 < cx.options.registers {
+            Audit::Reading(register + 1)
+        } else {
+            Audit::Comparing(BTreeMap::new())
+        }
     }
 
     fn compare(&mut self, mut known: BTreeMap<NodeId, Fingerprint>, answer: &Answer, cx: &Context<'_>) -> Audit {

@@ -16,9 +16,9 @@ pub mod lease;
 pub mod register;
 pub mod watch;
 
+use althing_api::error::ErrorKind;
 use althing_api::request::{Answer, Request};
 use althing_api::watch::{WatchCommand, WatchEvent};
-use althing_api::error::ErrorKind;
 use althing_api::{Call, Error};
 use althing_types::{Duration, Instant, NodeId, Revision};
 use fastrand::Rng;
@@ -97,6 +97,8 @@ pub enum Ask {
     Say {
         /// Which stream.
         ticket: Ticket,
+        /// At which node.
+        node: NodeId,
         /// What.
         command: WatchCommand,
     },
@@ -104,6 +106,8 @@ pub enum Ask {
     Drained {
         /// Which stream.
         ticket: Ticket,
+        /// At which node.
+        node: NodeId,
         /// How many.
         bytes: usize,
     },
@@ -111,6 +115,8 @@ pub enum Ask {
     Close {
         /// Which stream.
         ticket: Ticket,
+        /// At which node.
+        node: NodeId,
     },
 }
 
@@ -253,15 +259,6 @@ impl Client {
             Self::Watch(client) => client.handle(news, cx),
             Self::Keeper(client) => client.handle(news, cx),
             Self::Auditor(client) => client.handle(news, cx),
-        }
-    }
-
-    /// Whether the client has nothing under way that others wait for.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        match self {
-            Self::Register(client) => client.is_idle(),
-            Self::Lease(_) | Self::Watch(_) | Self::Keeper(_) | Self::Auditor(_) => true,
         }
     }
 

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use althing_api::error::{Error, Outcome as Effect};
 use althing_api::kv::{
-    Compare, CompareOperator, CompareTarget, DeleteRangeRequest, KeyRange, Operation as TxnOperation, OperationResponse,
-    PutLease, PutRequest, PutValue, RangeRequest, RangeResponse, TxnRequest,
+    Compare, CompareOperator, CompareTarget, DeleteRangeRequest, KeyRange, Operation as TxnOperation,
+    OperationResponse, PutLease, PutRequest, PutValue, RangeRequest, RangeResponse, TxnRequest,
 };
 use althing_api::request::{Answer, Body, Request};
 use althing_types::{Instant, NodeId};
@@ -60,10 +60,6 @@ impl RegisterClient {
             // An answer that came after the client had given up.
             News::Answered { .. } | News::Streamed { .. } | News::Broken { .. } => {}
         }
-    }
-
-    pub(super) fn is_idle(&self) -> bool {
-        self.under_way.is_none()
     }
 
     pub(super) fn finish(&mut self) {
@@ -169,12 +165,7 @@ fn request(key: &Bytes, action: &Action, known: Option<&Option<Version>>) -> Req
 }
 
 fn put(key: &Bytes, value: &Bytes) -> PutRequest {
-    PutRequest {
-        key: key.clone(),
-        value: PutValue::Set(value.clone()),
-        lease: PutLease::Set(None),
-        prev_kv: false,
-    }
+    PutRequest { key: key.clone(), value: PutValue::Set(value.clone()), lease: PutLease::Set(None), prev_kv: false }
 }
 
 fn compare(key: &Bytes, expected: Option<&Bytes>, known: Option<&Option<Version>>) -> Compare {

@@ -4,8 +4,8 @@
 //! goes on at another node from the revision after the last that it has seen. Some of its streams are read slowly, so
 //! that the node has to fall back to history.
 
-use althing_api::watch::{CancelReason, WatchCommand, WatchCreate, WatchEvent, WatchFilter};
 use althing_api::kv::{KeyRange, RangeEnd};
+use althing_api::watch::{CancelReason, WatchCommand, WatchCreate, WatchEvent, WatchFilter};
 use althing_types::{Duration, NodeId, Revision, WatchId};
 use bytes::Bytes;
 
@@ -75,7 +75,7 @@ impl WatchClient {
     fn stir(&mut self, cx: &mut Context<'_>) {
         self.drain(cx);
         match cx.rng.u32(0..100) {
-            0..15 => cx.asks.push(Ask::Say { ticket: self.ticket, command: WatchCommand::Progress }),
+            0..15 => cx.asks.push(Ask::Say { ticket: self.ticket, node: self.node, command: WatchCommand::Progress }),
             15..25 => self.close(cx),
             25..28 => {
                 self.close(cx);
@@ -106,7 +106,7 @@ impl WatchClient {
     }
 
     fn close(&mut self, cx: &mut Context<'_>) {
-        cx.asks.push(Ask::Close { ticket: self.ticket });
+        cx.asks.push(Ask::Close { ticket: self.ticket, node: self.node });
         self.broken(cx);
     }
 
@@ -156,7 +156,7 @@ impl WatchClient {
     fn drain(&mut self, cx: &mut Context<'_>) {
         let bytes = std::mem::take(&mut self.undrained_bytes);
         if bytes > 0 {
-            cx.asks.push(Ask::Drained { ticket: self.ticket, bytes });
+            cx.asks.push(Ask::Drained { ticket: self.ticket, node: self.node, bytes });
         }
     }
 

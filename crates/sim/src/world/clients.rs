@@ -1,7 +1,8 @@
 //! Between clients and nodes.
 
+use althing_api::service::DEFAULT_GROUP;
 use althing_api::watch::{WatchCommand, WatchEvent};
-use althing_api::{Answer, DEFAULT_GROUP, Error};
+use althing_api::{Answer, Error};
 use althing_node::Input;
 use althing_types::{NodeId, RequestId, StreamId};
 
@@ -41,27 +42,27 @@ impl World {
             Ask::Call { ticket, node, call, patience } => {
                 self.outstanding.insert((slot, ticket), node);
                 self.agenda.after(patience, Event::Patience { slot, ticket });
-                self.to_node(slot, ticket, node, Arrival::Call(call));
+                self.send_to_node(slot, ticket, node, Arrival::Call(call));
             }
             Ask::Open { ticket, node, first } => {
                 self.open.insert((slot, ticket));
-                self.to_node(slot, ticket, node, Arrival::Open(first));
+                self.send_to_node(slot, ticket, node, Arrival::Open(first));
             }
-            Ask::Say { ticket, node, command } => self.to_node(slot, ticket, node, Arrival::Say(command)),
-            Ask::Drained { ticket, node, bytes } => self.to_node(slot, ticket, node, Arrival::Drained(bytes)),
+            Ask::Say { ticket, node, command } => self.send_to_node(slot, ticket, node, Arrival::Say(command)),
+            Ask::Drained { ticket, node, bytes } => self.send_to_node(slot, ticket, node, Arrival::Drained(bytes)),
             Ask::Close { ticket, node } => {
                 self.open.remove(&(slot, ticket));
-                self.to_node(slot, ticket, node, Arrival::Close);
+                self.send_to_node(slot, ticket, node, Arrival::Close);
             }
         }
     }
 
-    fn to_node(&mut self, slot: Slot, ticket: Ticket, node: NodeId, what: Arrival) {
+    fn send_to_node(&mut self, slot: Slot, ticket: Ticket, node: NodeId, what: Arrival) {
         let at = self.network.to_node(self.agenda.now(), slot.0);
         self.agenda.at(at, Event::Arrival { slot, ticket, node, what });
     }
 
-    fn to_client(&mut self, slot: Slot, news: News) {
+    fn send_to_client(&mut self, slot: Slot, news: News) {
         let at = self.network.to_client(self.agenda.now(), slot.0);
         self.agenda.at(at, Event::News { slot, news });
     }
@@ -96,8 +97,8 @@ impl World {
 
     fn nobody_there(&mut self, slot: Slot, ticket: Ticket, what: &Arrival) {
         match what {
-            Arrival::Call(_) => self.to_client(slot, News::Answered { ticket, result: Err(unreachable()) }),
-            Arrival::Open(_) => self.to_client(slot, News::Broken { ticket }),
+            Arrival::Call(_) => self.send_to_client(slot, News::Answered { ticket, result: Err(unreachable()) }),
+            Arrival::Open(_) => self.send_to_client(slot, News::Broken { ticket }),
             Arrival::Cancel | Arrival::Say(_) | Arrival::Drained(_) | Arrival::Close => {}
         }
     }
@@ -106,7 +107,7 @@ impl World {
         for (id, result) in responses {
             let Some(process) = self.host(node).running() else { return };
             if let Some((slot, ticket)) = process.requests.remove(&id) {
-                self.to_client(slot, News::Answered { ticket, result });
+                self.send_to_client(slot, News::Answered { ticket, result });
             }
         }
     }
@@ -115,7 +116,7 @@ impl World {
         for (stream, event) in events {
             let Some(process) = self.host(node).running() else { return };
             if let Some((slot, ticket)) = process.streams.get(&stream).copied() {
-                self.to_client(slot, News::Streamed { ticket, event });
+                self.send_to_client(slot, News::Streamed { ticket, event });
             }
         }
     }
@@ -123,7 +124,7 @@ impl World {
     pub(super) fn patience_ends(&mut self, slot: Slot, ticket: Ticket) {
         let Some(node) = self.outstanding.get(&(slot, ticket)).copied() else { return };
         if self.streams.workload.bool() {
-            self.to_node(slot, ticket, node, Arrival::Cancel);
+            self.send_to_node(slot, ticket, node, Arrival::Cancel);
         }
         self.news(slot, News::Answered { ticket, result: Err(lost()) });
     }
@@ -131,10 +132,10 @@ impl World {
     /// The connections of a process that has ended break.
     pub(super) fn break_connections(&mut self, process: &Process) {
         for (slot, ticket) in process.requests.values().copied() {
-            self.to_client(slot, News::Answered { ticket, result: Err(lost()) });
+            self.send_to_client(slot, News::Answered { ticket, result: Err(lost()) });
         }
         for (slot, ticket) in process.streams.values().copied() {
-            self.to_client(slot, News::Broken { ticket });
+            self.send_to_client(slot, News::Broken { ticket });
         }
     }
 }

@@ -3,7 +3,7 @@
 use althing_types::{Duration, NodeId};
 
 use super::{Event, Phase, World};
-use crate::faults::{ClockFaults, DiskFaults, NetworkFaults};
+use crate::faults::{DiskFaults, NetworkFaults};
 use crate::history::Outcome;
 use crate::report::Check;
 use crate::workload::auditor::{Audit, Auditor};
@@ -39,7 +39,8 @@ impl World {
                 self.agenda.after(EQUAL_WITHIN, Event::Phase(Phase::Over));
             }
             Phase::Over => {
-                let state = self.auditor().map(|auditor| format!("{:?}, last {:?}", auditor.audit(), auditor.last_round()));
+                let state =
+                    self.auditor().map(|auditor| format!("{:?}, last {:?}", auditor.audit(), auditor.last_round()));
                 self.find(
                     Check::Convergence,
                     format!("{EQUAL_WITHIN:?} after the last write: {}", state.unwrap_or_default()),
@@ -54,7 +55,6 @@ impl World {
         self.network.heal();
         self.network.set_faults(NetworkFaults::CALM);
         self.options.faults.disk = DiskFaults::CALM;
-        self.options.faults.clocks = ClockFaults::default();
         for node in self.nodes.clone() {
             self.host(node).mend();
             self.resume(node);

@@ -8,7 +8,7 @@ use super::{Event, Happening, PeerHint, Phase, World};
 use crate::faults::Fault;
 use crate::host::boot::DiskHistory;
 use crate::host::process::Intent;
-use crate::host::End;
+use crate::host::{DiskFault, End};
 use crate::nemesis::{self, Kind, Sight};
 use crate::random::between;
 use crate::report::Check;
@@ -94,7 +94,7 @@ impl World {
     /// Tells every process that runs about its connection to a node; not all of them notice.
     fn hint_all(&mut self, about: NodeId, hint: PeerHint) {
         for node in self.nodes.clone() {
-            let delay = self.network.client_delay();
+            let delay = self.network.hint_delay();
             let noticed = self.streams.network.u32(0..4) > 0;
             if node != about && noticed && self.host(node).is_up() {
                 self.plan(node, delay, Happening::Peer(about, hint));
@@ -135,8 +135,9 @@ impl World {
     /// The log of a node has failed, as it should only if the world made it. The process ends; a supervisor starts it
     /// again.
     pub(super) fn storage_failed(&mut self, node: NodeId, error: &str) {
-        if !error.contains("injected") && self.phase != Phase::Safety {
-            return self.find(Check::Crash, format!("the log of node {node} failed: {error}"));
+        let armed = std::mem::replace(&mut self.host(node).disk_fault, DiskFault::None);
+        if armed == DiskFault::None {
+            return self.find(Check::Crash, format!("the log of node {node} failed by itself: {error}"));
         }
         self.counts.failed_disks += 1;
         self.end_process(node, End::Process);

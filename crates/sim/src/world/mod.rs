@@ -4,10 +4,10 @@
 //! happen: to a node (as an input for its next turn), to a disk, to a client, or to the world itself (a fault). What
 //! follows from it goes on the agenda, at a time that is drawn from the stream of its concern.
 //!
-//! * [`turn`]: a node's turn and what comes of its effects;
-//! * [`clients`]: calls and streams between clients and nodes;
-//! * [`havoc`]: faults;
-//! * [`finish`]: the liveness phase and the end.
+//! * `turn`: a node's turn and what comes of its effects;
+//! * `clients`: calls and streams between clients and nodes;
+//! * `havoc`: faults;
+//! * `finish`: the liveness phase and the end.
 
 mod clients;
 mod finish;
@@ -223,7 +223,7 @@ impl World {
         let ended = catch_unwind(AssertUnwindSafe(|| {
             self.begin();
             while self.phase != Phase::Over && self.findings.is_empty() {
-                let Some(due) = self.agenda.next() else { break };
+                let Some(due) = self.agenda.take_next() else { break };
                 self.happen(due);
             }
         }));
