@@ -87,6 +87,7 @@ pub(crate) struct Context<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct WalQueue {
     records: Vec<Record>,
+    rewritten: Vec<GroupId>,
     sync: bool,
     /// Group and its persist number, for the batch that is being filled.
     waiters: Vec<(GroupId, u64)>,
@@ -121,6 +122,11 @@ impl WalQueue {
         self.waiters.push((group, persist));
     }
 
+    /// All living entries of `group` have been pushed since the last batch.
+    pub(crate) fn rewritten(&mut self, group: GroupId) {
+        self.rewritten.push(group);
+    }
+
     pub(crate) fn want_checkpoint(&mut self) {
         if self.checkpoint == CheckpointStage::Idle {
             self.checkpoint = CheckpointStage::Wanted;
@@ -143,8 +149,12 @@ impl WalQueue {
         }
         self.last_seq += 1;
         self.in_flight.push_back((self.last_seq, std::mem::take(&mut self.waiters)));
-        let sync = std::mem::take(&mut self.sync);
-        out.wal = Some(WalBatch { seq: self.last_seq, records: std::mem::take(&mut self.records), sync });
+        out.wal = Some(WalBatch {
+            seq: self.last_seq,
+            records: std::mem::take(&mut self.records),
+            sync: std::mem::take(&mut self.sync),
+            rewritten: std::mem::take(&mut self.rewritten),
+        });
     }
 
     /// Batches up to `seq` are durable: whom that concerns, in order.

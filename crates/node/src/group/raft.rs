@@ -7,7 +7,7 @@ use althing_consensus::{Entry, EntryKind, Persist, Role, SnapshotMeta, conf_chan
 use althing_storage::engine::Applied;
 use althing_storage::wal::{Record, RecordKind};
 use althing_strong::LogEntry;
-use althing_types::{NodeId, SpaceId, limits};
+use althing_types::{GroupId, NodeId, SpaceId, limits};
 use bytes::Bytes;
 
 use super::{Group, Leading};
@@ -188,6 +188,12 @@ impl Group {
                 cx.shared.wal.push(record);
             }
         }
+        cx.shared.wal.rewritten(self.id);
+    }
+
+    /// What the log need not keep, said anew after a start.
+    pub(crate) fn release(&self) -> (GroupId, u64) {
+        (self.id, self.replica.truncated().index + 1)
     }
 
     pub(crate) fn raft_message(&mut self, cx: &mut Context<'_>, from: NodeId, message: althing_consensus::Message) {
