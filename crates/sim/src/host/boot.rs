@@ -9,6 +9,8 @@ use althing_storage::engine::Engine;
 use althing_storage::wal::{Identity, Wal, WalOptions};
 use althing_types::{ClusterId, NodeId};
 
+use fastrand::Rng;
+
 use super::{Host, Process, Stage};
 use crate::host::writer::Writer;
 
@@ -17,6 +19,11 @@ pub const CLUSTER: ClusterId = ClusterId(0x51_4d);
 
 /// The log's segments, small enough that a run of some seconds recycles them.
 const SEGMENT_BYTES: u64 = 256 * 1024;
+/// A group that keeps more of the log alive has to write what lives of it again.
+const PINNED_BYTES: u64 = 512 * 1024;
+/// Log that a group keeps for slow followers, at the least and at the most: some need a snapshot after a short absence,
+/// some never do.
+const RETAINED_BYTES: std::ops::Range<usize> = 0..64 * 1024;
 
 /// Why a process could not start. The world had given it every right to.
 pub type BootError = String;
@@ -83,6 +90,7 @@ fn wal_options() -> WalOptions {
         max_batch_bytes: 64 * 1024,
         grow_bytes: 16 * 1024,
         reserve_bytes: 4 * 1024,
+        max_pinned_bytes: PINNED_BYTES,
         ..WalOptions::default()
     }
 }
@@ -99,5 +107,6 @@ fn config(node: NodeId, incarnation: u64, nodes: &[NodeId], seed: u64) -> NodeCo
     config.incarnation = incarnation;
     config.client_urls = vec![format!("http://node-{node}:2379")];
     config.seed = seed;
+    config.retained_log_bytes = Rng::with_seed(seed).usize(RETAINED_BYTES);
     config
 }

@@ -1,6 +1,8 @@
 //! The log's writer: what a server does on a thread of its own. While one sync is under way, batches gather; then they
 //! are written together, and one sync serves them all.
 
+use std::collections::BTreeSet;
+
 use althing_node::WalBatch;
 use althing_storage::wal::{Wal, WalError};
 use althing_types::GroupId;
@@ -32,13 +34,15 @@ pub struct Writer {
     wal: Wal,
     queue: Vec<Item>,
     stage: Stage,
+    /// Groups that were asked to write what lives of theirs again, and have not yet.
+    asked: BTreeSet<GroupId>,
 }
 
 impl Writer {
     /// A writer of an open log.
     #[must_use]
     pub fn new(wal: Wal) -> Self {
-        Self { wal, queue: Vec::new(), stage: Stage::Idle }
+        Self { wal, queue: Vec::new(), stage: Stage::Idle, asked: BTreeSet::new() }
     }
 
     /// Hands a batch over.
@@ -60,7 +64,12 @@ impl Writer {
         for item in std::mem::take(&mut self.queue) {
             match item {
                 Item::Batch(batch) => {
+                    let before = self.wal.tail();
                     self.wal.append(&batch.records)?;
+                    for group in batch.rewritten {
+                        self.wal.supersede(group, before);
+                        self.asked.remove(&group);
+                    }
                     last = Some(batch.seq);
                     durability = if batch.sync { Durability::Sync } else { durability };
                 }
@@ -72,10 +81,10 @@ impl Writer {
         Ok(Some(durability))
     }
 
-    /// Groups that keep too much of the log alive.
-    #[must_use]
-    pub fn pinned(&self) -> Vec<GroupId> {
-        self.wal.pinned().into_iter().map(|pinned| pinned.group).collect()
+    /// Groups that keep too much of the log alive, each told once until it has done something about it.
+    pub fn pinned(&mut self) -> Vec<GroupId> {
+        let pinned = self.wal.pinned().into_iter().map(|pinned| pinned.group);
+        pinned.filter(|group| self.asked.insert(*group)).collect()
     }
 
     /// Ends what [`Writer::start`] began: the number of the last batch that may be reported.
