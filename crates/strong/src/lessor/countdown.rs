@@ -10,7 +10,7 @@ enum Role {
     /// Some other replica, or nobody.
     Following,
     /// This one.
-    Leading(Leading),
+    Leading(Box<Leading>),
 }
 
 /// Counts the leases of one group down while its replica leads. See the [module](super) for what it promises.
@@ -31,7 +31,7 @@ impl Lessor {
         match (&mut self.role, input) {
             (_, Input::BecameLeader(leases)) => {
                 self.step_down(out);
-                self.role = Role::Leading(Leading::new(now, &self.config, leases));
+                self.role = Role::Leading(Box::new(Leading::new(now, &self.config, leases)));
             }
             (_, Input::LostLeadership) => self.step_down(out),
             (

@@ -1,6 +1,7 @@
 //! A lessor over a log that refuses proposals and changes leaders: no lease ends before what was promised, every lease ends
 //! once nobody renews it, and every renewal is answered once.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use althing_types::{Duration, Instant, LeaseId, RequestId};
@@ -33,7 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Entry {
+enum Logged {
     Grant(LeaseId, i64),
     Revoke(LeaseId),
     Checkpoint(LeaseId, i64),
@@ -42,7 +43,7 @@ enum Entry {
 struct World {
     lessor: Lessor,
     now: Instant,
-    log: VecDeque<Entry>,
+    log: VecDeque<Logged>,
     applied: BTreeMap<LeaseId, LeaseRecord>,
     /// Until when each lease must live.
     promised: BTreeMap<LeaseId, Instant>,
@@ -91,14 +92,14 @@ impl World {
         }
         for id in out.revoke {
             assert!(self.now >= self.promised[&id], "{id} is revoked at {:?}", self.now);
-            self.propose(Entry::Revoke(id), Input::RevokeRefused(id));
+            self.propose(Logged::Revoke(id), Input::RevokeRefused(id));
         }
         for (id, remaining) in out.checkpoint {
-            self.propose(Entry::Checkpoint(id, remaining), Input::CheckpointRefused(id));
+            self.propose(Logged::Checkpoint(id, remaining), Input::CheckpointRefused(id));
         }
     }
 
-    fn propose(&mut self, entry: Entry, refused: Input<'_>) {
+    fn propose(&mut self, entry: Logged, refused: Input<'_>) {
         if self.refusing {
             self.input(refused);
         } else {
@@ -109,20 +110,14 @@ impl World {
     fn apply_next(&mut self) {
         match self.log.pop_front() {
             None => {}
-            Some(Entry::Grant(id, ttl_seconds)) => {
-                if !self.applied.contains_key(&id) {
-                    self.applied.insert(id, LeaseRecord { id, ttl_seconds, remaining_seconds: ttl_seconds });
-                    self.promised.insert(id, self.now + Duration::from_secs(ttl_seconds.unsigned_abs()));
-                    self.input(Input::Granted { id, ttl_seconds });
-                }
+            Some(Logged::Grant(id, ttl_seconds)) => self.grant(id, ttl_seconds),
+            Some(Logged::Revoke(id)) => {
+                let known = self.applied.remove(&id).is_some();
+                assert!(known, "{id} was revoked twice");
+                assert!(self.now >= self.promised[&id], "{id} ends at {:?}", self.now);
+                self.input(Input::Revoked(id));
             }
-            Some(Entry::Revoke(id)) => {
-                if self.applied.remove(&id).is_some() {
-                    assert!(self.now >= self.promised[&id], "{id} ends at {:?}", self.now);
-                    self.input(Input::Revoked(id));
-                }
-            }
-            Some(Entry::Checkpoint(id, remaining_seconds)) => {
+            Some(Logged::Checkpoint(id, remaining_seconds)) => {
                 if let Some(record) = self.applied.get_mut(&id) {
                     record.remaining_seconds = remaining_seconds;
                     self.input(Input::Checkpointed { id, remaining_seconds });
@@ -131,9 +126,17 @@ impl World {
         }
     }
 
+    fn grant(&mut self, id: LeaseId, ttl_seconds: i64) {
+        if let Entry::Vacant(vacant) = self.applied.entry(id) {
+            vacant.insert(LeaseRecord { id, ttl_seconds, remaining_seconds: ttl_seconds });
+            self.promised.insert(id, self.now + Duration::from_secs(ttl_seconds.unsigned_abs()));
+            self.input(Input::Granted { id, ttl_seconds });
+        }
+    }
+
     fn step(&mut self, step: Step) {
         match step {
-            Step::Grant(id, ttl) => self.log.push_back(Entry::Grant(LeaseId(id), ttl)),
+            Step::Grant(id, ttl) => self.log.push_back(Logged::Grant(LeaseId(id), ttl)),
             Step::Renew(id) => {
                 self.requests += 1;
                 let request = RequestId(self.requests);
