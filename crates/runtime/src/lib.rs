@@ -4,6 +4,7 @@
 //! and reports what became of them.
 
 pub mod clock;
+pub mod directory;
 pub mod disk;
 pub mod mailbox;
 pub mod tls;
