@@ -13,6 +13,11 @@
 //! 5. A damaged file is an error that names it; its content is never served.
 //! 6. Only the writer's thread and one maintenance thread call the methods that write.
 
+mod overlay;
+mod turn;
+
+pub mod model;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::PathBuf;
@@ -77,7 +82,7 @@ pub trait Read {
 /// A consistent view of all committed batches. It pins what it sees: hold one for less than a second.
 pub trait View: Read + Send + Sync {}
 
-/// Writes of one space that become visible together. It reads its own writes.
+/// Writes of one space that become visible together. It reads its own writes, and of other spaces what is committed.
 ///
 /// Dropping a batch without [`Batch::commit`] leaves the engine unusable: it panics on the next `begin`. A writer decides
 /// whether to write before it starts.
@@ -86,7 +91,8 @@ pub trait Batch: Read {
     fn put(&mut self, key: &[u8], value: &[u8]);
     /// Removes a key of the batch's space.
     fn delete(&mut self, key: &[u8]);
-    /// Makes the batch visible; the space then stands at `applied`.
+    /// Makes the batch visible; the space then stands at `applied`, which never goes back: an index below the space's own
+    /// is a broken invariant and panics. The same one again is fine (a snapshot's pages, the removal of compacted history).
     fn commit(self: Box<Self>, applied: Applied) -> Result<(), EngineError>;
 }
 
@@ -116,13 +122,15 @@ pub trait Engine: Send + Sync {
     fn view(&self) -> Box<dyn View>;
     /// The latest committed value of one key, without the cost of a view.
     fn get(&self, space: SpaceId, key: &[u8]) -> Result<Option<Bytes>, EngineError>;
-    /// Starts a batch on one space, which begins to exist with its first commit.
+    /// Starts a batch on one space, which begins to exist with its first commit. Panics while another batch is open, and
+    /// for a space that was dropped.
     fn begin(&self, space: SpaceId) -> Box<dyn Batch + '_>;
     /// Cuts between batches.
     fn begin_checkpoint(&self) -> Result<Box<dyn Checkpoint>, EngineError>;
     /// Does one unit of background work (compaction, dropping of dead spaces); `false` when there is none left.
     fn maintain(&self) -> Result<bool, EngineError>;
-    /// Marks a space as dead, durably with the next checkpoint. Its id is never used again; its bytes go in the
+    /// Marks a space as dead, between batches: nothing of it is read any more. Durable with the next checkpoint, so after
+    /// a crash before that the space may be back, and is dropped again. Its id is never used again; its bytes go in the
     /// background.
     fn drop_space(&self, space: SpaceId) -> Result<(), EngineError>;
     /// Reads every byte on disk and checks it. Slow.
