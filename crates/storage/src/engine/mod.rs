@@ -16,6 +16,7 @@
 mod overlay;
 mod turn;
 
+pub mod lsm;
 pub mod model;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,14 @@ use std::path::PathBuf;
 
 use althing_types::SpaceId;
 use bytes::Bytes;
+
+/// Bytes of one key, at most: what the table format of [`lsm`] holds, less the space's id.
+pub const MAX_KEY_BYTES: usize = u16::MAX as usize - size_of::<u64>();
+
+/// Keys come from a state machine that has refused longer ones; one that arrives here is a broken invariant.
+fn assert_key(key: &[u8]) {
+    assert!(key.len() <= MAX_KEY_BYTES, "a key of {} bytes; an engine holds at most {MAX_KEY_BYTES}", key.len());
+}
 
 /// The log position that a space stands at.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -54,6 +63,22 @@ pub enum EngineError {
         found: u32,
         /// The newest known.
         known: u32,
+    },
+    /// The directory belongs to another node or cluster: it was copied, or the configuration is another's.
+    #[error("{file} belongs to {found}, not to {expected}", file = .file.display())]
+    Foreign {
+        /// The file that says so.
+        file: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        expected: String,
+    },
+    /// Another process has the directory open.
+    #[error("{file} is locked: another process has this directory open", file = .file.display())]
+    Locked {
+        /// The file with the lock.
+        file: PathBuf,
     },
     /// No space is left on the device.
     #[error("the disk is full: {0}")]
@@ -87,7 +112,7 @@ pub trait View: Read + Send + Sync {}
 /// Dropping a batch without [`Batch::commit`] leaves the engine unusable: it panics on the next `begin`. A writer decides
 /// whether to write before it starts.
 pub trait Batch: Read {
-    /// Sets a key of the batch's space.
+    /// Sets a key of the batch's space. Panics on one longer than [`MAX_KEY_BYTES`].
     fn put(&mut self, key: &[u8], value: &[u8]);
     /// Removes a key of the batch's space.
     fn delete(&mut self, key: &[u8]);

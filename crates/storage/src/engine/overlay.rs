@@ -25,18 +25,23 @@ pub(super) enum Direction {
 
 impl Overlay {
     /// Sets a key.
-    pub(super) fn put(&mut self, key: &[u8], value: &[u8]) {
-        self.writes.insert(Bytes::copy_from_slice(key), Some(Bytes::copy_from_slice(value)));
+    pub(super) fn put(&mut self, key: Bytes, value: &[u8]) {
+        self.writes.insert(key, Some(Bytes::copy_from_slice(value)));
     }
 
     /// Removes a key.
-    pub(super) fn delete(&mut self, key: &[u8]) {
-        self.writes.insert(Bytes::copy_from_slice(key), None);
+    pub(super) fn delete(&mut self, key: Bytes) {
+        self.writes.insert(key, None);
     }
 
     /// What the batch has done to a key, if anything.
     pub(super) fn get(&self, key: &[u8]) -> Option<&Option<Bytes>> {
         self.writes.get(key)
+    }
+
+    /// Whether nothing is written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.writes.is_empty()
     }
 
     /// All writes in key order.

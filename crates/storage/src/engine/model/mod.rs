@@ -22,7 +22,7 @@ use bytes::Bytes;
 use self::log::{Event, Log};
 use super::overlay::{Direction, Overlay, is_empty};
 use super::turn::{Turn, Writer};
-use super::{Applied, Batch, Bounds, Checkpoint, Engine, EngineError, EngineStats, Read, Scan, View};
+use super::{Applied, Batch, Bounds, Checkpoint, Engine, EngineError, EngineStats, Read, Scan, View, assert_key};
 
 /// One space: its entries and where it stands.
 #[derive(Clone, Debug, Default)]
@@ -208,11 +208,13 @@ impl Read for ModelBatch<'_> {
 
 impl Batch for ModelBatch<'_> {
     fn put(&mut self, key: &[u8], value: &[u8]) {
-        self.overlay.put(key, value);
+        assert_key(key);
+        self.overlay.put(Bytes::copy_from_slice(key), value);
     }
 
     fn delete(&mut self, key: &[u8]) {
-        self.overlay.delete(key);
+        assert_key(key);
+        self.overlay.delete(Bytes::copy_from_slice(key));
     }
 
     fn commit(self: Box<Self>, applied: Applied) -> Result<(), EngineError> {
