@@ -86,31 +86,50 @@ impl<T> Mailbox<T> {
     pub fn is_empty(&self) -> bool {
         lock(&self.state).0.is_empty()
     }
+
+    /// Whether no more will come.
+    pub fn is_closed(&self) -> bool {
+        lock(&self.state).1 == Door::Closed
+    }
 }
 
 /// A queue that the driver's task waits on. Pushing from the driver's own thread takes an uncontended lock.
 #[derive(Debug)]
 pub struct Inbox<T> {
-    items: Mutex<Vec<T>>,
+    state: Mutex<(Vec<T>, Door)>,
     arrived: Notify,
 }
 
 impl<T> Default for Inbox<T> {
     fn default() -> Self {
-        Self { items: Mutex::new(Vec::new()), arrived: Notify::new() }
+        Self { state: Mutex::new((Vec::new(), Door::Open)), arrived: Notify::new() }
     }
 }
 
 impl<T> Inbox<T> {
-    /// Adds one item and wakes the driver if it waits.
+    /// Adds one item and wakes the driver if it waits. Once the inbox is closed the item is dropped.
     pub fn push(&self, item: T) {
-        let mut items = lock(&self.items);
-        items.push(item);
-        let wake = items.len() == 1;
-        drop(items);
+        let mut state = lock(&self.state);
+        if state.1 == Door::Closed {
+            drop(state);
+            return drop(item);
+        }
+        state.0.push(item);
+        let wake = state.0.len() == 1;
+        drop(state);
         if wake {
             self.arrived.notify_one();
         }
+    }
+
+    /// Nobody will take anything any more: what waits and what still comes is dropped.
+    pub fn close(&self) {
+        let mut state = lock(&self.state);
+        state.1 = Door::Closed;
+        let left = std::mem::take(&mut state.0);
+        drop(state);
+        // Dropping an item may call back into the inbox, so not under the lock.
+        drop(left);
     }
 
     /// Waits until something has been pushed since the last [`Inbox::take`].
@@ -120,7 +139,7 @@ impl<T> Inbox<T> {
 
     /// Takes all that is there into `taken`, which must be empty.
     pub fn take(&self, taken: &mut Vec<T>) {
-        std::mem::swap(&mut *lock(&self.items), taken);
+        std::mem::swap(&mut lock(&self.state).0, taken);
     }
 }
 
@@ -151,6 +170,16 @@ mod tests {
         assert!(taken.is_empty());
         mailbox.close();
         assert!(!mailbox.take_within(Duration::from_secs(60), &mut taken));
+    }
+
+    #[test]
+    fn what_comes_after_the_end_is_dropped() {
+        let inbox = Inbox::default();
+        let item = Arc::new(());
+        inbox.push(Arc::clone(&item));
+        inbox.close();
+        inbox.push(Arc::clone(&item));
+        assert_eq!(Arc::strong_count(&item), 1);
     }
 
     #[test]

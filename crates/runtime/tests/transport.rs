@@ -50,6 +50,7 @@ impl Side {
         let mut transport = Transport::new(TransportOptions {
             me,
             book: Arc::new(MemoryBook(Mutex::default())),
+            metrics: Arc::default(),
             tls: None,
             events: Arc::new(move |event| {
                 let _ = sender.send(event);

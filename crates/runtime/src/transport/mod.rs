@@ -112,6 +112,8 @@ pub struct TransportOptions {
     pub tls: Option<PeerTls>,
     /// Where events go.
     pub events: Events,
+    /// Where connections are counted.
+    pub metrics: Arc<TransportMetrics>,
 }
 
 /// One peer that is called.
@@ -138,8 +140,7 @@ impl Transport {
     /// A transport without peers.
     #[must_use]
     pub fn new(options: TransportOptions) -> Self {
-        let TransportOptions { me, book, tls, events } = options;
-        let metrics = Arc::new(TransportMetrics::default());
+        let TransportOptions { me, book, tls, events, metrics } = options;
         let shared = Arc::new(Shared { me, book, tls, events, metrics });
         Self { shared, peers: BTreeMap::new(), listening: Vec::new() }
     }
