@@ -43,6 +43,63 @@ pub struct Recovered {
     pub entries: Vec<Entry>,
 }
 
+impl Config {
+    /// The election timeout of a term, in ticks: the same for the same seed, group, node and term.
+    pub(crate) fn election_timeout_of(&self, term: u64) -> usize {
+        let Range { start, end } = self.election_timeout;
+        let draw = [self.group.get(), self.id.get(), term].into_iter().fold(self.seed, |state, word| mix(state ^ word));
+        (u64::from(start) + draw % u64::from(end - start)) as usize
+    }
+}
+
+/// The output function of SplitMix64 (Steele, Lea and Flood, 2014): every bit of the input moves half of the output's.
+const fn mix(word: u64) -> u64 {
+    let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+impl Recovered {
+    /// The state from which all voters of a new group start: an imaginary first entry, applied by all of them, that
+    /// made them members. It makes a voter's empty log differ from that of a replica which knows nothing yet.
+    #[must_use]
+    pub fn bootstrap(conf_state: ConfState) -> Self {
+        Self {
+            hard_state: HardState { term: 1, vote: NodeId::NONE, commit: 1 },
+            conf_state,
+            applied: 1,
+            truncated: LogPosition { index: 1, term: 1 },
+            entries: Vec::new(),
+        }
+    }
+
+    /// Checks that nothing is missing, and brings the commit index, which is only a hint after a crash, into bounds.
+    pub(crate) fn checked(mut self) -> Result<Self, RecoveryError> {
+        let truncated = self.truncated.index;
+        self.entries.retain(|entry| entry.index > truncated);
+        for (expected, entry) in (truncated + 1..).zip(&self.entries) {
+            if entry.index != expected {
+                return Err(RecoveryError::Gap { expected, found: entry.index });
+            }
+        }
+        let last =
+            self.entries.last().map_or(self.truncated, |entry| LogPosition { index: entry.index, term: entry.term });
+        let (applied, term) = (self.applied, self.hard_state.term);
+        if applied < truncated {
+            return Err(RecoveryError::AppliedBelowLog { applied, truncated });
+        }
+        if applied > last.index {
+            return Err(RecoveryError::AppliedAboveLog { applied, last: last.index });
+        }
+        if term < last.term {
+            return Err(RecoveryError::TermBelowLog { term, last: last.term });
+        }
+        self.hard_state.commit = self.hard_state.commit.clamp(applied, last.index);
+        Ok(self)
+    }
+}
+
 /// Why a replica cannot be built. Each of these means that something which was promised is gone: the replica must not
 /// come back under its id.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -69,6 +126,14 @@ pub enum RecoveryError {
         /// The state machine's index.
         applied: u64,
         /// The log's last index.
+        last: u64,
+    },
+    /// The hard state is older than the log.
+    #[error("the hard state is of term {term}, and the log's last entry of term {last}")]
+    TermBelowLog {
+        /// The hard state's term.
+        term: u64,
+        /// The last entry's term.
         last: u64,
     },
     /// The settings contradict each other.

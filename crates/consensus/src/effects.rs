@@ -86,8 +86,8 @@ pub struct SnapshotWanted {
 pub struct Metrics {
     /// Proposals accepted, configuration changes included.
     pub proposals: u64,
-    /// Proposals refused.
-    pub proposals_refused: u64,
+    /// Inputs refused: proposals, configuration changes, transfers.
+    pub refused: u64,
     /// Elections begun: times the replica became a pre-candidate or a candidate without having been either.
     pub elections_started: u64,
     /// Elections won.

@@ -18,7 +18,8 @@ pub enum Input {
         /// The command, opaque to Raft.
         data: Bytes,
     },
-    /// Members are to be changed. Leader only, one at a time.
+    /// Members are to be changed. Leader only, one at a time. A change may still be lost with its leader: propose again
+    /// when the leader has changed and the configuration has not.
     ProposeConfChange {
         /// The change.
         change: ConfChange,

@@ -38,10 +38,16 @@ mod hibernation;
 mod input;
 mod log;
 mod logger;
+mod membership;
 mod message;
+mod proposals;
+mod reads;
 mod record;
 mod replica;
 mod role;
+mod snapshot;
+mod trace;
+mod turn;
 mod types;
 
 pub use conf::{Change, ConfChange, ConfChangeError, conf_change};

@@ -93,7 +93,7 @@ impl Message {
     #[must_use]
     pub fn entry_bytes(&self) -> usize {
         match &self.body {
-            Body::Raft(message) => message.entries.iter().map(|entry| entry.data.len() + entry.context.len()).sum(),
+            Body::Raft(message) => message.entries.iter().map(entry_cost).sum(),
             Body::Signal(_) => 0,
         }
     }
@@ -105,6 +105,11 @@ impl Message {
     pub(crate) fn signal(from: NodeId, to: NodeId, signal: Signal) -> Self {
         Self { from, to, body: Body::Signal(signal) }
     }
+}
+
+/// Bytes that an entry takes in a message.
+pub(crate) fn entry_cost(entry: &eraftpb::Entry) -> usize {
+    entry.data.len() + entry.context.len()
 }
 
 fn raft_kind(message: &eraftpb::Message) -> MessageKind {

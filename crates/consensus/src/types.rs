@@ -168,3 +168,20 @@ impl Entry {
         entry
     }
 }
+
+impl SnapshotMeta {
+    pub(crate) fn to_raft(&self) -> raft::eraftpb::Snapshot {
+        let mut snapshot = raft::eraftpb::Snapshot::default();
+        let metadata = snapshot.mut_metadata();
+        metadata.set_index(self.index);
+        metadata.set_term(self.term);
+        metadata.set_conf_state(self.conf_state.to_raft());
+        snapshot
+    }
+
+    pub(crate) fn from_raft(snapshot: &raft::eraftpb::Snapshot) -> Self {
+        let metadata = snapshot.get_metadata();
+        let conf_state = ConfState::from_raft(metadata.get_conf_state());
+        Self { index: metadata.index, term: metadata.term, conf_state }
+    }
+}

@@ -8,7 +8,7 @@
 macro_rules! generated {
     ($(#[$doc:meta])* $module:ident, $package:literal) => {
         $(#[$doc])*
-        #[allow(missing_docs, clippy::all)]
+        #[allow(missing_docs, clippy::all, clippy::too_many_lines)]
         pub mod $module {
             tonic::include_proto!($package);
         }

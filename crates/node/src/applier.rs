@@ -60,7 +60,7 @@ impl Applier {
             let mut machine = Machine::open(engine.clone(), space, machine_config)?;
             if machine.is_blank() && !config.join {
                 let voters = config.initial_members.iter().filter(|member| !member.is_learner).map(|member| member.id);
-                let conf_state = ConfState::of_voters(voters).to_bytes();
+                let conf_state = ConfState::of_voters(voters).encode();
                 machine.bootstrap(&config.initial_members, conf_state, BIRTH)?;
             }
             applier.tables.insert(group.id, Table { space, machine, compacting: true });

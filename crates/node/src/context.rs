@@ -22,8 +22,6 @@ pub(crate) struct Shared {
     pub rng: fastrand::Rng,
     pub metrics: Metrics,
     pub wal: WalQueue,
-    /// Proposals and reads that wait, over all groups.
-    pub pending: usize,
     next_internal: u64,
     next_space: u64,
     next_transfer: u64,
@@ -36,7 +34,6 @@ impl Shared {
             rng: fastrand::Rng::with_seed(config.seed ^ config.incarnation),
             metrics: Metrics::default(),
             wal: WalQueue::default(),
-            pending: 0,
             next_internal: 0,
             next_space: 0,
             next_transfer: 0,
@@ -58,7 +55,8 @@ impl Shared {
     /// The request that a client of this run waits for, if the ticket is one.
     pub(crate) fn client_of(&self, ticket: RequestId) -> Option<RequestId> {
         let counter = ticket.get() & ((1 << COUNTER_BITS) - 1);
-        (ticket.get() >> COUNTER_BITS == self.config.incarnation && counter & INTERNAL == 0).then_some(RequestId(counter))
+        (ticket.get() >> COUNTER_BITS == self.config.incarnation && counter & INTERNAL == 0)
+            .then_some(RequestId(counter))
     }
 
     /// A space that no run of this node has ever used: groups are born on spaces of their own ids, which are small.
@@ -89,6 +87,7 @@ pub(crate) struct Context<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct WalQueue {
     records: Vec<Record>,
+    rewritten: Vec<GroupId>,
     sync: bool,
     /// Group and its persist number, for the batch that is being filled.
     waiters: Vec<(GroupId, u64)>,
@@ -123,6 +122,11 @@ impl WalQueue {
         self.waiters.push((group, persist));
     }
 
+    /// All living entries of `group` have been pushed since the last batch.
+    pub(crate) fn rewritten(&mut self, group: GroupId) {
+        self.rewritten.push(group);
+    }
+
     pub(crate) fn want_checkpoint(&mut self) {
         if self.checkpoint == CheckpointStage::Idle {
             self.checkpoint = CheckpointStage::Wanted;
@@ -145,8 +149,12 @@ impl WalQueue {
         }
         self.last_seq += 1;
         self.in_flight.push_back((self.last_seq, std::mem::take(&mut self.waiters)));
-        let sync = std::mem::take(&mut self.sync);
-        out.wal = Some(WalBatch { seq: self.last_seq, records: std::mem::take(&mut self.records), sync });
+        out.wal = Some(WalBatch {
+            seq: self.last_seq,
+            records: std::mem::take(&mut self.records),
+            sync: std::mem::take(&mut self.sync),
+            rewritten: std::mem::take(&mut self.rewritten),
+        });
     }
 
     /// Batches up to `seq` are durable: whom that concerns, in order.

@@ -71,6 +71,9 @@ pub struct WalBatch {
     pub records: Vec<Record>,
     /// Whether `Persisted` must wait for an fsync.
     pub sync: bool,
+    /// Groups all of whose living entries are in this batch once more: after the append, `Wal::supersede` them with the
+    /// tail that the log had before it.
+    pub rewritten: Vec<GroupId>,
 }
 
 /// One piece of work for the applier.

@@ -173,7 +173,11 @@ pub fn open_frame(bytes: Bytes) -> Result<(FrameHeader, Reader), DecodeError> {
     let mut reader = Reader::new(bytes);
     let version = reader.u8("the frame's version")?;
     if version != FRAME_VERSION {
-        return Err(DecodeError::Version { what: "a frame", found: u64::from(version), known: u64::from(FRAME_VERSION) });
+        return Err(DecodeError::Version {
+            what: "a frame",
+            found: u64::from(version),
+            known: u64::from(FRAME_VERSION),
+        });
     }
     let incarnation = reader.u64("the frame's incarnation")?;
     let sequence = reader.u64("the frame's sequence")?;

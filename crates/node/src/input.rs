@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use althing_api::watch::WatchCommand;
 use althing_api::{Call, Error, ErrorKind};
 use althing_storage::engine::Applied;
-use althing_strong::{ApplyOutput, Export, Reader};
 use althing_strong::watch::History;
+use althing_strong::{ApplyOutput, Export, Reader};
 use althing_types::{GroupId, NodeId, RequestId, Revision, SpaceId, StreamId};
 use bytes::Bytes;
 
@@ -203,4 +203,3 @@ pub enum ExportPurpose {
         transfer: u64,
     },
 }
-

@@ -45,6 +45,8 @@ pub struct Node {
     streams: BTreeMap<StreamId, GroupId>,
     downloads: BTreeMap<StreamId, Download>,
     lifecycle: Lifecycle,
+    /// What the log is told with the first turn.
+    released: Vec<(GroupId, u64)>,
 }
 
 impl Node {
@@ -59,6 +61,7 @@ impl Node {
         }
         let all: BTreeSet<_> = groups.keys().copied().collect();
         Ok(Self {
+            released: groups.values().map(Group::release).collect(),
             shared: Shared::new(config),
             groups,
             dirty: all.clone(),
@@ -135,6 +138,7 @@ impl Node {
                 }
             }
         }
+        out.wal_release.append(&mut self.released);
         self.shared.wal.seal(out);
         self.shared.peers.take_frames(now, &mut out.frames);
     }

@@ -87,12 +87,6 @@ impl Peers {
         self.peers.iter().filter(move |(_, peer)| now.since(peer.last_heard) >= SUSPECT_AFTER).map(|(id, _)| *id)
     }
 
-    /// Whether a peer has been heard of lately.
-    #[must_use]
-    pub fn is_alive(&self, now: Instant, id: NodeId) -> bool {
-        self.peers.get(&id).is_some_and(|peer| now.since(peer.last_heard) < SUSPECT_AFTER)
-    }
-
     /// Takes this turn's frames.
     pub fn take_frames(&mut self, now: Instant, out: &mut Vec<(NodeId, Bytes)>) {
         for (id, peer) in &mut self.peers {

@@ -127,7 +127,8 @@ impl Proposals {
 
     /// Takes out those whose deadline has passed.
     pub fn expire(&mut self, now: Instant) -> Vec<(RequestId, Proposal)> {
-        let expired: Vec<_> = self.pending.iter().filter(|(_, p)| p.deadline <= now).map(|(ticket, _)| *ticket).collect();
+        let expired: Vec<_> =
+            self.pending.iter().filter(|(_, p)| p.deadline <= now).map(|(ticket, _)| *ticket).collect();
         expired.into_iter().filter_map(|ticket| self.remove(ticket).map(|proposal| (ticket, proposal))).collect()
     }
 

@@ -121,7 +121,8 @@ impl Reads {
     /// Rounds that have taken too long start anew; with `all`, every one (the leader has changed).
     pub fn retry(&mut self, now: Instant, all: bool) {
         let late = |round: &Round| all || now.since(round.started) >= READ_RETRY;
-        let contexts: Vec<_> = self.rounds.iter().filter(|(_, round)| late(round)).map(|(context, _)| *context).collect();
+        let contexts: Vec<_> =
+            self.rounds.iter().filter(|(_, round)| late(round)).map(|(context, _)| *context).collect();
         for context in contexts {
             if let Some(round) = self.rounds.remove(&context) {
                 self.collecting.extend(round.reads);

@@ -51,15 +51,15 @@ impl LogRecovery {
                     log.recovered.entries.extend(entries);
                 }
             }
-            RecordKind::HardState => log.recovered.hard_state = HardState::decode(&mut Reader::new(record.payload))?,
+            RecordKind::HardState => log.recovered.hard_state = HardState::decode(record.payload)?,
             RecordKind::Truncated => {
-                let truncated = LogPosition::decode(&mut Reader::new(record.payload))?;
+                let truncated = LogPosition::decode(record.payload)?;
                 log.cut(truncated);
             }
             RecordKind::Snapshot => {
                 let mut reader = Reader::new(record.payload);
                 let space = SpaceId(reader.u64("a snapshot's space")?);
-                let meta = SnapshotMeta::decode(&mut reader)?;
+                let meta = SnapshotMeta::decode(reader.rest())?;
                 let position = LogPosition { index: meta.index, term: meta.term };
                 // The log before an installed snapshot is void, and what follows in it, too, unless it was written later.
                 if log.recovered.truncated < position {

@@ -128,6 +128,8 @@ pub struct Incoming {
     pub transfer: u64,
     /// Who sends it.
     pub from: NodeId,
+    /// The term that it leads.
+    pub term: u64,
     /// The space that it fills.
     pub space: SpaceId,
     /// Pages that have come.

@@ -5,6 +5,7 @@ use althing_types::Revision;
 use bytes::Bytes;
 
 /// A table on its way out.
+#[derive(Debug)]
 pub struct Export {}
 
 #[allow(unused_variables)]

@@ -9,7 +9,7 @@ use crate::export::Export;
 use crate::watch::History;
 
 /// Reads what a machine has applied, on any thread, while the machine goes on. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Reader {}
 
 #[allow(unused_variables)]
@@ -37,6 +37,10 @@ impl Reader {
     }
     /// Seconds granted to a lease, and its keys in order.
     pub fn lease(&self, id: LeaseId) -> Result<Option<(i64, Vec<Bytes>)>, ErrorKind> {
+        unimplemented!()
+    }
+    /// All leases as the machine holds them, in order.
+    pub fn lease_records(&self) -> Result<Vec<crate::lessor::LeaseRecord>, ErrorKind> {
         unimplemented!()
     }
     /// All leases in order.

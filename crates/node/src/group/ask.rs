@@ -32,7 +32,14 @@ pub(crate) struct Asking {
 }
 
 impl Group {
-    pub(super) fn ask(&mut self, cx: &mut Context<'_>, ticket: RequestId, question: Question, keys: bool, deadline: Instant) {
+    pub(super) fn ask(
+        &mut self,
+        cx: &mut Context<'_>,
+        ticket: RequestId,
+        question: Question,
+        keys: bool,
+        deadline: Instant,
+    ) {
         self.asking.insert(ticket, Asking { question, keys, deadline, asked: None });
         self.ask_leader(cx, ticket);
     }
@@ -68,14 +75,21 @@ impl Group {
     }
 
     pub(super) fn expire_questions(&mut self, cx: &mut Context<'_>) {
-        for (ticket, asking) in self.asking.extract_if(.., |_, asking| asking.deadline <= cx.now) {
+        let now = cx.now;
+        for (ticket, asking) in self.asking.extract_if(.., |_, asking| asking.deadline <= now) {
             let kind = if asking.asked.is_some() { ErrorKind::Timeout } else { ErrorKind::NoLeader };
             fail(cx, ticket, althing_api::Error::maybe_done(kind));
         }
     }
 
     /// Leadership is confirmed since the question came.
-    pub(super) fn answer_question(&mut self, cx: &mut Context<'_>, from: NodeId, ticket: RequestId, question: Question) {
+    pub(super) fn answer_question(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: NodeId,
+        ticket: RequestId,
+        question: Question,
+    ) {
         match question {
             Question::KeepAlive(lease) => {
                 self.lessor.renew(cx.now, lease, ticket, &mut self.lessor_effects);
@@ -112,7 +126,7 @@ impl Group {
             return Err(ErrorKind::BadLeaderTransferee(to));
         }
         let input = althing_consensus::Input::TransferLeader { to };
-        self.replica.handle(cx.now, input, &mut self.effects).map_err(results::refusal_of)?;
+        self.offer(input).map_err(results::refusal)?;
         Ok(Told::Moved)
     }
 
@@ -166,11 +180,11 @@ impl Group {
         let mut effects = std::mem::take(&mut self.lessor_effects);
         for id in effects.revoke.drain(..) {
             cx.shared.metrics.leases_expired += 1;
-            self.propose_own(cx, &Command::LeaseRevoke { id });
+            self.propose_own(cx, Command::LeaseRevoke { id });
         }
         if !effects.checkpoint.is_empty() {
             let remaining = std::mem::take(&mut effects.checkpoint);
-            self.propose_own(cx, &Command::LeaseCheckpoint { remaining });
+            self.propose_own(cx, Command::LeaseCheckpoint { remaining });
         }
         for renewed in effects.renewed.drain(..) {
             if let Some((from, lease)) = asker {
@@ -186,11 +200,11 @@ impl Group {
     }
 
     /// Proposes something that nobody waits for, if this node leads; a refusal is answered by the lessor's next try.
-    fn propose_own(&mut self, cx: &mut Context<'_>, command: &Command) {
+    fn propose_own(&mut self, cx: &mut Context<'_>, command: Command) {
         if matches!(self.replica.role(), Role::Leader { .. }) {
             let ticket = cx.shared.internal_ticket();
-            let data = LogProposal::encode_parts(cx.shared.node(), ticket, command);
-            let _ = self.replica.handle(cx.now, althing_consensus::Input::Propose { data }, &mut self.effects);
+            let data = LogProposal { origin: cx.shared.node(), request: ticket, command }.encode();
+            let _ = self.offer(althing_consensus::Input::Propose { data });
         }
     }
 }

@@ -30,7 +30,13 @@ pub(crate) enum Publication {
 }
 
 impl Group {
-    pub(super) fn membership_request(&mut self, cx: &mut Context<'_>, ticket: RequestId, request: &Request, deadline: Instant) {
+    pub(super) fn membership_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        ticket: RequestId,
+        request: &Request,
+        deadline: Instant,
+    ) {
         let command = match request {
             Request::MemberAdd { peer_urls, is_learner } => Command::MemberAdd(Member {
                 id: NodeId(cx.shared.rng.u64(1..)),
@@ -43,10 +49,17 @@ impl Group {
             Request::MemberUpdate { id, peer_urls } => return self.update_member(cx, ticket, *id, peer_urls, deadline),
             other => return fail(cx, ticket, ErrorKind::Unsupported(format!("{other:?} changes no members"))),
         };
-        self.propose_with(cx, ticket, &command, deadline, |proposal| proposal.membership = true);
+        self.propose_with(cx, ticket, command, deadline, |proposal| proposal.membership = true);
     }
 
-    fn update_member(&mut self, cx: &mut Context<'_>, ticket: RequestId, id: NodeId, urls: &[String], deadline: Instant) {
+    fn update_member(
+        &mut self,
+        cx: &mut Context<'_>,
+        ticket: RequestId,
+        id: NodeId,
+        urls: &[String],
+        deadline: Instant,
+    ) {
         let members = self.reader.members().unwrap_or_default();
         let Some(member) = members.into_iter().find(|member| member.id == id) else {
             return fail(cx, ticket, ErrorKind::MemberNotFound(id));
@@ -56,7 +69,7 @@ impl Group {
     }
 
     /// The leader checks a change of the members and proposes it.
-    pub(super) fn propose_membership(&mut self, cx: &mut Context<'_>, data: Bytes) -> Result<(), ErrorKind> {
+    pub(super) fn propose_membership(&mut self, data: Bytes) -> Result<(), ErrorKind> {
         let proposal =
             LogProposal::decode(data.clone()).map_err(|error| ErrorKind::InvalidArgument(error.to_string()))?;
         members::check_change(&self.reader.members()?, &proposal.command)?;
@@ -65,13 +78,13 @@ impl Group {
             Command::MemberAdd(member) => Change::AddVoter(member.id),
             Command::MemberPromote(id) => {
                 self.check_ready(*id)?;
-                Change::AddVoter(*id)
+                Change::Promote(*id)
             }
             Command::MemberRemove(id) => Change::Remove(*id),
             other => return Err(ErrorKind::InvalidArgument(format!("{other:?} changes no members"))),
         };
-        let input = althing_consensus::Input::ProposeConfChange { change: ConfChange::one(change), data };
-        self.replica.handle(cx.now, input, &mut self.effects).map_err(results::refusal_of)
+        let input = althing_consensus::Input::ProposeConfChange { change: ConfChange::Change(vec![change]), data };
+        self.offer(input).map_err(results::refusal)
     }
 
     fn check_ready(&self, id: NodeId) -> Result<(), ErrorKind> {

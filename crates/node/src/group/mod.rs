@@ -11,11 +11,11 @@ mod watches;
 use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::Header;
-use althing_consensus::{Config, ConfState, Recovered, RecoveryError, Replica, Role};
+use althing_consensus::{ConfState, Config, Recovered, RecoveryError, Replica, Role};
 use althing_storage::engine::Applied;
+use althing_strong::Reader;
 use althing_strong::lessor::{self, Lessor, LessorConfig};
 use althing_strong::watch::{Hub, HubConfig};
-use althing_strong::Reader;
 use althing_types::{GroupId, Instant, NodeId, RequestId, Revision, SpaceId, StreamId};
 use bytes::Bytes;
 
@@ -65,6 +65,8 @@ pub(crate) struct Group {
     publication: Publication,
     /// When there was last a leader.
     leader_seen: Instant,
+    /// Whether the replica was handed anything since the last flush.
+    touched: bool,
 }
 
 /// Whether the lessor counts leases down.
@@ -88,7 +90,12 @@ impl Leading {
 }
 
 impl Group {
-    pub(crate) fn new(config: &NodeConfig, group: &GroupConfig, log: GroupLog, state: GroupState) -> Result<Self, RecoveryError> {
+    pub(crate) fn new(
+        config: &NodeConfig,
+        group: &GroupConfig,
+        log: GroupLog,
+        state: GroupState,
+    ) -> Result<Self, RecoveryError> {
         let conf_state = decode_conf_state(&state.conf_state);
         let recovered = Recovered { conf_state, applied: state.applied.index, ..log.recovered };
         let consensus = Config {
@@ -124,6 +131,7 @@ impl Group {
             retired: None,
             publication: Publication::default(),
             leader_seen: Instant::ZERO,
+            touched: true,
         })
     }
 
@@ -141,7 +149,13 @@ impl Group {
     /// Hands something to the replica that it cannot refuse.
     fn step(&mut self, input: althing_consensus::Input) {
         // Only proposals and transfers are refused, and they are handed over where the refusal matters.
-        let _ = self.replica.handle(Instant::ZERO, input, &mut self.effects);
+        let _ = self.offer(input);
+    }
+
+    /// Hands something to the replica that it may refuse.
+    fn offer(&mut self, input: althing_consensus::Input) -> Result<(), althing_consensus::Refused> {
+        self.touched = true;
+        self.replica.handle(Instant::ZERO, input, &mut self.effects)
     }
 
     pub(crate) fn leader(&self) -> Option<NodeId> {
@@ -193,7 +207,7 @@ impl Group {
 
     /// Whether the replica or a waiting read has something to do without any input.
     pub(crate) fn has_ready(&self) -> bool {
-        !self.effects.is_empty() || self.replica.has_ready()
+        self.touched || !self.effects.is_empty()
     }
 
     /// Whether somebody else could lead.
@@ -230,12 +244,7 @@ impl Group {
     }
 
     fn header(&self, cx: &Context<'_>, revision: Revision) -> Header {
-        Header {
-            cluster: cx.shared.config.cluster,
-            member: cx.shared.node(),
-            revision,
-            raft_term: self.replica.term(),
-        }
+        Header { cluster: cx.shared.config.cluster, member: cx.shared.node(), revision, raft_term: self.replica.term() }
     }
 
     fn send(&self, cx: &mut Context<'_>, to: NodeId, message: &Message) {

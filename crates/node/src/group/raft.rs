@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use althing_codec::Writer;
-use althing_consensus::{Entry, EntryKind, Persist, Role, SnapshotMeta, encode_entries};
+use althing_consensus::{Entry, EntryKind, Persist, Role, SnapshotMeta, conf_change, encode_entries};
 use althing_storage::engine::Applied;
 use althing_storage::wal::{Record, RecordKind};
 use althing_strong::LogEntry;
-use althing_types::{NodeId, SpaceId, limits};
+use althing_types::{GroupId, NodeId, SpaceId, limits};
 use bytes::Bytes;
 
 use super::{Group, Leading};
@@ -18,6 +18,7 @@ use crate::envelope::Message;
 impl Group {
     /// Ends the group's turn: starts reads, and turns what the replica wants into effects of the node.
     pub(crate) fn flush(&mut self, cx: &mut Context<'_>) {
+        self.touched = false;
         if self.leader().is_some()
             && let Some(context) = self.reads.start_round(cx.now)
         {
@@ -66,9 +67,8 @@ impl Group {
         if let Some(hard_state) = &persist.hard_state
             && (persist.must_sync || !persist.entries.is_empty())
         {
-            let mut writer = Writer::with_capacity(24);
-            hard_state.encode(&mut writer);
-            cx.shared.wal.push(Record { group, kind: RecordKind::HardState, index: 0, payload: writer.finish() });
+            let payload = hard_state.encode();
+            cx.shared.wal.push(Record { group, kind: RecordKind::HardState, index: 0, payload });
         }
         if persist.must_sync {
             cx.shared.wal.wait(group, persist.seq);
@@ -81,12 +81,12 @@ impl Group {
         let mut entries = Vec::with_capacity(committed.len());
         let mut bytes = 0;
         for entry in committed {
-            let conf_state = match entry.kind {
-                EntryKind::Normal => None,
-                EntryKind::ConfChange => self.replica.apply_conf_change(&entry).ok().map(|state| state.to_bytes()),
-            };
             bytes += entry.data.len();
-            entries.push(LogEntry { index: entry.index, term: entry.term, data: entry.data, conf_state });
+            let (data, conf_state) = match entry.kind {
+                EntryKind::Normal => (entry.data, None),
+                EntryKind::ConfChange => self.apply_conf_change(&entry),
+            };
+            entries.push(LogEntry { index: entry.index, term: entry.term, data, conf_state });
             if bytes > limits::MAX_COMMITTED_BYTES_PER_TURN {
                 bytes = 0;
                 cx.out.work.push(Work::Apply { group: self.id, entries: std::mem::take(&mut entries) });
@@ -95,6 +95,13 @@ impl Group {
         if !entries.is_empty() {
             cx.out.work.push(Work::Apply { group: self.id, entries });
         }
+    }
+
+    /// Every replica comes to the same end with a change, so one that is refused is an entry without effect on all.
+    fn apply_conf_change(&mut self, entry: &Entry) -> (Bytes, Option<Bytes>) {
+        let Ok(state) = self.replica.apply_conf_change(entry) else { return (Bytes::new(), None) };
+        let data = conf_change(entry).map(|(_, data)| data).unwrap_or_default();
+        (data, Some(state.encode()))
     }
 
     fn role_changed(&mut self, cx: &mut Context<'_>, role: Role) {
@@ -146,22 +153,34 @@ impl Group {
     pub(crate) fn checkpointed(&mut self, cx: &mut Context<'_>, spaces: &BTreeMap<SpaceId, Applied>) {
         self.try_install(cx, spaces);
         let Some(durable) = spaces.get(&self.space) else { return };
-        let index = self.replica.index_retaining(limits::MAX_RETAINED_LOG_BYTES).min(durable.index);
+        let index = self.index_retaining(limits::MAX_RETAINED_LOG_BYTES).min(durable.index);
         if index <= self.replica.truncated().index {
             return;
         }
         self.step(althing_consensus::Input::Truncate { index });
         let truncated = self.replica.truncated();
-        let mut writer = Writer::with_capacity(24);
-        truncated.encode(&mut writer);
-        let payload = writer.finish();
+        let payload = truncated.encode();
         cx.shared.wal.push(Record { group: self.id, kind: RecordKind::Truncated, index: truncated.index, payload });
         cx.out.wal_release.push((self.id, truncated.index + 1));
     }
 
+    /// The last index that may go if about so many bytes of the newest entries are to stay.
+    fn index_retaining(&self, bytes: usize) -> u64 {
+        let (mut index, mut kept) = (self.replica.last_index(), 0);
+        while index > self.replica.truncated().index {
+            let from = index.saturating_sub(RETAIN_STEP).max(self.replica.truncated().index) + 1;
+            kept += self.replica.entries(from..index + 1).iter().map(|entry| entry.data.len() + 32).sum::<usize>();
+            index = from - 1;
+            if kept >= bytes {
+                break;
+            }
+        }
+        index
+    }
+
     /// The log is pinned by this group: what lives of it is written again, at the end.
     pub(crate) fn rewrite(&mut self, cx: &mut Context<'_>) {
-        let entries = self.replica.entries_from(self.replica.truncated().index + 1);
+        let entries = self.replica.entries(self.replica.truncated().index + 1..self.replica.last_index() + 1);
         for chunk in entries.chunk_by(|_, next| next.index % REWRITE_ENTRIES != 0) {
             if let Some(last) = chunk.last() {
                 let payload = encode_entries(chunk);
@@ -169,6 +188,12 @@ impl Group {
                 cx.shared.wal.push(record);
             }
         }
+        cx.shared.wal.rewritten(self.id);
+    }
+
+    /// What the log need not keep, said anew after a start.
+    pub(crate) fn release(&self) -> (GroupId, u64) {
+        (self.id, self.replica.truncated().index + 1)
     }
 
     pub(crate) fn raft_message(&mut self, cx: &mut Context<'_>, from: NodeId, message: althing_consensus::Message) {
@@ -181,6 +206,8 @@ impl Group {
     }
 }
 
+/// Entries looked at together when the log is measured.
+const RETAIN_STEP: u64 = 64;
 /// Entries in one record when the log is written forward.
 const REWRITE_ENTRIES: u64 = 256;
 
@@ -188,6 +215,6 @@ const REWRITE_ENTRIES: u64 = 256;
 pub(crate) fn encode_snapshot_record(meta: &SnapshotMeta, space: SpaceId) -> Bytes {
     let mut writer = Writer::with_capacity(64);
     writer.u64(space.get());
-    meta.encode(&mut writer);
+    writer.raw(&meta.encode());
     writer.finish()
 }

@@ -5,7 +5,7 @@ use althing_api::kv::Consistency;
 use althing_api::request::Body;
 use althing_api::{Answer, Call, Error, ErrorKind, Header, Request};
 use althing_strong::lessor::{minimum_ttl_seconds, ttl_to_grant};
-use althing_strong::{Command, Proposal as LogProposal, check};
+use althing_strong::{Command, Proposal as LogProposal};
 use althing_types::{Instant, LeaseId, RequestId, limits};
 
 use super::Group;
@@ -25,9 +25,6 @@ impl Group {
         if call.require_leader && self.leader().is_none() {
             return respond(cx, id, Err(ErrorKind::NoLeader.into()));
         }
-        if let Err(error) = check::request(&call.request) {
-            return respond(cx, id, Err(error.into()));
-        }
         let ticket = cx.shared.ticket(id);
         match call.request {
             Request::Put(put) => self.propose(cx, ticket, Command::Put(put), deadline),
@@ -35,7 +32,7 @@ impl Group {
             Request::Txn(txn) if !txn.is_read_only() => self.propose(cx, ticket, Command::Txn(txn), deadline),
             Request::Compact { revision, physical } => {
                 let command = Command::Compact { revision };
-                self.propose_with(cx, ticket, &command, deadline, |proposal| proposal.physical = physical);
+                self.propose_with(cx, ticket, command, deadline, |proposal| proposal.physical = physical);
             }
             Request::LeaseGrant { id: lease, ttl_seconds } => self.grant(cx, ticket, lease, ttl_seconds, deadline),
             Request::LeaseRevoke(id) => self.propose(cx, ticket, Command::LeaseRevoke { id }, deadline),
@@ -75,18 +72,18 @@ impl Group {
     }
 
     pub(super) fn propose(&mut self, cx: &mut Context<'_>, ticket: RequestId, command: Command, deadline: Instant) {
-        self.propose_with(cx, ticket, &command, deadline, |_| ());
+        self.propose_with(cx, ticket, command, deadline, |_| ());
     }
 
     pub(super) fn propose_with(
         &mut self,
         cx: &mut Context<'_>,
         ticket: RequestId,
-        command: &Command,
+        command: Command,
         deadline: Instant,
         adjust: impl FnOnce(&mut Proposal),
     ) {
-        let data = LogProposal::encode_parts(cx.shared.node(), ticket, command);
+        let data = LogProposal { origin: cx.shared.node(), request: ticket, command }.encode();
         if data.len() > limits::MAX_REQUEST_BYTES + limits::MAX_REQUEST_OVERHEAD_BYTES {
             let too_large = ErrorKind::RequestTooLarge { bytes: data.len(), limit: limits::MAX_REQUEST_BYTES };
             return fail(cx, ticket, too_large);
@@ -103,10 +100,10 @@ impl Group {
         if let Request::Range(range) = &request
             && is_small(range)
         {
-            let result = self.reader.range(range).map(|(response, revision)| Answer {
-                header: self.header(cx, revision),
-                body: Body::Range(response),
-            });
+            let result = self
+                .reader
+                .range(range)
+                .map(|(response, revision)| Answer { header: self.header(cx, revision), body: Body::Range(response) });
             return respond(cx, id, result.map_err(Error::from));
         }
         let header: Header = self.header(cx, self.reader.revision());
@@ -124,7 +121,10 @@ impl Group {
             raft_index: self.replica.commit(),
             raft_term: self.replica.term(),
             raft_applied_index: self.applied.index,
-            errors: alarms.iter().map(|alarm| format!("memberID:{} alarm:{}", alarm.member.get(), alarm.kind)).collect(),
+            errors: alarms
+                .iter()
+                .map(|alarm| format!("memberID:{} alarm:{}", alarm.member.get(), alarm.kind))
+                .collect(),
             is_learner: !conf.is_voter(cx.shared.node()),
         }
     }
@@ -148,7 +148,7 @@ fn is_small(range: &althing_api::kv::RangeRequest) -> bool {
 fn is_linearizable(request: &Request) -> bool {
     match request {
         Request::Range(range) => range.consistency == Consistency::Linearizable,
-        Request::Txn(txn) => !txn.reads_are_serializable(),
+        Request::Txn(txn) => !txn.is_serializable(),
         Request::MemberList { linearizable } => *linearizable,
         Request::LeaseLeases | Request::Alarm { .. } => true,
         Request::Status | Request::Hash | Request::HashKv(_) => false,

@@ -22,7 +22,7 @@ impl Group {
         let (data, membership) = (proposal.data.clone(), proposal.membership);
         match self.leader() {
             Some(leader) if leader == cx.shared.node() => {
-                let result = self.propose_here(cx, data, membership);
+                let result = self.propose_here(data, membership);
                 match result {
                     Ok(()) => self.proposals.set_stage(ticket, Stage::Sent { term }),
                     Err(error) => self.refused(cx, ticket, error),
@@ -43,18 +43,18 @@ impl Group {
         }
     }
 
-    fn propose_here(&mut self, cx: &mut Context<'_>, data: bytes::Bytes, membership: bool) -> Result<(), ErrorKind> {
+    fn propose_here(&mut self, data: bytes::Bytes, membership: bool) -> Result<(), ErrorKind> {
         if membership {
-            return self.propose_membership(cx, data);
+            return self.propose_membership(data);
         }
         let input = althing_consensus::Input::Propose { data };
-        self.replica.handle(cx.now, input, &mut self.effects).map_err(refusal)
+        self.offer(input).map_err(refusal)
     }
 
     /// A proposal from another node.
     pub(crate) fn forwarded(&mut self, cx: &mut Context<'_>, from: NodeId, forward: Forward) {
         let result = if self.is_leader() && self.replica.term() == forward.term {
-            self.propose_here(cx, forward.data, forward.membership)
+            self.propose_here(forward.data, forward.membership)
         } else {
             Err(ErrorKind::NotLeader)
         };
@@ -208,7 +208,7 @@ impl Group {
 }
 
 /// A refusal of the replica in the words of the tables.
-fn refusal(refused: Refused) -> ErrorKind {
+pub(super) fn refusal(refused: Refused) -> ErrorKind {
     match refused {
         // A leader that hands over will soon be a follower: what it refuses goes to its successor.
         Refused::NotLeader { .. } | Refused::Transferring { .. } => ErrorKind::NotLeader,
@@ -219,5 +219,3 @@ fn refusal(refused: Refused) -> ErrorKind {
         Refused::NotVoter { node } => ErrorKind::BadLeaderTransferee(node),
     }
 }
-
-pub(super) use refusal as refusal_of;

@@ -40,7 +40,9 @@ impl Group {
         export: Option<Box<Export>>,
         result: Result<Option<Bytes>, althing_api::Error>,
     ) {
-        let Some(outgoing) = self.outgoing.get_mut(&to).filter(|outgoing| outgoing.transfer == transfer) else { return };
+        let Some(outgoing) = self.outgoing.get_mut(&to).filter(|outgoing| outgoing.transfer == transfer) else {
+            return;
+        };
         match result {
             Ok(page) => {
                 outgoing.page(export, page);
@@ -73,7 +75,9 @@ impl Group {
         pages: u64,
         state: TransferState,
     ) {
-        let Some(outgoing) = self.outgoing.get_mut(&from).filter(|outgoing| outgoing.transfer == transfer) else { return };
+        let Some(outgoing) = self.outgoing.get_mut(&from).filter(|outgoing| outgoing.transfer == transfer) else {
+            return;
+        };
         match state {
             TransferState::Going => {
                 outgoing.acknowledged = outgoing.acknowledged.max(pages.min(outgoing.sent));
@@ -101,8 +105,8 @@ impl Group {
             }
             self.abandon_incoming(cx);
             let space = cx.shared.new_space();
-            let (transfer, moved) = (page.transfer, cx.now);
-            self.incoming = Some(Incoming { transfer, from, space, received: 0, stage: Stage::Filling, moved });
+            let (transfer, term, moved) = (page.transfer, page.term, cx.now);
+            self.incoming = Some(Incoming { transfer, from, term, space, received: 0, stage: Stage::Filling, moved });
         }
         let Some(incoming) = &mut self.incoming else { return };
         if incoming.received != page.number {
@@ -138,8 +142,9 @@ impl Group {
         }
         let conf_state = super::decode_conf_state(conf_state);
         let meta = SnapshotMeta { index: applied.index, term: applied.term, conf_state };
-        let from = incoming.from;
-        match self.replica.install_snapshot(meta, from, &mut self.effects) {
+        let (from, term) = (incoming.from, incoming.term);
+        self.touched = true;
+        match self.replica.install_snapshot(meta, from, term, &mut self.effects) {
             Ok(()) => {
                 cx.shared.metrics.snapshots_installed += 1;
             }
