@@ -17,6 +17,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use althing_api::cluster::Member;
 use althing_env::{Disk, DiskError, DiskErrorKind};
 use althing_types::{ClusterId, NodeId};
 
@@ -85,9 +86,36 @@ pub enum DirectoryError {
     },
 }
 
+/// How a node came to its cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Birth {
+    /// With the cluster itself.
+    Founded,
+    /// It was added to a cluster that lived.
+    Joined,
+    /// With a cluster that was made from a snapshot.
+    Restored,
+}
+
+impl Birth {
+    const ALL: [Self; 3] = [Self::Founded, Self::Joined, Self::Restored];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Founded => "founded",
+            Self::Joined => "joined",
+            Self::Restored => "restored",
+        }
+    }
+}
+
 /// Whose a directory is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Owner {
+    /// How the node came to the cluster.
+    pub birth: Birth,
+    /// The members at that moment, this node among them. What they are now is in the engine.
+    pub members: Vec<Member>,
     /// The cluster's name, as people configure it.
     pub cluster_name: String,
     /// The cluster.
@@ -208,7 +236,8 @@ impl DataDir {
     fn write_identity(&self) -> Result<(), DirectoryError> {
         let owner = self.owner.as_ref().expect("only a directory with an owner is written");
         let line = |word: &str, rest: String| (word.to_owned(), rest);
-        let lines = vec![
+        let mut lines = vec![
+            line("birth", owner.birth.word().to_owned()),
             line("cluster-name", owner.cluster_name.clone()),
             line("cluster", format!("{:016x}", owner.cluster.get())),
             line("name", owner.name.clone()),
@@ -216,6 +245,7 @@ impl DataDir {
             line("starts", self.incarnation.starts.to_string()),
             line("nonce", format!("{:016x}", self.incarnation.nonce)),
         ];
+        lines.extend(owner.members.iter().map(member_line));
         Ok(sealed::write(&self.disk, Path::new("identity"), IDENTITY, &lines)?)
     }
 
@@ -258,13 +288,36 @@ fn lock(path: &Path) -> Result<File, DirectoryError> {
 fn parse_identity(lines: &Lines) -> Option<(Owner, Incarnation)> {
     let get = |word: &str| lines.iter().find(|(first, _)| first == word).map(|(_, rest)| rest.clone());
     let hex = |word: &str| u64::from_str_radix(&get(word)?, 16).ok();
+    let birth = get("birth")?;
+    let members = lines.iter().filter(|(word, _)| word == "member").map(|(_, rest)| parse_member(rest));
     let owner = Owner {
+        birth: Birth::ALL.into_iter().find(|known| known.word() == birth)?,
+        members: members.collect::<Option<_>>()?,
         cluster_name: get("cluster-name")?,
         cluster: ClusterId(hex("cluster")?),
         node: NodeId(hex("node")?),
         name: get("name")?,
     };
     Some((owner, Incarnation { starts: get("starts")?.parse().ok()?, nonce: hex("nonce")? }))
+}
+
+/// A member's line: its id, whether it votes, its peer URLs with commas between, and its name, which may be missing.
+fn member_line(member: &Member) -> (String, String) {
+    let kind = if member.is_learner { "learner" } else { "voter" };
+    let urls = member.peer_urls.join(",");
+    ("member".to_owned(), format!("{:016x} {kind} {urls} {}", member.id.get(), member.name))
+}
+
+fn parse_member(line: &str) -> Option<Member> {
+    let mut words = line.splitn(4, ' ');
+    let id = NodeId(u64::from_str_radix(words.next()?, 16).ok()?);
+    let is_learner = match words.next()? {
+        "voter" => false,
+        "learner" => true,
+        _ => return None,
+    };
+    let peer_urls = words.next()?.split(',').map(str::to_owned).collect();
+    Some(Member { id, name: words.next()?.to_owned(), peer_urls, client_urls: Vec::new(), is_learner })
 }
 
 fn parse_peer((node, run): &(String, String)) -> Option<(NodeId, Incarnation)> {
@@ -311,7 +364,21 @@ mod tests {
     use super::*;
 
     fn owner() -> Owner {
-        Owner { cluster_name: "prod".into(), cluster: ClusterId(0xabc), node: NodeId(0x1f), name: "n1".into() }
+        let member = |id, name: &str, is_learner| Member {
+            id: NodeId(id),
+            name: name.into(),
+            peer_urls: vec![format!("http://10.0.0.{id}:2380"), "http://[::1]:1".into()],
+            client_urls: Vec::new(),
+            is_learner,
+        };
+        Owner {
+            birth: Birth::Joined,
+            members: vec![member(0x1f, "n1", false), member(2, "", true)],
+            cluster_name: "prod".into(),
+            cluster: ClusterId(0xabc),
+            node: NodeId(0x1f),
+            name: "n1".into(),
+        }
     }
 
     fn founded(path: &Path) -> DataDir {
