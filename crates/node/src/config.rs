@@ -45,6 +45,8 @@ pub struct NodeConfig {
     pub heartbeat_ticks: u32,
     /// How often a watch that asked for it hears of progress.
     pub progress_interval: Duration,
+    /// Bytes of Raft log that a group keeps behind its last checkpoint, so that a slow follower needs no snapshot.
+    pub retained_log_bytes: usize,
     /// Seed of all randomness of the node.
     pub seed: u64,
 }
@@ -85,6 +87,7 @@ impl NodeConfig {
             election_ticks: DEFAULT_ELECTION_TICKS,
             heartbeat_ticks: DEFAULT_HEARTBEAT_TICKS,
             progress_interval: DEFAULT_PROGRESS_INTERVAL,
+            retained_log_bytes: limits::MAX_RETAINED_LOG_BYTES,
             seed: node.get(),
         }
     }

@@ -153,7 +153,7 @@ impl Group {
     pub(crate) fn checkpointed(&mut self, cx: &mut Context<'_>, spaces: &BTreeMap<SpaceId, Applied>) {
         self.try_install(cx, spaces);
         let Some(durable) = spaces.get(&self.space) else { return };
-        let index = self.index_retaining(limits::MAX_RETAINED_LOG_BYTES).min(durable.index);
+        let index = self.index_retaining(cx.shared.config.retained_log_bytes).min(durable.index);
         if index <= self.replica.truncated().index {
             return;
         }

@@ -392,6 +392,17 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_follows_only_in_its_place_and_time_and_behind_its_own_past() {
+        let link = Link { position: Position::at(512), epoch: 3, chain: 9 };
+        assert_eq!(link.check(&header()), Ok(()));
+        assert_eq!(link.check(&BatchHeader { epoch: 4, ..header() }), Ok(()));
+        assert_eq!(link.check(&BatchHeader { position: 1024, ..header() }), Err(Damage::Position));
+        assert_eq!(link.check(&BatchHeader { epoch: 2, ..header() }), Err(Damage::Epoch));
+        assert_eq!(link.check(&BatchHeader { chain: 8, ..header() }), Err(Damage::Chain));
+        assert_eq!(link.check(&BatchHeader { durable_to: 513, ..header() }), Err(Damage::Chain));
+    }
+
+    #[test]
     fn hostile_bytes_are_refused() {
         let mut random = fastrand::Rng::with_seed(1);
         for _ in 0..10_000 {

@@ -207,6 +207,31 @@ fn nothing_is_lost_when_only_the_process_dies() {
 }
 
 #[test]
+fn nothing_is_lost_when_the_process_dies_and_later_the_power_fails() {
+    for seed in 0..600 {
+        lives(seed, 10, |disk, seed| if seed % 3 == 0 { disk.crash(seed) } else { disk.restart() });
+    }
+}
+
+#[test]
+fn what_a_recovery_has_handed_out_is_durable_before_anything_says_so() {
+    let disk = FaultDisk::new();
+    let (mut wal, _) = open(&disk).unwrap();
+    wal.append(&[entries(1, 1, 1500)]).unwrap();
+    let image = disk.snapshot();
+    for changes in 0..12 {
+        for seed in 0..60 {
+            disk.restore(&image);
+            disk.power_off_after(changes);
+            let first = open(&disk).map(|(_, recovery)| plain(&recovery));
+            disk.crash(seed);
+            let (_, second) = open(&disk).unwrap_or_else(|error| panic!("{changes} changes, seed {seed}: {error}"));
+            assert!(first.is_err() || first == Ok(plain(&second)), "{changes} changes, seed {seed}");
+        }
+    }
+}
+
+#[test]
 fn a_history_may_crash_at_every_single_change() {
     for seed in 0..3 {
         let mut whole = Model::default();

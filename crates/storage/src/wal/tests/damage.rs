@@ -113,6 +113,47 @@ fn damage_behind_damage_does_not_hide_it() {
 }
 
 #[test]
+fn damage_of_a_carry_is_found_even_if_no_batch_vouches_for_it() {
+    let disk = FaultDisk::new();
+    let (mut wal, _) = open(&disk).unwrap();
+    wal.append(&[record(1, RecordKind::HardState, 0, b"the vote")]).unwrap();
+    let before = segments(&disk).len();
+    while segments(&disk).len() == before {
+        wal.append(&[entries(1, 1, 600)]).unwrap();
+    }
+    wal.sync().unwrap();
+    let newest = segments(&disk).pop().unwrap();
+    // The carry is one sector, and so is the header of the only batch behind it.
+    for sector in [1, 2] {
+        assert!(disk.flip_bit(&newest, sector * 512 + 20, 0));
+    }
+    let damage = Damage::BatchHeader;
+    assert_eq!(open(&disk).err(), Some(WalError::Corrupt { segment: newest, offset: 512, damage }));
+}
+
+#[test]
+fn a_segment_of_another_history_of_the_same_log_does_not_follow() {
+    let disk = FaultDisk::new();
+    drop(open(&disk).unwrap());
+    let image = disk.snapshot();
+    let history = |byte: u8| {
+        disk.restore(&image);
+        let (mut wal, _) = open(&disk).unwrap();
+        while segments(&disk).len() < 3 {
+            wal.append(&[record(1, RecordKind::Entries, 1, &[byte; 600])]).unwrap();
+        }
+        wal.sync().unwrap();
+        let second = segments(&disk).remove(1);
+        (read_file(&disk, &second), second)
+    };
+    let (other, _) = history(1);
+    let (_, second) = history(2);
+    disk.open(&second, OpenMode::ReadWrite).unwrap().write_at(0, &other).unwrap();
+    let damage = Damage::SegmentChain;
+    assert_eq!(open(&disk).err(), Some(WalError::Corrupt { segment: second, offset: 0, damage }));
+}
+
+#[test]
 fn a_missing_segment_is_named() {
     let disk = old_log();
     let segments = segments(&disk);

@@ -5,7 +5,7 @@ mod damage;
 mod failures;
 mod recycling;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use althing_env::{Disk, OpenMode};
@@ -59,8 +59,6 @@ fn read_file(disk: &FaultDisk, path: &Path) -> Vec<u8> {
     assert_eq!(file.read_at(0, &mut bytes).unwrap(), bytes.len());
     bytes
 }
-
-use std::path::PathBuf;
 
 #[test]
 fn every_kind_survives_its_ordinal() {
