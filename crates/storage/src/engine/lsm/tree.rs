@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -225,6 +225,15 @@ impl ManagedTree {
 
     /// Drops the table files that hold nothing but keys within bounds, durably and at once.
     pub(super) fn drop_tables(&self, bounds: TreeBounds) -> Result<Progress, EngineError> {
+        let version = self.tree.current_version();
+        let within = |table: &lsm_tree::Table| {
+            let range = &table.metadata.key_range;
+            bounds.contains(&Bytes::from(range.min().clone())) && bounds.contains(&Bytes::from(range.max().clone()))
+        };
+        // lsm-tree would write a new manifest also for no table at all.
+        if !version.iter_tables().any(within) {
+            return Ok(Progress::None);
+        }
         self.changed_by(|| self.tree.drop_range::<Bytes, _>(bounds))
     }
 
