@@ -56,3 +56,38 @@ impl From<StrongError> for ErrorKind {
         Self::Storage(error.to_string())
     }
 }
+
+/// Why one command was not done.
+pub(crate) enum Failure {
+    /// By its own fault, or the table's state: the answer says so.
+    Refused(ErrorKind),
+    /// The replica cannot go on.
+    Fatal(StrongError),
+}
+
+impl From<ErrorKind> for Failure {
+    fn from(kind: ErrorKind) -> Self {
+        Self::Refused(kind)
+    }
+}
+
+impl From<StrongError> for Failure {
+    fn from(error: StrongError) -> Self {
+        Self::Fatal(error)
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        Self::Fatal(error.into())
+    }
+}
+
+impl From<Failure> for ErrorKind {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(kind) => kind,
+            Failure::Fatal(error) => error.into(),
+        }
+    }
+}

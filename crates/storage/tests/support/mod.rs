@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test binary uses its part")]
 
+pub mod workload;
+
 use std::path::Path;
 
 use althing_storage::engine::lsm::{LsmEngine, LsmOptions};

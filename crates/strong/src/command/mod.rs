@@ -4,7 +4,7 @@
 //! is in it: nothing that differs between replicas (time, sizes on disk, configuration) is ever looked up when it is
 //! applied. An entry without data is Raft's own; it changes nothing but the applied index.
 
-mod codec;
+pub(crate) mod codec;
 
 use althing_api::cluster::{AlarmAction, AlarmKind, Member};
 use althing_api::kv::{DeleteRangeRequest, PutRequest, TxnRequest};

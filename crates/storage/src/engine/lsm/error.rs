@@ -12,6 +12,10 @@ pub(super) fn of_io(path: &Path, error: &io::Error) -> EngineError {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => EngineError::Full(detail),
         // Files are written whole before anything refers to them: a short or a missing one was damaged later.
         io::ErrorKind::UnexpectedEof => corrupt(path, "it ends too early".to_owned()),
+        // A seek to before the beginning, a length that cannot be: an offset in the file is damaged.
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+            corrupt(path, format!("an offset is wrong: {error}"))
+        }
         io::ErrorKind::NotFound => corrupt(path, "it is missing".to_owned()),
         _ => EngineError::Io(detail),
     }

@@ -5,7 +5,7 @@
 //! of table files are checked by lsm-tree when they are read; all their bytes are checked here by [`check_tables`].
 
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,7 +34,10 @@ pub(super) fn check(dir: &Path) -> Result<(), EngineError> {
         return Err(corrupt(&path, format!("it has the unknown kind of checksum {kind:x?}")));
     }
     let manifest = dir.join(format!("v{version}"));
-    let bytes = fs::read(&manifest).map_err(|error| of_io(&manifest, &error))?;
+    let bytes = fs::read(&manifest).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => corrupt(&path, format!("it names {}, which is missing", manifest.display())),
+        _ => of_io(&manifest, &error),
+    })?;
     let found = xxh3_128(&bytes);
     if found != checksum {
         let detail = format!("its checksum is {found:032x}, and {checksum:032x} in {}", path.display());
@@ -79,7 +82,7 @@ pub(super) fn blame(dir: &Path) -> Option<EngineError> {
     })
 }
 
-fn checksum_of(path: &Path) -> std::io::Result<u128> {
+fn checksum_of(path: &Path) -> io::Result<u128> {
     let mut file = BufReader::with_capacity(1024 * 1024, File::open(path)?);
     let mut hasher = Xxh3::new();
     let mut buffer = vec![0; 256 * 1024];
