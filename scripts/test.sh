@@ -40,6 +40,14 @@ install_clients() {
   [ -d "$work/node_modules/etcd3" ] || skipped+=("node client (npm install etcd3)")
 }
 
+# protoc, for the build of the crate `etcd-client` alone: Debian's, or the one that Python's grpcio-tools carries.
+find_protoc() {
+  if ! have protoc && have apt-get && [ "$(id -u)" = 0 ]; then
+    apt-get install -y -qq protobuf-compiler >/dev/null 2>&1 || true
+  fi
+  have protoc || skipped+=("the crate etcd-client (apt-get install protobuf-compiler)")
+}
+
 rust_tests() {
   if have cargo-nextest; then
     cargo nextest run --workspace --no-fail-fast --status-level slow --final-status-level fail
@@ -54,6 +62,7 @@ tours() {
 }
 
 install_clients
+find_protoc
 run "rust tests" rust_tests
 run "client tours" tours
 

@@ -62,6 +62,10 @@ else
   tour "client libraries" python3 scripts/clients/libraries.py "$first"
 fi
 
+if command -v protoc >/dev/null; then
+  tour "the crate etcd-client" env ALTHING_ENDPOINTS="$endpoints" cargo test --quiet --manifest-path clients/rust/Cargo.toml
+fi
+
 # One node down: the one that was started last, whatever its role.
 kill -9 "${pids[2]}"
 clients "with one node down" "${endpoints%,*}"

@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use althing_api::cluster::Member;
+use althing_strong::lessor::LessorConfig;
 use althing_types::{ClusterId, Duration, GroupId, NodeId, limits};
 
 /// One group that this node has a replica of from birth.
@@ -45,6 +46,8 @@ pub struct NodeConfig {
     pub heartbeat_ticks: u32,
     /// How often a watch that asked for it hears of progress.
     pub progress_interval: Duration,
+    /// How often the remainder of a long lease is written to the log.
+    pub lease_checkpoint_interval: Duration,
     /// Bytes of Raft log that a group keeps behind its last checkpoint, so that a slow follower needs no snapshot.
     pub retained_log_bytes: usize,
     /// Seed of all randomness of the node.
@@ -87,6 +90,7 @@ impl NodeConfig {
             election_ticks: DEFAULT_ELECTION_TICKS,
             heartbeat_ticks: DEFAULT_HEARTBEAT_TICKS,
             progress_interval: DEFAULT_PROGRESS_INTERVAL,
+            lease_checkpoint_interval: LessorConfig::default().checkpoint_interval,
             retained_log_bytes: limits::MAX_RETAINED_LOG_BYTES,
             seed: node.get(),
         }

@@ -10,6 +10,18 @@ use crate::workload::WorkloadOptions;
 /// A cluster has at most this many nodes.
 pub const MAX_NODES: u64 = 9;
 
+/// A host that does its work wrongly, to show that the simulator notices.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Sabotage {
+    /// It does it well.
+    #[default]
+    None,
+    /// It reports what it has written to the log as durable without a sync.
+    AcknowledgeBeforeSync,
+    /// It reports a checkpoint as durable before it is.
+    ReportCheckpointEarly,
+}
+
 /// One run.
 pub struct Options {
     /// From which all of it follows.
@@ -22,6 +34,8 @@ pub struct Options {
     pub faults: FaultPlan,
     /// What clients do.
     pub workload: WorkloadOptions,
+    /// What the hosts do wrong. Not for users: a test of the simulator itself.
+    pub sabotage: Sabotage,
     /// Where the trace is written as JSON lines, if anywhere.
     pub trace: Option<Box<dyn Write>>,
 }
@@ -36,6 +50,7 @@ impl Options {
             duration: Duration::from_secs(20),
             faults: FaultPlan::swarm(seed),
             workload: WorkloadOptions::default(),
+            sabotage: Sabotage::None,
             trace: None,
         }
     }

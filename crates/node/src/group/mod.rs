@@ -109,7 +109,11 @@ impl Group {
         };
         let replica = Replica::new(consensus, recovered)?;
         let hub = HubConfig { progress_interval: config.progress_interval, ..HubConfig::default() };
-        let lessor = LessorConfig { grace: config.tick * config.election_ticks.end, ..LessorConfig::default() };
+        let lessor = LessorConfig {
+            grace: config.tick * config.election_ticks.end,
+            checkpoint_interval: config.lease_checkpoint_interval,
+            ..LessorConfig::default()
+        };
         Ok(Self {
             id: group.id,
             replica,

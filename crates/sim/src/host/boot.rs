@@ -7,12 +7,13 @@ use althing_api::cluster::Member;
 use althing_node::{Applier, GroupState, LogRecovery, Node, NodeConfig};
 use althing_storage::engine::Engine;
 use althing_storage::wal::{Identity, Wal, WalOptions};
-use althing_types::{ClusterId, NodeId};
+use althing_types::{ClusterId, Duration, GroupId, NodeId, Revision};
 
 use fastrand::Rng;
 
 use super::{Host, Process, Stage};
 use crate::host::writer::Writer;
+use crate::options::Sabotage;
 
 /// The cluster of every run.
 pub const CLUSTER: ClusterId = ClusterId(0x51_4d);
@@ -24,6 +25,9 @@ const PINNED_BYTES: u64 = 512 * 1024;
 /// Log that a group keeps for slow followers, at the least and at the most: some need a snapshot after a short absence,
 /// some never do.
 const RETAINED_BYTES: std::ops::Range<usize> = 0..64 * 1024;
+
+/// How often the remainder of a lease is written to the log: within the life of the short leases that clients take.
+const LEASE_CHECKPOINTS: Duration = Duration::from_millis(1500);
 
 /// Why a process could not start. The world had given it every right to.
 pub type BootError = String;
@@ -41,11 +45,11 @@ pub struct Booted {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Standing {
     /// The group.
-    pub group: althing_types::GroupId,
+    pub group: GroupId,
     /// The last entry that its engine holds.
     pub applied: u64,
     /// Its revision.
-    pub revision: althing_types::Revision,
+    pub revision: Revision,
 }
 
 /// Whether a disk was used before.
@@ -59,7 +63,7 @@ pub enum DiskHistory {
 
 impl<E> Host<E> {
     /// Starts a process on the disk as it is.
-    pub fn boot(&mut self, nodes: &[NodeId], seed: u64) -> Result<Booted, BootError> {
+    pub fn boot(&mut self, nodes: &[NodeId], seed: u64, sabotage: Sabotage) -> Result<Booted, BootError> {
         self.life += 1;
         let identity = Identity { cluster: CLUSTER, node: self.id };
         let (wal, log) = Wal::open(Arc::new(self.disk.clone()), Path::new("wal"), identity, wal_options())
@@ -74,7 +78,7 @@ impl<E> Host<E> {
             .map_err(|error| format!("the state cannot be opened: {error}"))?;
         let standings = states.iter().map(standing).collect();
         let node = Node::new(config, recovery.join(states)).map_err(|error| error.to_string())?;
-        self.stage = Stage::Running(Box::new(Process::new(node, applier, Writer::new(wal))));
+        self.stage = Stage::Running(Box::new(Process::new(node, applier, Writer::new(wal, sabotage))));
         let history = if log.epoch > 1 { DiskHistory::Used } else { DiskHistory::Fresh };
         Ok(Booted { standings, history })
     }
@@ -107,6 +111,7 @@ fn config(node: NodeId, incarnation: u64, nodes: &[NodeId], seed: u64) -> NodeCo
     config.incarnation = incarnation;
     config.client_urls = vec![format!("http://node-{node}:2379")];
     config.seed = seed;
+    config.lease_checkpoint_interval = LEASE_CHECKPOINTS;
     config.retained_log_bytes = Rng::with_seed(seed).usize(RETAINED_BYTES);
     config
 }

@@ -7,6 +7,8 @@ use althing_node::WalBatch;
 use althing_storage::wal::{Wal, WalError};
 use althing_types::GroupId;
 
+use crate::options::Sabotage;
+
 /// What waits for the writer.
 #[derive(Debug)]
 enum Item {
@@ -32,6 +34,7 @@ enum Stage {
 /// The log and its writer.
 pub struct Writer {
     wal: Wal,
+    sabotage: Sabotage,
     queue: Vec<Item>,
     stage: Stage,
     /// Groups that were asked to write what lives of theirs again, and have not yet.
@@ -41,8 +44,8 @@ pub struct Writer {
 impl Writer {
     /// A writer of an open log.
     #[must_use]
-    pub fn new(wal: Wal) -> Self {
-        Self { wal, queue: Vec::new(), stage: Stage::Idle, asked: BTreeSet::new() }
+    pub fn new(wal: Wal, sabotage: Sabotage) -> Self {
+        Self { wal, sabotage, queue: Vec::new(), stage: Stage::Idle, asked: BTreeSet::new() }
     }
 
     /// Hands a batch over.
@@ -93,10 +96,11 @@ impl Writer {
             return Ok(None);
         };
         match durability {
-            Durability::Sync => {
+            Durability::Sync if self.sabotage != Sabotage::AcknowledgeBeforeSync => {
                 self.wal.sync()?;
                 self.wal.recycle()?;
             }
+            Durability::Sync => {}
             Durability::Later => {}
         }
         Ok(Some(seq))

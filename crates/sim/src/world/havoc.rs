@@ -113,7 +113,8 @@ impl World {
         }
         let seed = self.streams.nodes.u64(..);
         let nodes = self.nodes.clone();
-        match self.host(node).boot(&nodes, seed) {
+        let sabotage = self.options.sabotage;
+        match self.host(node).boot(&nodes, seed, sabotage) {
             Ok(booted) => {
                 self.counts.restarts += u64::from(booted.history == DiskHistory::Used);
                 for standing in booted.standings {

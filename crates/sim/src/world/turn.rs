@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::{Event, Happening, PeerHint, World};
 use crate::host::process::{CheckpointStage, Intent, Planned};
 use crate::host::writer::Durability;
+use crate::options::Sabotage;
 use crate::random::{between, up_to};
 use crate::report::Check;
 
@@ -274,7 +275,11 @@ impl World {
         let Some(process) = self.host(node).running() else { return };
         let stage = std::mem::replace(&mut process.checkpoint, CheckpointStage::Idle);
         let CheckpointStage::UnderWay(checkpoint) = stage else { return };
-        match checkpoint.finish() {
+        let finished = match self.options.sabotage {
+            Sabotage::ReportCheckpointEarly => Ok(self.host(node).engine.applied()),
+            Sabotage::None | Sabotage::AcknowledgeBeforeSync => checkpoint.finish(),
+        };
+        match finished {
             Ok(spaces) => self.input(node, Input::Checkpointed(spaces)),
             Err(error) => self.find(Check::Crash, format!("node {node} cannot finish a checkpoint: {error}")),
         }

@@ -179,6 +179,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_group_released_in_an_earlier_life_does_not_count_in_the_next() {
+        let mut ledger = ledger();
+        ledger.release(GroupId(1), u64::MAX);
+        ledger.release(GroupId(2), u64::MAX);
+        ledger.note(&record(2, RecordKind::GroupDropped, 0));
+        ledger.note(&record(2, RecordKind::Entries, 1));
+        ledger.push_segment(Segment::new(4, 4000));
+        let freed: Vec<_> = std::iter::from_fn(|| ledger.pop_unneeded()).map(|segment| segment.sequence).collect();
+        assert_eq!(freed, [1, 2], "segment 3 holds an entry of the new life");
+    }
+
+    #[test]
     fn groups_that_pin_too_much_are_named_and_are_free_once_written_forward() {
         let mut ledger = ledger();
         ledger.release(GroupId(1), 25);

@@ -124,15 +124,15 @@ impl Pool {
         grown.map(|()| spare)
     }
 
-    /// Makes the next spare one step longer if it is shorter than `target`. A full disk is no error here: it becomes
+    /// Makes the next spare `step` bytes longer if it is shorter than `target`. A full disk is no error here: it becomes
     /// one when the space is needed.
-    pub(super) fn grow_ahead(&mut self, target: u64) -> Result<(), DiskError> {
+    pub(super) fn grow_ahead(&mut self, target: u64, step: u64) -> Result<(), DiskError> {
         let target = target.min(self.options.segment_bytes);
         let filled = self.ready_bytes();
         if filled >= target {
             return Ok(());
         }
-        let grown = self.ready((filled + self.options.grow_bytes).min(target));
+        let grown = self.ready((filled + step).min(target));
         match grown.and_then(|spare| spare.file.sync()) {
             Err(error) if error.kind == DiskErrorKind::Full => Ok(()),
             result => result,

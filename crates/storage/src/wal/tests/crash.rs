@@ -284,6 +284,29 @@ fn a_cut_batch_never_comes_back() {
 }
 
 #[test]
+fn a_torn_tail_is_reported_with_its_place_and_size() {
+    let disk = FaultDisk::new();
+    let (mut wal, _) = open(&disk).unwrap();
+    wal.append(&[entries(1, 1, 100)]).unwrap();
+    wal.sync().unwrap();
+    wal.append(&[entries(1, 2, 1000)]).unwrap();
+    wal.append(&[entries(1, 3, 1000)]).unwrap();
+    let segment = segments(&disk).remove(0);
+    let image = disk.snapshot();
+    let cut_after_flip = |offset| {
+        disk.restore(&image);
+        assert!(disk.flip_bit(&segment, offset, 0));
+        open(&disk).unwrap().1.cut
+    };
+    let cut = |offset, bytes| Some(Cut { segment: segment.clone(), offset, bytes });
+    // Header and the first record are one sector each; the other batches are three sectors each.
+    assert_eq!(cut_after_flip(1024 + 700), cut(1024, 3072), "a torn body");
+    assert_eq!(cut_after_flip(1024), cut(1024, 3072), "a lost header, and a later batch that is whole");
+    assert_eq!(cut_after_flip(2560 + 60), cut(2560, 1536), "a torn last batch");
+    assert_eq!(cut_after_flip(2560), None, "nothing is known of a last batch without its header");
+}
+
+#[test]
 fn a_process_that_comes_back_after_a_failed_sync_makes_what_it_reads_durable() {
     let disk = FaultDisk::new();
     let (mut wal, _) = open(&disk).unwrap();

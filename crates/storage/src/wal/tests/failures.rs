@@ -107,6 +107,20 @@ fn headroom_is_what_a_full_disk_still_takes() {
 }
 
 #[test]
+fn the_next_segment_is_preallocated_while_the_current_one_fills() {
+    let disk = FaultDisk::new();
+    let (mut wal, _) = open(&disk).unwrap();
+    for index in 1..=6 {
+        wal.append(&[entries(1, index, 500)]).unwrap();
+        wal.sync().unwrap();
+    }
+    assert_eq!((wal.stats().segments, wal.stats().spares), (1, 1));
+    disk.set_capacity(Some(0));
+    assert!(fill(&mut wal) >= 5, "the disk takes nothing new, and most of a segment still fits");
+    assert_eq!(wal.stats().segments, 2);
+}
+
+#[test]
 fn a_node_restarts_many_times_on_a_full_disk() {
     let disk = FaultDisk::new();
     disk.set_capacity(Some(5 * 1024));
