@@ -121,3 +121,24 @@ impl Auth for AuthService {
 
 /// The revision of an etcd's users and roles before the first is made.
 const FIRST_AUTH_REVISION: u64 = 1;
+
+#[cfg(test)]
+mod tests {
+    use althing_etcd_proto::etcdserverpb::auth_client::AuthClient;
+
+    use super::*;
+    use crate::testing::TestNode;
+
+    #[tokio::test]
+    async fn it_answers_as_an_etcd_with_authentication_off() {
+        let mut client = AuthClient::new(TestNode::default().gateway());
+        let status = client.auth_status(pb::AuthStatusRequest {}).await.unwrap().into_inner();
+        assert_eq!((status.enabled, status.auth_revision), (false, 1));
+        let refused = client.authenticate(pb::AuthenticateRequest::default()).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+        assert_eq!(refused.message(), "etcdserver: authentication is not enabled");
+        let refused = client.user_get(pb::AuthUserGetRequest { name: "root".into() }).await.unwrap_err();
+        assert_eq!(refused.message(), "etcdserver: user name not found");
+        assert_eq!(client.role_list(pb::AuthRoleListRequest {}).await.unwrap().into_inner().roles.len(), 0);
+    }
+}

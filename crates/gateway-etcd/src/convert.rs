@@ -167,3 +167,70 @@ fn compare(request: pb::Compare) -> Result<Compare, Refusal> {
     };
     Ok(Compare { keys: key_range(request.key, request.range_end), operator, target })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(change: impl FnOnce(&mut pb::RangeRequest)) -> RangeRequest {
+        let mut request = pb::RangeRequest { key: "a".into(), ..Default::default() };
+        change(&mut request);
+        range(request).unwrap()
+    }
+
+    #[test]
+    fn a_range_ends_where_etcds_range_end_says() {
+        assert_eq!(read(|_| {}).keys, KeyRange::single("a"));
+        assert_eq!(read(|r| r.range_end = vec![0].into()).keys.end, RangeEnd::Unbounded);
+        assert_eq!(read(|r| r.range_end = "b".into()).keys.end, RangeEnd::Before("b".into()));
+        assert_eq!(read(|r| r.range_end = vec![0, 0].into()).keys.end, RangeEnd::Before(vec![0, 0].into()));
+    }
+
+    #[test]
+    fn an_order_that_the_keys_have_anyway_is_none_and_a_target_without_order_ascends() {
+        let sorted = |target, order| {
+            read(|r| {
+                r.sort_target = target;
+                r.sort_order = order;
+            })
+            .sort
+        };
+        assert_eq!(sorted(0, 0), None);
+        assert_eq!(sorted(0, 1), None);
+        assert_eq!(sorted(0, 2), Some((SortTarget::Key, SortOrder::Descending)));
+        assert_eq!(sorted(3, 0), Some((SortTarget::Mod, SortOrder::Ascending)));
+        assert_eq!(sorted(4, 2), Some((SortTarget::Value, SortOrder::Descending)));
+    }
+
+    #[test]
+    fn zero_and_less_mean_nothing_asked_for() {
+        let plain = read(|r| {
+            r.limit = -1;
+            r.revision = -1;
+        });
+        assert_eq!((plain.limit, plain.revision, plain.min_mod_revision), (0, None, None));
+        let bounded = read(|r| r.max_create_revision = 5);
+        assert_eq!(bounded.max_create_revision, Some(Revision(5)));
+    }
+
+    #[test]
+    fn a_put_that_keeps_says_what_it_keeps() {
+        let request = pb::PutRequest { key: "a".into(), ignore_value: true, lease: 7, ..Default::default() };
+        let kept = put(request).unwrap();
+        assert_eq!((kept.value, kept.lease), (PutValue::Keep, PutLease::Set(Some(LeaseId(7)))));
+        let request = pb::PutRequest { key: "a".into(), ignore_lease: true, value: "v".into(), ..Default::default() };
+        let kept = put(request).unwrap();
+        assert_eq!((kept.value, kept.lease), (PutValue::Set("v".into()), PutLease::Keep));
+    }
+
+    #[test]
+    fn a_comparison_with_a_value_of_another_target_compares_with_zero() {
+        use pb::compare::TargetUnion;
+        let asked =
+            |target, union| compare(pb::Compare { key: "a".into(), target, target_union: union, ..Default::default() });
+        assert_eq!(asked(2, Some(TargetUnion::ModRevision(4))).unwrap().target, CompareTarget::Mod(Revision(4)));
+        assert_eq!(asked(1, Some(TargetUnion::ModRevision(4))).unwrap().target, CompareTarget::Create(Revision(0)));
+        assert_eq!(asked(3, None).unwrap().target, CompareTarget::Value(Bytes::new()));
+        assert_eq!(asked(9, None), Err(Refusal::InvalidCompare));
+    }
+}

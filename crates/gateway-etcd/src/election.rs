@@ -169,3 +169,107 @@ impl Stream for Leaders {
         })))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use althing_etcd_proto::etcdserverpb as etcd;
+    use althing_etcd_proto::etcdserverpb::lease_client::LeaseClient;
+    use althing_etcd_proto::v3electionpb::election_client::ElectionClient;
+
+    use super::*;
+    use crate::Gateway;
+    use crate::testing::TestNode;
+
+    async fn client(node: &TestNode, leases: i64) -> ElectionClient<Gateway> {
+        for id in 1..=leases {
+            LeaseClient::new(node.gateway()).lease_grant(etcd::LeaseGrantRequest { ttl: 60, id }).await.unwrap();
+        }
+        ElectionClient::new(node.gateway())
+    }
+
+    fn candidate(lease: i64, value: &'static str) -> pb::CampaignRequest {
+        pb::CampaignRequest { name: "e".into(), lease, value: value.into() }
+    }
+
+    fn election() -> pb::LeaderRequest {
+        pb::LeaderRequest { name: "e".into() }
+    }
+
+    async fn settle() {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_candidate_leads_and_the_next_waits_until_it_resigns() {
+        let node = TestNode::default();
+        let mut client = client(&node, 2).await;
+        let first = client.campaign(candidate(1, "one")).await.unwrap().into_inner().leader.unwrap();
+        assert_eq!((first.key.as_ref(), first.rev, first.lease), (b"e/1".as_slice(), 2, 1));
+        let mut other = client.clone();
+        let second = tokio::spawn(async move { other.campaign(candidate(2, "two")).await });
+        settle().await;
+        assert!(!second.is_finished());
+        let leader = client.leader(election()).await.unwrap().into_inner().kv.unwrap();
+        assert_eq!(leader.value, "one");
+        client.resign(pb::ResignRequest { leader: Some(first) }).await.unwrap();
+        let second = second.await.unwrap().unwrap().into_inner().leader.unwrap();
+        assert_eq!(second.key, "e/2");
+        assert_eq!(client.leader(election()).await.unwrap().into_inner().kv.unwrap().value, "two");
+    }
+
+    #[tokio::test]
+    async fn a_leader_proclaims_and_one_that_has_lost_its_place_cannot() {
+        let node = TestNode::default();
+        let mut client = client(&node, 1).await;
+        let leader = client.campaign(candidate(1, "one")).await.unwrap().into_inner().leader;
+        let proclaim = |leader| pb::ProclaimRequest { leader, value: "new".into() };
+        client.proclaim(proclaim(leader.clone())).await.unwrap();
+        assert_eq!(client.leader(election()).await.unwrap().into_inner().kv.unwrap().value, "new");
+        client.resign(pb::ResignRequest { leader: leader.clone() }).await.unwrap();
+        let status = client.proclaim(proclaim(leader)).await.unwrap_err();
+        assert_eq!(status.message(), "election: not leader");
+        let status = client.proclaim(proclaim(None)).await.unwrap_err();
+        assert_eq!(status.message(), "\"leader\" field must be provided");
+    }
+
+    #[tokio::test]
+    async fn an_election_without_candidates_has_no_leader() {
+        let node = TestNode::default();
+        let status = client(&node, 0).await.leader(election()).await.unwrap_err();
+        assert_eq!(status.message(), "election: no leader");
+    }
+
+    #[tokio::test]
+    async fn a_candidate_that_campaigns_again_with_another_value_proclaims_it() {
+        let node = TestNode::default();
+        let mut client = client(&node, 1).await;
+        client.campaign(candidate(1, "one")).await.unwrap();
+        let again = client.campaign(candidate(1, "two")).await.unwrap().into_inner().leader.unwrap();
+        assert_eq!(again.rev, 2);
+        assert_eq!(client.leader(election()).await.unwrap().into_inner().kv.unwrap().value, "two");
+    }
+
+    #[tokio::test]
+    async fn an_observer_sees_the_leader_what_it_proclaims_and_its_successor() {
+        let node = TestNode::default();
+        let mut client = client(&node, 2).await;
+        let mut seen = client.observe(election()).await.unwrap().into_inner();
+        let mut watcher = tokio::spawn(async move {
+            let mut values = Vec::new();
+            while values.len() < 3 {
+                values.push(seen.message().await.unwrap().unwrap().kv.unwrap().value);
+            }
+            values
+        });
+        settle().await;
+        let first = client.campaign(candidate(1, "one")).await.unwrap().into_inner().leader;
+        settle().await;
+        client.proclaim(pb::ProclaimRequest { leader: first.clone(), value: "more".into() }).await.unwrap();
+        settle().await;
+        client.resign(pb::ResignRequest { leader: first }).await.unwrap();
+        client.campaign(candidate(2, "two")).await.unwrap();
+        assert_eq!((&mut watcher).await.unwrap(), ["one", "more", "two"]);
+    }
+}

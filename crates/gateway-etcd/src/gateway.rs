@@ -253,3 +253,48 @@ fn in_etcds_words(response: Response<Body>) -> Response<Body> {
 
 /// How tonic begins its refusal of a message above the limit of its decoder.
 const TOO_LARGE: &str = "Error, decoded message length too large";
+
+#[cfg(test)]
+mod tests {
+    use althing_etcd_proto::health::health_client::HealthClient;
+    use althing_etcd_proto::health::{HealthCheckRequest, HealthCheckResponse};
+    use http_body_util::Empty;
+
+    use super::*;
+    use crate::testing::TestNode;
+
+    #[tokio::test]
+    async fn an_rpc_that_is_not_known_is_unimplemented() {
+        for (path, text) in [
+            ("/etcdserverpb.KV/Scan", "unknown method Scan for service etcdserverpb.KV"),
+            ("/other.Service/Call", "unknown service other.Service"),
+        ] {
+            let request = Request::post(path).header("content-type", "application/grpc").body(Empty::<Bytes>::new());
+            let Ok(response) = TestNode::default().gateway().handle(request.unwrap()).await;
+            let status = failure(&response).unwrap();
+            assert_eq!((status.code(), status.message()), (Code::Unimplemented, text));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_health_service_tells_whether_the_node_is_ready() {
+        let node = TestNode::default();
+        let mut client = HealthClient::new(node.gateway());
+        let check = |service: &str| HealthCheckRequest { service: service.to_owned() };
+        assert_eq!(client.check(check("")).await.unwrap().into_inner(), HealthCheckResponse { status: 1 });
+        node.table().leaderless = true;
+        let now = client.check(check("etcdserverpb.KV")).await.unwrap().into_inner();
+        assert_eq!(now, HealthCheckResponse { status: 2 });
+        assert_eq!(client.check(check("other")).await.unwrap_err().code(), Code::NotFound);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watched_health_tells_every_change() {
+        let node = TestNode::default();
+        let mut client = HealthClient::new(node.gateway());
+        let mut changes = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+        assert_eq!(changes.message().await.unwrap().unwrap().status, 1);
+        node.table().leaderless = true;
+        assert_eq!(changes.message().await.unwrap().unwrap().status, 2);
+    }
+}

@@ -180,3 +180,65 @@ where
         Poll::Ready(Some(answer))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use althing_etcd_proto::etcdserverpb::lease_client::LeaseClient;
+
+    use super::*;
+    use crate::testing::{ClosedAfter, TestNode};
+
+    #[tokio::test]
+    async fn a_lease_is_granted_listed_and_revoked() {
+        let mut client = LeaseClient::new(TestNode::default().gateway());
+        let granted = client.lease_grant(pb::LeaseGrantRequest { ttl: 60, id: 7 }).await.unwrap().into_inner();
+        assert_eq!((granted.id, granted.ttl), (7, 60));
+        let leases = client.lease_leases(pb::LeaseLeasesRequest {}).await.unwrap().into_inner().leases;
+        assert_eq!(leases, [pb::LeaseStatus { id: 7 }]);
+        client.lease_revoke(pb::LeaseRevokeRequest { id: 7 }).await.unwrap();
+        for id in [0, 7] {
+            let status = client.lease_revoke(pb::LeaseRevokeRequest { id }).await.unwrap_err();
+            assert_eq!(status.message(), "etcdserver: requested lease not found");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lease_id_below_zero_is_refused() {
+        let mut client = LeaseClient::new(TestNode::default().gateway());
+        let status = client.lease_grant(pb::LeaseGrantRequest { ttl: 60, id: -1 }).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::InvalidArgument);
+    }
+
+    #[tokio::test]
+    async fn the_time_to_live_of_a_lease_that_is_not_there_is_minus_one() {
+        let mut client = LeaseClient::new(TestNode::default().gateway());
+        let asked = pb::LeaseTimeToLiveRequest { id: 9, keys: true };
+        let found = client.lease_time_to_live(asked).await.unwrap().into_inner();
+        assert_eq!((found.id, found.ttl, found.granted_ttl), (9, -1, 0));
+        assert_eq!(found.header.unwrap().revision, 1);
+    }
+
+    #[tokio::test]
+    async fn keep_alives_are_answered_in_order_and_a_lease_that_is_gone_has_zero_seconds() {
+        let mut client = LeaseClient::new(TestNode::default().gateway());
+        client.lease_grant(pb::LeaseGrantRequest { ttl: 60, id: 7 }).await.unwrap();
+        let requests: Vec<_> = [7, 8, 7].into_iter().map(|id| pb::LeaseKeepAliveRequest { id }).collect();
+        let asked = ClosedAfter(requests.into_iter());
+        let mut answers = client.lease_keep_alive(asked).await.unwrap().into_inner();
+        let mut seen = Vec::new();
+        while let Some(answer) = answers.message().await.unwrap() {
+            assert_eq!(answer.header.unwrap().member_id, 2);
+            seen.push((answer.id, answer.ttl));
+        }
+        assert_eq!(seen, [(7, 60), (8, 0), (7, 60)]);
+    }
+
+    #[tokio::test]
+    async fn a_keep_alive_stream_ends_with_the_nodes_error() {
+        let node = TestNode::default();
+        node.table().refuse = Some(ErrorKind::NoLeader);
+        let requests = ClosedAfter(vec![pb::LeaseKeepAliveRequest { id: 1 }].into_iter());
+        let mut answers = LeaseClient::new(node.gateway()).lease_keep_alive(requests).await.unwrap().into_inner();
+        assert_eq!(answers.message().await.unwrap_err().message(), "etcdserver: no leader");
+    }
+}

@@ -181,3 +181,52 @@ impl Stream for SealedSnapshot {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use althing_etcd_proto::etcdserverpb::maintenance_client::MaintenanceClient;
+
+    use super::*;
+    use crate::sealed;
+    use crate::testing::TestNode;
+
+    #[tokio::test]
+    async fn a_snapshot_is_the_nodes_bytes_and_a_seal_and_remaining_bytes_count_down_to_nothing() {
+        let mut client = MaintenanceClient::new(TestNode::default().gateway());
+        let mut stream = client.snapshot(pb::SnapshotRequest {}).await.unwrap().into_inner();
+        let (mut file, mut remaining) = (Vec::new(), Vec::new());
+        while let Some(piece) = stream.message().await.unwrap() {
+            file.extend_from_slice(&piece.blob);
+            remaining.push((file.len() as u64, piece.remaining_bytes));
+        }
+        assert_eq!(sealed::verify(&mut file.as_slice()).unwrap(), 11);
+        assert_eq!(&file[..11], b"hello world");
+        assert!(remaining.iter().all(|(sent, left)| sent + left == file.len() as u64), "{remaining:?}");
+    }
+
+    #[tokio::test]
+    async fn the_status_names_an_etcd_that_clients_trust_and_the_missing_leader() {
+        let node = TestNode::default();
+        node.table().leaderless = true;
+        let mut client = MaintenanceClient::new(node.gateway());
+        let status = client.status(pb::StatusRequest {}).await.unwrap().into_inner();
+        assert_eq!((status.version.as_str(), status.raft_term), (SERVER_VERSION, 3));
+        assert_eq!(status.errors, ["etcdserver: no leader"]);
+    }
+
+    #[tokio::test]
+    async fn an_alarm_is_listed_with_its_member_and_kind() {
+        let node = TestNode::default();
+        node.table().no_space();
+        let alarms = MaintenanceClient::new(node.gateway()).alarm(pb::AlarmRequest::default()).await.unwrap();
+        let expected = pb::AlarmMember { member_id: 2, alarm: pb::AlarmType::Nospace.into() };
+        assert_eq!(alarms.into_inner().alarms, [expected]);
+    }
+
+    #[tokio::test]
+    async fn there_is_nothing_to_downgrade_to() {
+        let mut client = MaintenanceClient::new(TestNode::default().gateway());
+        let status = client.downgrade(pb::DowngradeRequest { action: 2, ..Default::default() }).await.unwrap_err();
+        assert_eq!(status.message(), "etcdserver: no inflight downgrade job");
+    }
+}

@@ -176,3 +176,9 @@ impl Export {
         writer.fixed_u32(self.checksum);
     }
 }
+
+impl std::fmt::Debug for Export {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Export").field("applied", &self.applied()).finish_non_exhaustive()
+    }
+}

@@ -18,6 +18,7 @@ use althing_storage::engine::{Engine, View};
 use althing_types::{LeaseId, Revision, SpaceId};
 use bytes::Bytes;
 
+use crate::command::Command;
 use crate::count::CountIndex;
 use crate::error::{Failure, StrongError};
 use crate::export::Export;
@@ -207,6 +208,16 @@ impl Reader {
         Ok(Some((lease.ttl_seconds, moment.source().attached(id)?)))
     }
 
+    /// All leases in order, as the machine holds them.
+    pub fn lease_records(&self) -> Result<Vec<LeaseRecord>, ErrorKind> {
+        Ok(LeaseRecord::all(&*self.engine.view(), self.space)?)
+    }
+
+    /// What speaks against a change of the members, as the table stands.
+    pub fn check_members(&self, command: &Command) -> Result<(), ErrorKind> {
+        Members::decode(self.meta(Meta::Members)?)?.check(command)
+    }
+
     /// All leases in order.
     pub fn leases(&self) -> Result<Vec<LeaseId>, ErrorKind> {
         let view = self.engine.view();
@@ -363,4 +374,10 @@ fn is_of(item: &Item, revision: Revision) -> bool {
 fn event_bytes(event: &Event) -> usize {
     let of = |kv: &KeyValue| kv.key.len() + kv.value.len() + size_of::<KeyValue>();
     of(&event.kv) + event.prev_kv.as_ref().map_or(0, of)
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("space", &self.space).field("revision", &self.revision()).finish_non_exhaustive()
+    }
 }

@@ -137,3 +137,87 @@ fn http_status(code: Code) -> StatusCode {
         Code::Unknown | Code::Internal | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestNode;
+
+    async fn post(node: &TestNode, path: &'static str, body: &'static str) -> (StatusCode, String) {
+        let request = Request::post(path).body(Full::new(Bytes::from(body))).unwrap();
+        let Ok(response) = node.gateway().handle(request).await;
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    const HEADER: &str = r#""header":{"cluster_id":"1","member_id":"2","revision":"2","raft_term":"3"}"#;
+
+    #[tokio::test]
+    async fn a_put_and_a_range_over_json() {
+        let node = TestNode::default();
+        let (status, body) = post(&node, "/v3/kv/put", r#"{"key":"YQ==","value":"MQ=="}"#).await;
+        assert_eq!((status, body), (StatusCode::OK, format!("{{{HEADER}}}")));
+        let (_, body) = post(&node, "/v3/kv/range", r#"{"key":"YQ=="}"#).await;
+        let kv = r#"{"key":"YQ==","create_revision":"2","mod_revision":"2","version":"1","value":"MQ=="}"#;
+        assert_eq!(body, format!(r#"{{{HEADER},"kvs":[{kv}],"count":"1"}}"#));
+    }
+
+    #[tokio::test]
+    async fn an_error_has_the_http_status_of_its_code_and_etcds_text() {
+        let node = TestNode::default();
+        let (status, body) = post(&node, "/v3/kv/range", "{}").await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["message"], "etcdserver: key is not provided");
+        assert_eq!(body["code"], 3);
+        assert_eq!(post(&node, "/v3/kv/range", "{").await.0, StatusCode::BAD_REQUEST);
+        assert_eq!(post(&node, "/v3/kv/nothing", "{}").await.0, StatusCode::NOT_FOUND);
+        assert_eq!(post(&node, "/v3/lease/revoke", r#"{"ID":"9"}"#).await.0, StatusCode::NOT_FOUND);
+    }
+
+    #[tokio::test]
+    async fn keep_alives_come_as_lines_of_results() {
+        let node = TestNode::default();
+        post(&node, "/v3/lease/grant", r#"{"TTL":"60","ID":"7"}"#).await;
+        let (status, body) = post(&node, "/v3/lease/keepalive", r#"{"ID":"7"} {"ID":"8"}"#).await;
+        assert_eq!(status, StatusCode::OK);
+        let lines: Vec<serde_json::Value> = body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!((&lines[0]["result"]["ID"], &lines[0]["result"]["TTL"]), (&"7".into(), &"60".into()));
+        assert_eq!(lines[1]["result"]["TTL"], serde_json::Value::Null);
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_comes_as_lines_of_results() {
+        let (status, body) = post(&TestNode::default(), "/v3/maintenance/snapshot", "").await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(body.lines().count(), 3);
+        assert!(body.starts_with(r#"{"result":{"#), "{body}");
+    }
+
+    #[tokio::test]
+    async fn a_watch_streams_its_events_while_the_response_is_read() {
+        let node = TestNode::default();
+        let body = Bytes::from(r#"{"create_request":{"key":"YQ=="}}"#);
+        let Ok(response) = node.gateway().handle(Request::post("/v3/watch").body(Full::new(body)).unwrap()).await;
+        let mut body = response.into_body();
+        let mut line = async || {
+            let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            serde_json::from_slice::<serde_json::Value>(&frame).unwrap()
+        };
+        assert_eq!(line().await["result"]["created"], true);
+        post(&node, "/v3/kv/put", r#"{"key":"YQ==","value":"MQ=="}"#).await;
+        assert_eq!(line().await["result"]["events"][0]["kv"]["value"], "MQ==");
+    }
+
+    #[tokio::test]
+    async fn an_error_within_a_stream_is_its_last_line() {
+        let node = TestNode::default();
+        node.table().refuse = Some(althing_api::ErrorKind::NoLeader);
+        let (_, body) = post(&node, "/v3/lease/keepalive", r#"{"ID":"7"}"#).await;
+        let line: serde_json::Value = serde_json::from_str(body.trim()).unwrap();
+        assert_eq!(line["error"]["message"], "etcdserver: no leader");
+        assert_eq!((&line["error"]["code"], &line["error"]["http_code"]), (&14.into(), &503.into()));
+    }
+}

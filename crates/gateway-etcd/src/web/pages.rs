@@ -73,13 +73,6 @@ async fn read(backend: &Backend, consistency: Consistency) -> Result<(), String>
     }
 }
 
-const fn alarm_name(kind: AlarmKind) -> &'static str {
-    match kind {
-        AlarmKind::NoSpace => "NOSPACE",
-        AlarmKind::Corrupt => "CORRUPT",
-    }
-}
-
 async fn no_alarm(backend: &Backend, excluded: &[&str]) -> Result<(), String> {
     let context = Context { timeout: Some(PROBE_TIMEOUT), ..Context::default() };
     let asked = Ask::Alarm { action: althing_api::cluster::AlarmAction::Get, member: NodeId::NONE, kind: None };
@@ -88,7 +81,7 @@ async fn no_alarm(backend: &Backend, excluded: &[&str]) -> Result<(), String> {
         Ok(_) => return Err("ALARM ERROR:the node answered another question".to_owned()),
         Err(status) => return Err(format!("ALARM ERROR:{}", status.message())),
     };
-    match alarms.iter().map(|alarm| alarm_name(alarm.kind)).find(|name| !excluded.contains(name)) {
+    match alarms.iter().map(|alarm| alarm.kind.to_string()).find(|name| !excluded.contains(&name.as_str())) {
         Some(name) => Err(format!("ALARM {name}")),
         None => Ok(()),
     }
@@ -153,7 +146,7 @@ impl Check {
 
     async fn run(self, backend: &Backend) -> Result<(), String> {
         match self {
-            Self::DataCorruption => no_alarm(backend, &[alarm_name(AlarmKind::NoSpace)]).await,
+            Self::DataCorruption => no_alarm(backend, &[&AlarmKind::NoSpace.to_string()]).await,
             Self::SerializableRead => live(backend.service()).and(read(backend, Consistency::Serializable).await),
             Self::LinearizableRead => read(backend, Consistency::Linearizable).await,
         }
@@ -213,7 +206,58 @@ fn report(probe: Probe, outcomes: &[(Check, Outcome)], query: &str) -> Response<
 
 #[cfg(test)]
 mod tests {
+    use althing_api::ErrorKind;
+    use http::Request;
+    use http_body_util::{BodyExt, Empty};
+
     use super::*;
+    use crate::testing::TestNode;
+
+    async fn get(node: &TestNode, path: &'static str) -> (StatusCode, String) {
+        let request = Request::get(path).body(Empty::<bytes::Bytes>::new()).unwrap();
+        let Ok(response) = node.gateway().handle(request).await;
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_healthy_node_says_so_on_every_page() {
+        let node = TestNode::default();
+        let json: serde_json::Value = serde_json::from_str(&get(&node, "/health").await.1).unwrap();
+        assert_eq!(json, json!({ "health": "true", "reason": "" }));
+        assert_eq!(get(&node, "/livez").await, (StatusCode::OK, "ok\n".to_owned()));
+        let verbose = "[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\nok\n";
+        assert_eq!(get(&node, "/readyz?verbose").await, (StatusCode::OK, verbose.to_owned()));
+        let version: serde_json::Value = serde_json::from_str(&get(&node, "/version").await.1).unwrap();
+        assert_eq!(version["etcdserver"], SERVER_VERSION);
+        assert_eq!(get(&node, "/metrics").await.1, "# EOF\n");
+        assert_eq!(get(&node, "/other").await.0, StatusCode::NOT_FOUND);
+    }
+
+    #[tokio::test]
+    async fn a_node_that_cannot_read_is_unhealthy_and_says_why() {
+        let node = TestNode::default();
+        node.table().refuse = Some(ErrorKind::NoLeader);
+        let (status, body) = get(&node, "/health").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(json, json!({ "health": "false", "reason": "RANGE ERROR:etcdserver: no leader" }));
+        let (status, body) = get(&node, "/readyz/linearizable_read").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(body, "[-]linearizable_read failed: etcdserver: no leader\nreadyz check failed\n");
+        assert_eq!(get(&node, "/readyz/linearizable_read?exclude=linearizable_read").await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn an_alarm_makes_a_node_unhealthy_unless_it_is_excluded() {
+        let node = TestNode::default();
+        node.table().no_space();
+        let json: serde_json::Value = serde_json::from_str(&get(&node, "/health").await.1).unwrap();
+        assert_eq!(json["reason"], "ALARM NOSPACE");
+        assert_eq!(get(&node, "/health?exclude=NOSPACE").await.0, StatusCode::OK);
+        assert_eq!(get(&node, "/readyz").await.0, StatusCode::OK, "a full table still serves reads");
+    }
 
     #[test]
     fn a_probe_is_the_whole_or_one_of_its_own_checks() {

@@ -4,7 +4,7 @@ use althing_api::ErrorKind;
 use althing_api::Request;
 use althing_api::cluster::Member;
 use althing_consensus::{Change, ConfChange};
-use althing_strong::{Command, Proposal as LogProposal, members};
+use althing_strong::{Command, Proposal as LogProposal};
 use althing_types::{Duration, Instant, NodeId, RequestId};
 use bytes::Bytes;
 
@@ -72,7 +72,7 @@ impl Group {
     pub(super) fn propose_membership(&mut self, data: Bytes) -> Result<(), ErrorKind> {
         let proposal =
             LogProposal::decode(data.clone()).map_err(|error| ErrorKind::InvalidArgument(error.to_string()))?;
-        members::check_change(&self.reader.members()?, &proposal.command)?;
+        self.reader.check_members(&proposal.command)?;
         let change = match &proposal.command {
             Command::MemberAdd(member) if member.is_learner => Change::AddLearner(member.id),
             Command::MemberAdd(member) => Change::AddVoter(member.id),

@@ -10,6 +10,7 @@
 //! * `finish`: the liveness phase and the end.
 
 mod clients;
+mod describe;
 mod finish;
 mod havoc;
 mod turn;
@@ -308,7 +309,10 @@ impl World {
         let line = |node, kind, peer| Line { at, sequence, node, kind, peer, payload: &[], note: "" };
         let text;
         let line = match event {
-            Event::Frame { from, to, bytes } => Line { payload: bytes, ..line(*to, "frame", from.get()) },
+            Event::Frame { from, to, bytes } => {
+                text = if self.trace.is_written() { describe::frame(bytes) } else { String::new() };
+                Line { payload: bytes, note: &text, ..line(*to, "frame", from.get()) }
+            }
             Event::Process { node, what, .. } => line(*node, what.name(), 0),
             Event::Arrival { slot, node, what, .. } => {
                 text = format!("{what:?}");

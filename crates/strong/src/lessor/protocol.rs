@@ -14,7 +14,7 @@ pub struct LeaseRecord {
     pub remaining_seconds: i64,
 }
 
-/// What a lessor is told. All but `Tick` and the role come from applied log entries, in their order.
+/// What a lessor is told. Grants, revocations and checkpoints are applied log entries, in their order.
 #[derive(Debug)]
 pub enum Input<'a> {
     /// This replica leads, and has applied the first entry of its own term: `leases` is all there are.
@@ -37,6 +37,10 @@ pub enum Input<'a> {
         /// What a new leader would give it, in seconds.
         remaining_seconds: i64,
     },
+    /// The proposal of a revocation was refused (overload, a transfer under way) and is not in the log.
+    RevokeRefused(LeaseId),
+    /// The proposal of a checkpoint was refused and is not in the log. Given for each of its leases.
+    CheckpointRefused(LeaseId),
     /// Time has passed.
     Tick,
 }
@@ -59,8 +63,8 @@ pub struct Renewed {
     pub result: Result<i64, RenewError>,
 }
 
-/// What a lessor wants done. Proposals are made by this replica as the leader of its present term, in the order given;
-/// they are dropped, never forwarded, if it is not. A lost one is asked for again.
+/// What a lessor wants done. Proposals are made by this replica as the leader of its present term, in the order given,
+/// or reported as refused; they are never forwarded.
 #[derive(Debug, Default)]
 pub struct Effects {
     /// Propose the revocation of each.
@@ -84,7 +88,7 @@ pub struct LessorConfig {
     pub revokes_per_second: u32,
     /// Revocations proposed and not applied.
     pub max_revokes_in_flight: usize,
-    /// How long until a proposal that was not applied is made again.
+    /// How long until a proposal that was refused is made again.
     pub retry: Duration,
 }
 
@@ -96,7 +100,7 @@ impl Default for LessorConfig {
             max_checkpoint_leases: 1000,
             revokes_per_second: 1000,
             max_revokes_in_flight: 256,
-            retry: Duration::from_secs(3),
+            retry: Duration::from_millis(500),
         }
     }
 }

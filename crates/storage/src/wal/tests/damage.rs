@@ -83,6 +83,45 @@ fn every_flipped_byte_below_durable_to_is_found_and_named_and_none_is_ever_serve
 }
 
 #[test]
+fn sectors_that_are_zeroed_garbled_or_written_elsewhere_are_found() {
+    let disk = old_log();
+    let image = disk.snapshot();
+    let segments = segments(&disk);
+    let (_, sound) = open(&disk).unwrap();
+    disk.restore(&image);
+    let random = &mut fastrand::Rng::with_seed(8);
+    let mut found = 0;
+    for (file, len) in disk.files() {
+        let Regions { proven, .. } = regions(&disk, &segments, &file);
+        let before = read_file(&disk, &file);
+        for offset in (0..len).step_by(512) {
+            let at = usize::try_from(offset).unwrap();
+            let elsewhere = random.usize(..before.len() / 512) * 512;
+            let garbage: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(512).collect();
+            for sector in [&[0; 512], garbage.as_slice(), &before[elsewhere..elsewhere + 512]] {
+                if *sector == before[at..at + 512] {
+                    continue;
+                }
+                disk.restore(&image);
+                disk.open(&file, OpenMode::ReadWrite).unwrap().write_at(offset, sector).unwrap();
+                match open(&disk) {
+                    Ok((_, recovery)) => {
+                        assert!(offset >= proven, "{} at {offset}", file.display());
+                        assert!(sound.records.starts_with(&recovery.records));
+                    }
+                    Err(WalError::Corrupt { segment, .. }) => {
+                        assert!(offset < proven && segment == file, "{} at {offset}", file.display());
+                        found += 1;
+                    }
+                    Err(other) => panic!("{} at {offset}: {other}", file.display()),
+                }
+            }
+        }
+    }
+    assert!(found > 50, "{found}");
+}
+
+#[test]
 fn a_record_whose_bytes_are_damaged_is_named_exactly() {
     let disk = old_log();
     let (mut wal, _) = open(&disk).unwrap();

@@ -69,6 +69,22 @@ fn every_kind_survives_its_ordinal() {
 }
 
 #[test]
+fn a_log_can_be_given_to_a_thread_of_its_own() {
+    fn is_send<T: Send>() {}
+    is_send::<Wal>();
+}
+
+#[test]
+fn the_default_sizes_fit_together() {
+    let disk = FaultDisk::new();
+    let open = || Wal::open(Arc::new(disk.clone()), Path::new(DIR), IDENTITY, WalOptions::default()).unwrap();
+    let (mut wal, _) = open();
+    wal.append(&[entries(1, 1, 3_000_000)]).unwrap();
+    wal.sync().unwrap();
+    assert_eq!(open().1.records.len(), 1);
+}
+
+#[test]
 fn what_is_appended_is_recovered_in_order() {
     let disk = FaultDisk::new();
     let (mut wal, recovery) = open(&disk).unwrap();
