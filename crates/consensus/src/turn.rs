@@ -1,9 +1,9 @@
 //! The end of a turn: what Raft has made ready becomes effects, in the order that keeps its promises.
 //!
 //! ```text
-//!   Ready n ──► messages of a leader ─────────────────────────────► out.messages, at once (dissertation, 10.2.1)
+//!   Ready n ──► messages of a leader whose term is durable ───────► out.messages, at once (dissertation, 10.2.1)
 //!          ├──► entries, hard state ──► log in memory, out.persist ─► Persisted { n }
-//!          └──► messages of the others ──► held until ────────────────────┴──────────► out.messages
+//!          └──► all other messages ──────► held until ────────────────────┴──────────► out.messages
 //! ```
 
 use std::collections::VecDeque;
@@ -84,8 +84,18 @@ impl Replica {
             out.persist.push(Persist { seq, snapshot, entries: persisted, hard_state, must_sync });
         }
         self.begin_sync(seq, must_sync);
-        self.send(now, out);
+        if self.is_term_durable() {
+            self.send(now, out);
+        } else {
+            self.hold(now, out);
+        }
         self.hold(held, out);
+    }
+
+    /// A leader usually has its term on disk, for it has asked for votes in it. A sole voter asks nobody: were its
+    /// learners to hear of a term that a crash makes it forget, it would lead the same term twice with different entries.
+    pub(crate) fn is_term_durable(&self) -> bool {
+        self.syncs.durable_term == self.node.raft.term
     }
 
     fn begin_sync(&mut self, seq: u64, must_sync: bool) {
@@ -137,7 +147,7 @@ impl Replica {
     /// A follower's word that it still knows its leader, and its question for a read index, say nothing of the log.
     /// They need not wait for a disk that is busy with entries, once the term that they speak of is durable.
     fn is_prompt(&self, message: &eraftpb::Message) -> bool {
-        self.syncs.durable_term == self.node.raft.term
+        self.is_term_durable()
             && matches!(message.get_msg_type(), MessageType::MsgHeartbeatResponse | MessageType::MsgReadIndex)
     }
 

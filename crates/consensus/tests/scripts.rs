@@ -287,6 +287,7 @@ scripts! {
     a_joint_change,
     a_learner_is_promoted,
     a_leader_removes_itself,
+    a_sole_voter,
     a_transfer,
     reads,
     truncation_and_a_snapshot,

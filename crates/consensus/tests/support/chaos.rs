@@ -10,9 +10,32 @@ use super::world::{Envelope, Syncing, World};
 /// Messages on their way beyond which some are lost.
 const MAX_NETWORK: usize = 300;
 
+/// Something that may happen, and how often it does beside the others.
+type Event = (u32, fn(&mut Chaos));
+
+const EVENTS: [Event; 16] = [
+    (450, Chaos::deliver),
+    (30, Chaos::lose),
+    (30, Chaos::double),
+    (210, Chaos::tick),
+    (80, Chaos::propose),
+    (100, Chaos::sync),
+    (20, Chaos::read),
+    (15, Chaos::truncate),
+    (20, Chaos::stream),
+    (10, Chaos::crash),
+    (15, Chaos::restart),
+    (4, Chaos::cut),
+    (4, |chaos| chaos.world.cut.clear()),
+    (5, Chaos::change),
+    (7, Chaos::oddity),
+    (20, Chaos::settle),
+];
+
 pub struct Chaos {
     pub world: World,
     rng: Rng,
+    events: Vec<Event>,
     next_id: u64,
     next_command: u64,
 }
@@ -24,30 +47,31 @@ impl Chaos {
         world.hibernate_after_ticks = rng.bool().then_some(8);
         let voters = rng.u64(1..=5);
         world.bootstrap(&ConfState::of_voters((1..=voters).map(NodeId)));
-        Self { world, rng, next_id: voters + 1, next_command: 0 }
+        // Every life has its own temper: what is rare in one is common in another.
+        let events = EVENTS.iter().map(|(weight, event)| (1 + weight * rng.u32(1..=9) / 3, *event)).collect();
+        Self { world, rng, events, next_id: voters + 1, next_command: 0 }
     }
 
     /// One random event.
     pub fn step(&mut self) {
-        match self.rng.u32(0..1000) {
-            0..450 => self.deliver(),
-            450..480 => self.lose(),
-            480..510 => self.double(),
-            510..720 => self.tick(),
-            720..800 => self.propose(),
-            800..900 => self.sync(),
-            900..920 => self.read(),
-            920..935 => self.truncate(),
-            935..955 => self.stream(),
-            955..965 => self.crash(),
-            965..980 => self.restart(),
-            980..984 => self.cut(),
-            984..988 => self.world.cut.clear(),
-            988..993 => self.change(),
-            _ => self.oddity(),
-        }
+        let total: u32 = self.events.iter().map(|(weight, _)| weight).sum();
+        let mut draw = self.rng.u32(0..total);
+        let event = self.events.iter().find(|(weight, _)| {
+            let chosen = draw < *weight;
+            draw = draw.saturating_sub(*weight);
+            chosen
+        });
+        let (_, event) = *event.expect("the draw is below the sum of all weights");
+        event(self);
         while self.world.network.len() > MAX_NETWORK {
             self.lose();
+        }
+    }
+
+    /// Now and then nothing is late.
+    fn settle(&mut self) {
+        for _ in 0..self.world.network.len() {
+            self.world.deliver(0);
         }
     }
 
@@ -218,5 +242,26 @@ impl Chaos {
             }
         }
         self.world.settle();
+    }
+
+    /// Everything is repaired, and the group comes to agree.
+    pub fn agree(&mut self) {
+        self.heal();
+        let world = &mut self.world;
+        let leader = world.leader().expect("a healed group has a leader");
+        world.propose(leader, "last").expect("a healed group takes proposals");
+        world.read(leader, u64::MAX);
+        world.settle();
+        world.check();
+        let replica = &world.nodes[&leader].replica;
+        let (last, conf) = (replica.last_index(), replica.conf_state().clone());
+        assert!(!conf.is_joint(), "a joint configuration is left");
+        assert!(world.nodes[&leader].answered.contains(&u64::MAX), "a healed group answers reads");
+        for id in conf.members() {
+            let node = &world.nodes[&id];
+            assert_eq!(node.machine.applied.index, last, "node {id} has applied everything");
+            assert_eq!(node.machine.history, world.oracle.history(last), "node {id} has applied what everybody has");
+            assert_eq!(node.machine.conf_state, conf, "node {id} knows who is a member");
+        }
     }
 }

@@ -25,7 +25,6 @@ pub enum Syncing {
 }
 
 pub struct Node {
-    pub id: NodeId,
     pub replica: Replica,
     pub disk: Disk,
     pub machine: Machine,
@@ -103,7 +102,6 @@ impl World {
         let replica = Replica::new(config, recovered).unwrap();
         let syncing = Syncing::AtOnce;
         let node = Node {
-            id,
             replica,
             disk,
             machine,
