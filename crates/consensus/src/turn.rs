@@ -214,3 +214,47 @@ fn append_part(rest: &mut eraftpb::Message, part: Vec<eraftpb::Entry>) -> Messag
     (rest.index, rest.log_term) = end;
     Message::raft(message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Body;
+
+    fn append(sizes: &[usize]) -> eraftpb::Message {
+        let mut message = eraftpb::Message { to: 2, from: 1, term: 3, index: 10, log_term: 1, ..Default::default() };
+        message.set_msg_type(MessageType::MsgAppend);
+        let entry = |(index, size): (u64, &usize)| eraftpb::Entry {
+            index,
+            term: if index < 13 { 2 } else { 3 },
+            data: vec![0; *size].into(),
+            ..Default::default()
+        };
+        message.set_entries((11..).zip(sizes).map(entry).collect::<Vec<_>>().into());
+        message
+    }
+
+    /// Where each part begins and what it carries.
+    fn parts(sizes: &[usize]) -> Vec<(u64, u64, usize)> {
+        let mut out = Vec::new();
+        split_append(append(sizes), &mut out);
+        out.iter()
+            .map(|message| match &message.body {
+                Body::Raft(message) => (message.index, message.log_term, message.entries.len()),
+                Body::Signal(signal) => panic!("{signal:?} is no append"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn an_append_that_fits_a_frame_stays_whole() {
+        assert_eq!(parts(&[]), [(10, 1, 0)]);
+        assert_eq!(parts(&[100, 100]), [(10, 1, 2)]);
+    }
+
+    #[test]
+    fn a_large_append_is_cut_into_parts_that_follow_each_other() {
+        let third = MAX_APPEND_BYTES / 3;
+        assert_eq!(parts(&[third; 7]), [(10, 1, 3), (13, 3, 3), (16, 3, 1)]);
+        assert_eq!(parts(&[third, MAX_APPEND_BYTES * 2, third]), [(10, 1, 1), (11, 2, 1), (12, 2, 1)]);
+    }
+}

@@ -141,6 +141,12 @@ impl World {
     fn finish(&mut self, id: NodeId, mut out: Effects) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.replica.ready(&mut out);
+        self.carry_out(id, out);
+    }
+
+    /// Does what a node's turn has asked for.
+    pub fn carry_out(&mut self, id: NodeId, mut out: Effects) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
         if let Some(role) = out.role_changed {
             writeln!(self.trace, "{id} is {role:?} term={}", node.replica.term()).unwrap();
         }
@@ -202,7 +208,10 @@ impl World {
             assert_eq!(entry.index, node.machine.applied.index + 1, "entries come in order, each once");
             write!(self.trace, "{id} applies {entry}").unwrap();
             match entry.kind {
-                EntryKind::Normal => writeln!(self.trace, " {:?}", String::from_utf8_lossy(&entry.data)).unwrap(),
+                EntryKind::Normal => {
+                    let shown = &entry.data[..entry.data.len().min(20)];
+                    writeln!(self.trace, " {:?}", String::from_utf8_lossy(shown)).unwrap();
+                }
                 EntryKind::ConfChange => {
                     if let Ok(conf_state) = node.replica.apply_conf_change(&entry) {
                         writeln!(self.trace, " {}", conf(&conf_state)).unwrap();
