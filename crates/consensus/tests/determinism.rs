@@ -1,5 +1,7 @@
 //! The same seed gives the same trace, in this process and in another.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use std::process::Command;

@@ -1,6 +1,8 @@
 //! Random lives of a group. The invariants are checked at every step; after that all is healed, and the group must come
 //! to agree.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use althing_consensus::{Role, conf_change};

@@ -1,5 +1,7 @@
 //! Golden scripts: the protocol as a trace. `UPDATE_GOLDENFILES=1 cargo test` writes what the replicas do now.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use std::error::Error;
