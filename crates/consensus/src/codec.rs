@@ -254,3 +254,160 @@ fn raft_type(kind: MessageKind) -> MessageType {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::record::MAX_NUMBER;
+
+    const KINDS: u8 = 14;
+
+    /// Numbers of every length that a varint can have.
+    fn number() -> impl Strategy<Value = u64> {
+        (0_u32..63, any::<u64>()).prop_map(|(shift, word)| (word >> 2 >> shift).min(MAX_NUMBER))
+    }
+
+    fn entries(first: u64) -> impl Strategy<Value = Vec<eraftpb::Entry>> {
+        let entry = (any::<bool>(), number(), vec(any::<u8>(), 0..40));
+        vec(entry, 0..6).prop_map(move |entries| {
+            (first..)
+                .zip(entries)
+                .map(|(index, (normal, term, data))| {
+                    let kind = if normal { EntryKind::Normal } else { EntryKind::ConfChange };
+                    Entry { index, term, kind, data: data.into() }.into_raft()
+                })
+                .collect()
+        })
+    }
+
+    fn context() -> impl Strategy<Value = Bytes> {
+        any::<[u8; CONTEXT_BYTES]>().prop_map(|bytes| Bytes::copy_from_slice(&bytes))
+    }
+
+    fn raft_message(kind: MessageKind) -> impl Strategy<Value = eraftpb::Message> {
+        let numbers = (number(), number(), number(), number(), number());
+        let parts = (numbers, any::<bool>(), any::<bool>(), context());
+        parts.prop_flat_map(move |((index, log_term, commit, commit_term, reject_hint), reject, marked, context)| {
+            entries(index + 1).prop_map(move |entries| {
+                let mut message = eraftpb::Message::default();
+                message.set_msg_type(raft_type(kind));
+                let read = || vec![eraftpb::Entry { data: context.clone(), ..eraftpb::Entry::default() }];
+                match kind {
+                    MessageKind::Append => {
+                        (message.index, message.log_term, message.commit) = (index, log_term, commit);
+                        message.set_entries(entries.into());
+                    }
+                    MessageKind::AppendResponse => {
+                        (message.index, message.log_term, message.commit) = (index, log_term, commit);
+                        (message.reject, message.reject_hint) = (reject, reject_hint);
+                    }
+                    MessageKind::RequestVote | MessageKind::RequestPreVote => {
+                        (message.index, message.log_term) = (index, log_term);
+                        (message.commit, message.commit_term) = (commit, commit_term);
+                        message.context = Bytes::from_static(if marked { CAMPAIGN_TRANSFER } else { b"" });
+                    }
+                    MessageKind::RequestVoteResponse | MessageKind::RequestPreVoteResponse => {
+                        (message.reject, message.commit, message.commit_term) = (reject, commit, commit_term);
+                    }
+                    MessageKind::Heartbeat | MessageKind::HeartbeatResponse => {
+                        message.commit = commit;
+                        message.context = if marked { context.clone() } else { Bytes::new() };
+                    }
+                    MessageKind::ReadIndex => message.set_entries(read().into()),
+                    MessageKind::ReadIndexResponse => {
+                        message.index = index;
+                        message.set_entries(read().into());
+                    }
+                    MessageKind::TimeoutNow
+                    | MessageKind::Hibernate
+                    | MessageKind::Hibernating
+                    | MessageKind::Awaken => {}
+                }
+                message
+            })
+        })
+    }
+
+    fn message() -> impl Strategy<Value = Message> {
+        let header = (0..KINDS, 1..=u64::MAX, 1..=u64::MAX, 1..=MAX_NUMBER, number());
+        header.prop_flat_map(|(kind, from, to, term, commit)| {
+            let kind = message_kind(kind).unwrap();
+            let signal = match kind {
+                MessageKind::Hibernate => Some(Signal::Hibernate { term, commit }),
+                MessageKind::Hibernating => Some(Signal::Hibernating { term, commit }),
+                MessageKind::Awaken => Some(Signal::Awaken { term }),
+                _ => None,
+            };
+            let (from, to) = (NodeId(from), NodeId(to));
+            match signal {
+                Some(signal) => Just(Message::signal(from, to, signal)).boxed(),
+                None => raft_message(kind)
+                    .prop_map(move |mut message| {
+                        (message.from, message.to) = (from.get(), to.get());
+                        message.term = if kind == MessageKind::ReadIndex { 0 } else { term };
+                        Message::raft(message)
+                    })
+                    .boxed(),
+            }
+        })
+    }
+
+    fn bytes_of(message: &Message) -> Bytes {
+        let mut writer = Writer::default();
+        message.encode(&mut writer);
+        writer.finish()
+    }
+
+    proptest! {
+        #[test]
+        fn messages_are_read_back(message in message()) {
+            let mut reader = Reader::new(bytes_of(&message));
+            prop_assert_eq!(Message::decode(&mut reader).unwrap(), message);
+            prop_assert!(reader.finish().is_ok());
+        }
+
+        #[test]
+        fn a_message_that_is_cut_anywhere_is_refused(message in message(), cut: prop::sample::Index) {
+            let bytes = bytes_of(&message);
+            let mut reader = Reader::new(bytes.slice(..cut.index(bytes.len())));
+            prop_assert!(Message::decode(&mut reader).is_err());
+        }
+
+        #[test]
+        fn hostile_bytes_are_refused_or_read_as_something_harmless(
+            kind in 0..KINDS + 2, mut bytes in vec(prop_oneof![Just(0_u8), Just(1), Just(0xff), any::<u8>()], 0..80),
+        ) {
+            bytes.insert(0, kind);
+            check_harmless(bytes.into());
+        }
+
+        #[test]
+        fn a_message_with_a_flipped_byte_is_refused_or_read_as_something_harmless(
+            message in message(), at: prop::sample::Index, flip in 1_u8..,
+        ) {
+            let mut bytes = bytes_of(&message).to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            check_harmless(bytes.into());
+        }
+    }
+
+    /// What the raft crate takes for granted of a message.
+    fn check_harmless(bytes: Bytes) {
+        let Ok(message) = Message::decode(&mut Reader::new(bytes)) else { return };
+        assert_ne!((message.from, message.to), (NodeId::NONE, NodeId::NONE));
+        let kind = message.kind();
+        assert_eq!(message.term() == 0, kind == MessageKind::ReadIndex);
+        assert!(message.term() <= MAX_NUMBER);
+        if let Body::Raft(message) = &message.body {
+            let reads = matches!(kind, MessageKind::ReadIndex | MessageKind::ReadIndexResponse);
+            assert!(!reads || message.entries.len() == 1 && message.entries[0].data.len() == CONTEXT_BYTES);
+            for (expected, entry) in (message.index + 1..).zip(message.entries.iter().filter(|_| !reads)) {
+                assert_eq!(entry.index, expected);
+            }
+        }
+    }
+}

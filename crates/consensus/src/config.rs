@@ -140,3 +140,76 @@ pub enum RecoveryError {
     #[error("the replica's settings are refused: {0}")]
     Config(String),
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::types::EntryKind;
+
+    fn config() -> Config {
+        Config {
+            group: GroupId(1),
+            id: NodeId(1),
+            seed: 7,
+            incarnation: 1,
+            election_timeout: 10..20,
+            heartbeat_ticks: 2,
+            hibernate_after_ticks: None,
+        }
+    }
+
+    fn entry(index: u64, term: u64) -> Entry {
+        Entry { index, term, kind: EntryKind::Normal, data: Bytes::new() }
+    }
+
+    fn recovered(applied: u64, entries: Vec<Entry>) -> Recovered {
+        let hard_state = HardState { term: 3, vote: NodeId(2), commit: 0 };
+        let conf_state = ConfState::of_voters([NodeId(1), NodeId(2)]);
+        Recovered { hard_state, conf_state, applied, truncated: LogPosition { index: 4, term: 2 }, entries }
+    }
+
+    #[test]
+    fn election_timeouts_cover_their_range_and_differ_between_nodes_and_terms() {
+        let (one, two) = (config(), Config { id: NodeId(2), ..config() });
+        let draws: Vec<_> = (0..1000).map(|term| one.election_timeout_of(term)).collect();
+        assert!((10..20).all(|ticks| draws.contains(&ticks)) && draws.iter().all(|ticks| (10..20).contains(ticks)));
+        let same = (0..1000).filter(|term| one.election_timeout_of(*term) == two.election_timeout_of(*term)).count();
+        assert!((50..200).contains(&same), "{same} of 1000 are the same");
+    }
+
+    #[test]
+    fn a_commit_index_is_brought_into_bounds() {
+        let checked = recovered(5, vec![entry(5, 2), entry(6, 3)]).checked().unwrap();
+        assert_eq!(checked.hard_state.commit, 5, "what is applied is committed");
+        let mut ahead = recovered(5, vec![entry(5, 2), entry(6, 3)]);
+        ahead.hard_state.commit = 9;
+        assert_eq!(ahead.checked().unwrap().hard_state.commit, 6, "a commit index may be durable before its entries");
+    }
+
+    #[test]
+    fn entries_below_the_truncated_position_are_dropped() {
+        let checked = recovered(5, vec![entry(3, 2), entry(4, 2), entry(5, 2)]).checked().unwrap();
+        assert_eq!(checked.entries, [entry(5, 2)]);
+    }
+
+    #[test]
+    fn a_log_that_misses_something_is_refused() {
+        let refusal = |recovered: Recovered| recovered.checked().unwrap_err();
+        assert_eq!(refusal(recovered(4, vec![entry(6, 2)])), RecoveryError::Gap { expected: 5, found: 6 });
+        assert_eq!(refusal(recovered(3, vec![])), RecoveryError::AppliedBelowLog { applied: 3, truncated: 4 });
+        assert_eq!(refusal(recovered(6, vec![entry(5, 2)])), RecoveryError::AppliedAboveLog { applied: 6, last: 5 });
+        assert_eq!(refusal(recovered(4, vec![entry(5, 9)])), RecoveryError::TermBelowLog { term: 3, last: 9 });
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_refused() {
+        for config in [Config { heartbeat_ticks: 10, ..config() }, Config { id: NodeId::NONE, ..config() }] {
+            let refused = crate::Replica::new(config, Recovered::default()).err();
+            assert!(matches!(refused, Some(RecoveryError::Config(_))), "{refused:?}");
+        }
+        let empty = Config { election_timeout: 10..10, ..config() };
+        assert!(matches!(crate::Replica::new(empty, Recovered::default()), Err(RecoveryError::Config(_))));
+    }
+}

@@ -15,7 +15,8 @@ pub struct Effects {
     pub persist: Vec<Persist>,
     /// Hand to the applier, in this order. Each index comes once per run.
     pub committed: Vec<Entry>,
-    /// Reads that may be served once the state machine has applied their index.
+    /// Reads that may be served once the state machine has applied their index. A network that duplicates messages may
+    /// cause an answer to come twice.
     pub reads: Vec<ReadReady>,
     /// The role after this turn, if it, the term or the known leader is not what it was before.
     pub role_changed: Option<Role>,

@@ -4,7 +4,6 @@
 //! its mind happens in between: whatever might end this leadership flushes first.
 
 use bytes::Bytes;
-use raft::StateRole;
 use raft::eraftpb::{self, MessageType};
 
 use althing_types::limits::{MAX_REQUEST_BYTES, MAX_REQUEST_OVERHEAD_BYTES, MAX_UNCOMMITTED_BYTES};
@@ -53,7 +52,7 @@ impl Replica {
 
     /// Leads, and is not about to hand over.
     pub(crate) fn check_leader(&self) -> Result<(), Refused> {
-        if self.node.raft.state != StateRole::Leader {
+        if !self.leads() {
             return Err(Refused::NotLeader { leader: self.leader() });
         }
         match self.transferring() {

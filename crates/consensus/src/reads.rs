@@ -66,7 +66,7 @@ impl Replica {
     /// Whether a read asked for now would be answered without waiting for the term's first commit.
     #[must_use]
     pub fn can_serve_reads(&self) -> bool {
-        self.node.raft.state == StateRole::Leader && self.node.raft.commit_to_current_term()
+        self.leads() && self.node.raft.commit_to_current_term()
     }
 
     /// Lets reads go on whose wait is over: the term has its first commit, or somebody else leads.

@@ -237,7 +237,8 @@ impl Replica {
     #[must_use]
     pub fn role(&self) -> Role {
         match self.node.raft.state {
-            StateRole::Leader => Role::Leader { transferring: self.transferring() },
+            StateRole::Leader if self.leads() => Role::Leader { transferring: self.transferring() },
+            StateRole::Leader => Role::Candidate,
             StateRole::Candidate => Role::Candidate,
             StateRole::PreCandidate => Role::PreCandidate,
             StateRole::Follower => self.role_of_follower(),
@@ -266,7 +267,15 @@ impl Replica {
     /// The leader of the current term, if known; it may be this node.
     #[must_use]
     pub fn leader(&self) -> Option<NodeId> {
-        Some(NodeId(self.node.raft.leader_id)).filter(|leader| *leader != NodeId::NONE)
+        let leader = NodeId(self.node.raft.leader_id);
+        let known = leader != NodeId::NONE && (leader != self.config.id || self.leads());
+        known.then_some(leader)
+    }
+
+    /// Leads, and will remember that it does. A sole voter elects itself before its vote is durable; were it believed, a
+    /// crash could make it forget the term, and somebody else could lead the same one.
+    pub(crate) fn leads(&self) -> bool {
+        self.node.raft.state == StateRole::Leader && self.is_term_durable()
     }
 
     pub(crate) fn transferring(&self) -> Option<NodeId> {
@@ -312,7 +321,7 @@ impl Replica {
     /// What the leader knows of a member; `None` from everybody else.
     #[must_use]
     pub fn progress(&self, node: NodeId) -> Option<Progress> {
-        if self.node.raft.state != StateRole::Leader {
+        if !self.leads() {
             return None;
         }
         self.node.raft.prs().get(node.get()).map(|progress| Progress {

@@ -31,7 +31,7 @@ impl Replica {
             return Err(SnapshotRefused::NotMember);
         }
         let index = meta.index;
-        let (from, term) = self.snapshot_sender(from, leader_term)?;
+        let (from, term) = self.snapshot_sender(&meta, from, leader_term)?;
         self.flush_proposals();
         self.wake();
         let mut message = eraftpb::Message {
@@ -54,14 +54,20 @@ impl Replica {
     }
 
     /// A snapshot is committed state, and so of use to every later leader as well: if the sender no longer leads, it
-    /// counts as the present leader's.
-    fn snapshot_sender(&self, from: NodeId, leader_term: u64) -> Result<(NodeId, u64), SnapshotRefused> {
+    /// counts as the present leader's. It never counts as sent in a term before its own last entry's: the log would then be
+    /// ahead of the hard state.
+    fn snapshot_sender(
+        &self,
+        meta: &SnapshotMeta,
+        from: NodeId,
+        leader_term: u64,
+    ) -> Result<(NodeId, u64), SnapshotRefused> {
         let term = self.term();
-        if leader_term >= term {
+        if leader_term >= term && leader_term >= meta.term {
             return Ok((from, leader_term));
         }
         match self.leader() {
-            Some(leader) if leader != self.config.id => Ok((leader, term)),
+            Some(leader) if leader != self.config.id && term >= meta.term => Ok((leader, term)),
             Some(_) | None => Err(SnapshotRefused::Stale { sender: leader_term, term }),
         }
     }

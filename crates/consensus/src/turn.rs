@@ -1,9 +1,9 @@
 //! The end of a turn: what Raft has made ready becomes effects, in the order that keeps its promises.
 //!
 //! ```text
-//!   Ready n ──► messages of a leader ─────────────────────────────► out.messages, at once (dissertation, 10.2.1)
+//!   Ready n ──► messages of a leader whose term is durable ───────► out.messages, at once (dissertation, 10.2.1)
 //!          ├──► entries, hard state ──► log in memory, out.persist ─► Persisted { n }
-//!          └──► messages of the others ──► held until ────────────────────┴──────────► out.messages
+//!          └──► all other messages ──────► held until ────────────────────┴──────────► out.messages
 //! ```
 
 use std::collections::VecDeque;
@@ -84,8 +84,18 @@ impl Replica {
             out.persist.push(Persist { seq, snapshot, entries: persisted, hard_state, must_sync });
         }
         self.begin_sync(seq, must_sync);
-        self.send(now, out);
+        if self.is_term_durable() {
+            self.send(now, out);
+        } else {
+            self.hold(now, out);
+        }
         self.hold(held, out);
+    }
+
+    /// A leader usually has its term on disk, for it has asked for votes in it. A sole voter asks nobody: were its
+    /// learners to hear of a term that a crash makes it forget, it would lead the same term twice with different entries.
+    pub(crate) fn is_term_durable(&self) -> bool {
+        self.syncs.durable_term == self.node.raft.term
     }
 
     fn begin_sync(&mut self, seq: u64, must_sync: bool) {
@@ -137,7 +147,7 @@ impl Replica {
     /// A follower's word that it still knows its leader, and its question for a read index, say nothing of the log.
     /// They need not wait for a disk that is busy with entries, once the term that they speak of is durable.
     fn is_prompt(&self, message: &eraftpb::Message) -> bool {
-        self.syncs.durable_term == self.node.raft.term
+        self.is_term_durable()
             && matches!(message.get_msg_type(), MessageType::MsgHeartbeatResponse | MessageType::MsgReadIndex)
     }
 
@@ -203,4 +213,48 @@ fn append_part(rest: &mut eraftpb::Message, part: Vec<eraftpb::Entry>) -> Messag
     message.set_entries(part.into());
     (rest.index, rest.log_term) = end;
     Message::raft(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Body;
+
+    fn append(sizes: &[usize]) -> eraftpb::Message {
+        let mut message = eraftpb::Message { to: 2, from: 1, term: 3, index: 10, log_term: 1, ..Default::default() };
+        message.set_msg_type(MessageType::MsgAppend);
+        let entry = |(index, size): (u64, &usize)| eraftpb::Entry {
+            index,
+            term: if index < 13 { 2 } else { 3 },
+            data: vec![0; *size].into(),
+            ..Default::default()
+        };
+        message.set_entries((11..).zip(sizes).map(entry).collect::<Vec<_>>().into());
+        message
+    }
+
+    /// Where each part begins and what it carries.
+    fn parts(sizes: &[usize]) -> Vec<(u64, u64, usize)> {
+        let mut out = Vec::new();
+        split_append(append(sizes), &mut out);
+        out.iter()
+            .map(|message| match &message.body {
+                Body::Raft(message) => (message.index, message.log_term, message.entries.len()),
+                Body::Signal(signal) => panic!("{signal:?} is no append"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn an_append_that_fits_a_frame_stays_whole() {
+        assert_eq!(parts(&[]), [(10, 1, 0)]);
+        assert_eq!(parts(&[100, 100]), [(10, 1, 2)]);
+    }
+
+    #[test]
+    fn a_large_append_is_cut_into_parts_that_follow_each_other() {
+        let third = MAX_APPEND_BYTES / 3;
+        assert_eq!(parts(&[third; 7]), [(10, 1, 3), (13, 3, 3), (16, 3, 1)]);
+        assert_eq!(parts(&[third, MAX_APPEND_BYTES * 2, third]), [(10, 1, 1), (11, 2, 1), (12, 2, 1)]);
+    }
 }

@@ -1,5 +1,7 @@
 //! Golden scripts: the protocol as a trace. `UPDATE_GOLDENFILES=1 cargo test` writes what the replicas do now.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use std::error::Error;
@@ -287,6 +289,7 @@ scripts! {
     a_joint_change,
     a_learner_is_promoted,
     a_leader_removes_itself,
+    a_sole_voter,
     a_transfer,
     reads,
     truncation_and_a_snapshot,

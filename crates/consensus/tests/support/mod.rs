@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "every test binary uses its own part of the world")]
 
+pub mod chaos;
 pub mod disk;
 pub mod oracle;
 pub mod world;
