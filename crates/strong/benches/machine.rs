@@ -93,7 +93,8 @@ fn reads(machine: &Machine, keys: u64) {
     for (what, number) in [("point reads, value in `current`", 1), ("point reads, value in `history`", 10)] {
         let start = Instant::now();
         for turn in 0..100_000_u64 {
-            let request = RangeRequest::new(KeyRange::single(key(turn.wrapping_mul(7919) % (keys / 10) * 10 + number % 10)));
+            let request =
+                RangeRequest::new(KeyRange::single(key(turn.wrapping_mul(7919) % (keys / 10) * 10 + number % 10)));
             assert_eq!(reader.range(&request).unwrap().0.kvs.len(), 1);
         }
         report(what, 100_000, start);

@@ -158,10 +158,9 @@ impl Reader {
     /// A range, and the revision of the table that it was read at (not the one that was asked for).
     pub fn range(&self, request: &RangeRequest) -> Result<(RangeResponse, Revision), ErrorKind> {
         check::range(request)?;
-        if request.keys.end == RangeEnd::Single && request.revision.is_none() && !request.count_only {
-            if let Some(answer) = self.point(request)? {
-                return Ok(answer);
-            }
+        let is_point = request.keys.end == RangeEnd::Single && request.revision.is_none() && !request.count_only;
+        if is_point && let Some(answer) = self.point(request)? {
+            return Ok(answer);
         }
         let moment = self.moment()?;
         let source = moment.source();

@@ -3,6 +3,8 @@
 //!
 //! A transaction is written `{ conditions ? operations : operations }`, and may be an operation of another one.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use std::error::Error;
@@ -44,9 +46,7 @@ impl goldenscript::Runner for Script {
                 if txn.is_read_only() { self.read_only(&txn) } else { self.apply(Command::Txn(txn)) }
             }
             "compact" => self.apply(Command::Compact { revision: Revision(number(at(0))?) }),
-            "grant" => {
-                self.apply(Command::LeaseGrant { id: LeaseId(number(at(0))?), ttl_seconds: number(at(1))? })
-            }
+            "grant" => self.apply(Command::LeaseGrant { id: LeaseId(number(at(0))?), ttl_seconds: number(at(1))? }),
             "revoke" => self.apply(Command::LeaseRevoke { id: LeaseId(number(at(0))?) }),
             "checkpoint" => {
                 let remaining = vec![(LeaseId(number(at(0))?), number(at(1))?)];

@@ -1,8 +1,9 @@
 //! Tables with more keys than a bucket of the count index holds, and readers beside the writer.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use althing_api::ErrorKind;
