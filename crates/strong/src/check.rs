@@ -152,3 +152,6 @@ fn writes(list: &[Operation]) -> Result<Writes, ErrorKind> {
     }
     Ok(all)
 }
+
+#[cfg(test)]
+mod tests;

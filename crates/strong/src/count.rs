@@ -134,9 +134,11 @@ impl CountIndex {
                 self.merge((group_at, bucket_at));
             }
         }
-        overfull.sort_unstable();
-        overfull.dedup();
-        overfull.into_iter().filter_map(|first| self.overfull(&first)).collect()
+        // A bucket may have joined its neighbour since: two of the list may be one now.
+        let mut cuts: Vec<Overfull> = overfull.into_iter().filter_map(|first| self.overfull(&first)).collect();
+        cuts.sort_unstable_by(|a, b| a.keys.start.cmp(&b.keys.start));
+        cuts.dedup();
+        cuts
     }
 
     /// Replaces a bucket by those that begin with these keys, with so many keys each; the first begins where the bucket

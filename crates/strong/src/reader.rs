@@ -8,6 +8,7 @@
 //! * If the key does not exist, a removal may lie between P and the look. The answer stands only if no batch was being
 //!   committed meanwhile (a sequence number that is odd during commits says so); otherwise a view decides.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -158,10 +159,9 @@ impl Reader {
     /// A range, and the revision of the table that it was read at (not the one that was asked for).
     pub fn range(&self, request: &RangeRequest) -> Result<(RangeResponse, Revision), ErrorKind> {
         check::range(request)?;
-        if request.keys.end == RangeEnd::Single && request.revision.is_none() && !request.count_only {
-            if let Some(answer) = self.point(request)? {
-                return Ok(answer);
-            }
+        let is_point = request.keys.end == RangeEnd::Single && request.revision.is_none() && !request.count_only;
+        if is_point && let Some(answer) = self.point(request)? {
+            return Ok(answer);
         }
         let moment = self.moment()?;
         let source = moment.source();
@@ -331,6 +331,9 @@ impl Moment {
             while let Some(Ok((key, record))) = scan.next_if(|next| is_of(next, revision)) {
                 events.push(self.event(&key, record)?);
             }
+            if revision == self.state.compacted {
+                keep_newest(&mut events);
+            }
             bytes += events.iter().map(event_bytes).sum::<usize>();
             if bytes > max_bytes && !changes.is_empty() {
                 return Ok(History { changes, next: revision });
@@ -363,6 +366,15 @@ impl Moment {
         let missing = || StrongError::Inconsistent(format!("the version {}.{} of a key is missing", id.main, id.sub));
         Ok(Version::decode(record.ok_or_else(missing)?)?.into_key_value(key.clone(), id.main))
     }
+}
+
+/// Of the compact revision itself only the newest version of each key counts: what a transaction wrote to it before may be
+/// gone on this replica and not on another.
+fn keep_newest(events: &mut Vec<Event>) {
+    let mut seen = BTreeSet::new();
+    let mut kept: Vec<Event> = events.drain(..).rev().filter(|event| seen.insert(event.kv.key.clone())).collect();
+    kept.reverse();
+    *events = kept;
 }
 
 type Item = Result<(Bytes, Bytes), althing_storage::engine::EngineError>;

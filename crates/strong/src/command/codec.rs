@@ -472,3 +472,6 @@ fn read_compare(reader: &mut Reader) -> Result<Compare, DecodeError> {
     };
     Ok(Compare { keys, operator, target })
 }
+
+#[cfg(test)]
+mod tests;
