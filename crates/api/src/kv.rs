@@ -271,6 +271,19 @@ impl TxnRequest {
     }
 }
 
+impl TxnRequest {
+    /// Whether every read of a transaction that only reads may be stale.
+    #[must_use]
+    pub fn is_serializable(&self) -> bool {
+        let serializable = |operation: &Operation| match operation {
+            Operation::Range(range) => range.consistency == Consistency::Serializable,
+            Operation::Txn(txn) => txn.is_serializable(),
+            Operation::Put(_) | Operation::DeleteRange(_) => false,
+        };
+        self.success.iter().chain(&self.failure).all(serializable)
+    }
+}
+
 /// One operation of a transaction.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Operation {

@@ -1,1 +1,17 @@
-//! See ARCHITECTURE.md.
+//! The command line: what can be asked for, how it is configured, and the commands that talk to a cluster from outside.
+//!
+//! Running nodes is the `server` crate's; everything else that `althing` does is here.
+
+pub mod args;
+pub mod config;
+pub mod error;
+pub mod ids;
+pub mod reference;
+pub mod remote;
+pub mod snapshot;
+pub mod status;
+mod table;
+pub mod wal;
+
+pub use args::{Cli, Command};
+pub use error::CliError;

@@ -1,1 +1,45 @@
-//! See ARCHITECTURE.md.
+//! A node: the event loop that composes the cores (DESIGN: the house).
+//!
+//! [`Node`] is pure: it is told what has happened ([`Input`]) and says what it wants done ([`Effects`]). The same node runs
+//! for real under `runtime` and simulated under `sim`. Beside it stand two parts that touch the engine and nothing else:
+//! the [`Applier`], which writes, and [`read`], which reads.
+//!
+//! ```text
+//!             Input ──► Node ──► Effects ──┬─► frames ──► peers
+//!               ▲        │ groups          ├─► wal ─────► log, fsync ──► Input::Persisted
+//!               │        ▼                 ├─► work ────► Applier ─────► Input::Done
+//!               │   Replica (Raft)         ├─► reads ───► read() ──────► Input::Read
+//!               │   Hub, Lessor            └─► responses, watch events
+//!               └────────────────────────────────────────────────────────────┘
+//! ```
+
+mod applier;
+mod config;
+mod context;
+mod download;
+pub mod effects;
+pub mod envelope;
+mod group;
+pub mod input;
+mod metrics;
+mod node;
+mod peers;
+mod proposals;
+mod reader;
+mod reads;
+mod recover;
+mod transfer;
+
+pub use applier::{Applier, BIRTH};
+pub use config::{
+    DEFAULT_ELECTION_TICKS, DEFAULT_HEARTBEAT_TICKS, DEFAULT_PROGRESS_INTERVAL, DEFAULT_TICK, GroupConfig,
+    MAX_INCARNATION, NodeConfig,
+};
+pub use download::{SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SnapshotFileError, snapshot_pages};
+pub use effects::{Effects, ReadWork, WalBatch, Work};
+pub use group::GroupLog;
+pub use input::{Done, GroupState, Input, ReadDone};
+pub use metrics::{GroupMetrics, Metrics};
+pub use node::Node;
+pub use reader::read;
+pub use recover::{LogRecovery, RecoverError};

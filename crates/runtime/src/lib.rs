@@ -1,1 +1,33 @@
-//! See ARCHITECTURE.md.
+//! The real world around a node: sockets, files, clocks, TLS and threads.
+//!
+//! The shell makes no decisions. It carries inputs to the node, carries out the effects that come back, in their order,
+//! and reports what became of them.
+//!
+//! ```text
+//!  peers ◄──► transport ┐                      ┌──► log thread ──── append, fsync
+//!                       ├─► inbox ─► driver ───┼──► applier ─────── machines, engine batches
+//!  clients ◄─► gateway ─┘     ▲     (the node) ├──► maintenance ─── checkpoints, compaction
+//!                             │                └──► reader ──────── long reads
+//!                             └──────────── reports ┘
+//! ```
+//!
+//! The driver is one thread with a single-threaded runtime: gateway connections, peer connections and the node take turns
+//! on it, so that a request crosses threads only on its way to the disk.
+
+pub mod clients;
+pub mod clock;
+pub mod directory;
+pub mod disk;
+mod driver;
+mod feed;
+mod handle;
+pub mod mailbox;
+pub mod metrics;
+mod start;
+mod threads;
+pub mod tls;
+pub mod transport;
+
+pub use handle::Handle;
+pub use start::{Running, StartError, StartOptions, start};
+pub use threads::Fatal;

@@ -1,2 +1,41 @@
-//! The `althing` binary.
-fn main() {}
+//! The `althing` binary: takes the command line apart and wires nodes together. It decides nothing else.
+
+mod dev;
+mod launch;
+mod logging;
+mod server;
+mod signals;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use althing_cli::args::{SnapshotCommand, WalCommand};
+use althing_cli::{Cli, CliError, Command, remote, snapshot, status, wal};
+use clap::{CommandFactory, Parser};
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With standard error closed there is nobody to tell; the exit code still does.
+            let _ = writeln!(io::stderr(), "error: {error}");
+            error.code()
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), CliError> {
+    let out = &mut io::stdout().lock();
+    match command {
+        Command::Dev(args) => dev::run(args),
+        Command::Server(args) => server::run(*args),
+        Command::Status(args) => remote::block_on(status::run(args, out)),
+        Command::Snapshot(SnapshotCommand::Save(args)) => remote::block_on(snapshot::save(args, out)),
+        Command::Snapshot(SnapshotCommand::Restore(args)) => snapshot::restore(&args, out),
+        Command::Wal(WalCommand::Inspect(args)) => wal::run(&args, out),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "althing", out);
+            Ok(())
+        }
+    }
+}

@@ -7,8 +7,9 @@ use core::time::Duration;
 pub const MAX_REQUEST_BYTES: usize = 1536 * 1024;
 /// What a gRPC message may exceed [`MAX_REQUEST_BYTES`] by before the transport itself refuses it.
 pub const MAX_REQUEST_OVERHEAD_BYTES: usize = 512 * 1024;
-/// Bytes of one key. Not etcd's limit (it has none of its own), but what an ordered key encoding may double.
-pub const MAX_KEY_BYTES: usize = 64 * 1024;
+/// Bytes of one key. Not etcd's limit (it has none of its own), but what an ordered key encoding may double and a table
+/// of the engine, whose keys stay below 64 KiB, must still hold.
+pub const MAX_KEY_BYTES: usize = 31 * 1024;
 /// Operations in one transaction branch, nested ones included, as etcd's `--max-txn-ops`.
 pub const MAX_TXN_OPS: usize = 128;
 /// How deep transactions may nest.

@@ -13,12 +13,26 @@
 //! 5. A damaged file is an error that names it; its content is never served.
 //! 6. Only the writer's thread and one maintenance thread call the methods that write.
 
+mod overlay;
+mod turn;
+
+pub mod lsm;
+pub mod model;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::PathBuf;
 
 use althing_types::SpaceId;
 use bytes::Bytes;
+
+/// Bytes of one key, at most: what the table format of [`lsm`] holds, less the space's id.
+pub const MAX_KEY_BYTES: usize = u16::MAX as usize - size_of::<u64>();
+
+/// Keys come from a state machine that has refused longer ones; one that arrives here is a broken invariant.
+fn assert_key(key: &[u8]) {
+    assert!(key.len() <= MAX_KEY_BYTES, "a key of {} bytes; an engine holds at most {MAX_KEY_BYTES}", key.len());
+}
 
 /// The log position that a space stands at.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -50,6 +64,22 @@ pub enum EngineError {
         /// The newest known.
         known: u32,
     },
+    /// The directory belongs to another node or cluster: it was copied, or the configuration is another's.
+    #[error("{file} belongs to {found}, not to {expected}", file = .file.display())]
+    Foreign {
+        /// The file that says so.
+        file: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        expected: String,
+    },
+    /// Another process has the directory open.
+    #[error("{file} is locked: another process has this directory open", file = .file.display())]
+    Locked {
+        /// The file with the lock.
+        file: PathBuf,
+    },
     /// No space is left on the device.
     #[error("the disk is full: {0}")]
     Full(String),
@@ -77,16 +107,17 @@ pub trait Read {
 /// A consistent view of all committed batches. It pins what it sees: hold one for less than a second.
 pub trait View: Read + Send + Sync {}
 
-/// Writes of one space that become visible together. It reads its own writes.
+/// Writes of one space that become visible together. It reads its own writes, and of other spaces what is committed.
 ///
 /// Dropping a batch without [`Batch::commit`] leaves the engine unusable: it panics on the next `begin`. A writer decides
 /// whether to write before it starts.
 pub trait Batch: Read {
-    /// Sets a key of the batch's space.
+    /// Sets a key of the batch's space. Panics on one longer than [`MAX_KEY_BYTES`].
     fn put(&mut self, key: &[u8], value: &[u8]);
     /// Removes a key of the batch's space.
     fn delete(&mut self, key: &[u8]);
-    /// Makes the batch visible; the space then stands at `applied`.
+    /// Makes the batch visible; the space then stands at `applied`, which never goes back: an index below the space's own
+    /// is a broken invariant and panics. The same one again is fine (a snapshot's pages, the removal of compacted history).
     fn commit(self: Box<Self>, applied: Applied) -> Result<(), EngineError>;
 }
 
@@ -116,13 +147,15 @@ pub trait Engine: Send + Sync {
     fn view(&self) -> Box<dyn View>;
     /// The latest committed value of one key, without the cost of a view.
     fn get(&self, space: SpaceId, key: &[u8]) -> Result<Option<Bytes>, EngineError>;
-    /// Starts a batch on one space, which begins to exist with its first commit.
+    /// Starts a batch on one space, which begins to exist with its first commit. Panics while another batch is open, and
+    /// for a space that was dropped.
     fn begin(&self, space: SpaceId) -> Box<dyn Batch + '_>;
     /// Cuts between batches.
     fn begin_checkpoint(&self) -> Result<Box<dyn Checkpoint>, EngineError>;
     /// Does one unit of background work (compaction, dropping of dead spaces); `false` when there is none left.
     fn maintain(&self) -> Result<bool, EngineError>;
-    /// Marks a space as dead, durably with the next checkpoint. Its id is never used again; its bytes go in the
+    /// Marks a space as dead, between batches: nothing of it is read any more. Durable with the next checkpoint, so after
+    /// a crash before that the space may be back, and is dropped again. Its id is never used again; its bytes go in the
     /// background.
     fn drop_space(&self, space: SpaceId) -> Result<(), EngineError>;
     /// Reads every byte on disk and checks it. Slow.

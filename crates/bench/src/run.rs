@@ -1,0 +1,182 @@
+//! A run: connect, fill, warm up, measure.
+
+#![allow(clippy::disallowed_methods, reason = "a load generator measures real time")]
+
+use std::cell::{Cell, RefCell};
+use std::io::Write;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::task::LocalSet;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::options::{Options, Workload};
+use crate::report::{Report, Tally};
+use crate::watch;
+use crate::workload::Client;
+
+/// Why a run could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// An endpoint is not one, or nobody listens there.
+    #[error("cannot connect to {endpoint}: {source}")]
+    Connect {
+        /// Which.
+        endpoint: String,
+        /// Why.
+        source: tonic::transport::Error,
+    },
+    /// The keys to read could not be written first.
+    #[error("cannot write the keys that are to be read: {0}")]
+    Fill(tonic::Status),
+    /// A watch could not be opened.
+    #[error("cannot watch: {0}")]
+    Watch(tonic::Status),
+    /// The runtime could not be made.
+    #[error("cannot start: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// What of a run is going on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    WarmUp,
+    Measure,
+    Over,
+}
+
+/// What the clients of one run share.
+pub(crate) struct Shared {
+    pub phase: Cell<Phase>,
+    pub tally: RefCell<Tally>,
+    pub events: RefCell<watch::Events>,
+}
+
+/// Does a run, on this thread. It shows its progress on standard error unless told not to.
+pub fn run(options: &Options) -> Result<Report, BenchError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, measure(options))
+}
+
+async fn measure(options: &Options) -> Result<Report, BenchError> {
+    let channels = connect(options).await?;
+    if options.workload != Workload::Put {
+        fill(options, &channels).await?;
+    }
+    let shared = Rc::new(Shared {
+        phase: Cell::new(Phase::WarmUp),
+        tally: RefCell::new(Tally::default()),
+        events: RefCell::new(watch::Events::default()),
+    });
+    let started = Instant::now();
+    if options.workload == Workload::Watch {
+        watch::start(options, &channels, &shared, started).await?;
+    }
+    let clients: Vec<_> = (0..options.clients)
+        .map(|number| {
+            let channel = channels[number as usize % channels.len()].clone();
+            let client = Client::new(options, channel, u64::from(number));
+            tokio::task::spawn_local(drive(client, options.clone(), shared.clone(), started))
+        })
+        .collect();
+    wait(options, "warming up", options.warm_up()).await;
+    shared.phase.set(Phase::Measure);
+    let begin = Instant::now();
+    wait(options, "measuring", options.duration()).await;
+    shared.phase.set(Phase::Over);
+    let seconds = begin.elapsed().as_secs_f64();
+    for client in clients {
+        // A client that hangs on its last request is not waited for.
+        let _ = tokio::time::timeout(Duration::from_secs(5), client).await;
+    }
+    let tally = shared.tally.take();
+    let mut report = Report::new(options, seconds, tally);
+    if options.workload == Workload::Watch {
+        shared.events.borrow().add_to(&mut report);
+    }
+    Ok(report)
+}
+
+async fn connect(options: &Options) -> Result<Vec<Channel>, BenchError> {
+    let mut channels = Vec::new();
+    for number in 0..options.connections.min(options.clients) {
+        let endpoint = &options.endpoints[number as usize % options.endpoints.len()];
+        let url = if endpoint.contains("://") { endpoint.clone() } else { format!("http://{endpoint}") };
+        let failed = |source| BenchError::Connect { endpoint: endpoint.clone(), source };
+        let endpoint = Endpoint::from_shared(url).map_err(failed)?.tcp_nodelay(true);
+        channels.push(endpoint.connect().await.map_err(failed)?);
+    }
+    Ok(channels)
+}
+
+/// Writes every key once, so that each read finds something. Many at once: a fill is not what is measured.
+async fn fill(options: &Options, channels: &[Channel]) -> Result<(), BenchError> {
+    let next = Rc::new(Cell::new(0));
+    let fillers: Vec<_> = (0..options.clients.max(64))
+        .map(|number| {
+            let (options, next) = (options.clone(), next.clone());
+            let channel = channels[number as usize % channels.len()].clone();
+            tokio::task::spawn_local(async move {
+                let mut client = Client::new(&options, channel, u64::from(number));
+                let value = bytes::Bytes::from(vec![b'v'; options.value_bytes as usize]);
+                while next.get() < options.keys {
+                    let number = next.replace(next.get() + 1);
+                    client.put_value(options.key(number).into(), value.clone()).await?;
+                    if number % 1_000 == 0 {
+                        progress(&options, &format!("filling {number} of {} keys", options.keys));
+                    }
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    for filler in fillers {
+        filler.await.unwrap_or(Ok(())).map_err(BenchError::Fill)?;
+    }
+    Ok(())
+}
+
+async fn drive(mut client: Client, options: Options, shared: Rc<Shared>, started: Instant) {
+    while shared.phase.get() != Phase::Over {
+        let begin = Instant::now();
+        let result = match options.workload {
+            Workload::Watch => watch::put(&mut client, &options, started).await,
+            Workload::Put | Workload::Get | Workload::GetSerializable | Workload::Mixed | Workload::Txn => {
+                client.step().await
+            }
+        };
+        if shared.phase.get() == Phase::Measure {
+            let mut tally = shared.tally.borrow_mut();
+            match &result {
+                Ok(()) => tally.histogram.saturating_record(begin.elapsed().as_micros() as u64),
+                Err(status) => {
+                    tally.errors += 1;
+                    tally.first_error.get_or_insert_with(|| format!("{:?}: {}", status.code(), status.message()));
+                }
+            }
+        }
+        if result.is_err() {
+            // A server that refuses at once should not be asked in a busy loop.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+async fn wait(options: &Options, what: &str, duration: Duration) {
+    let begin = Instant::now();
+    while begin.elapsed() < duration {
+        let left = duration.saturating_sub(begin.elapsed());
+        progress(options, &format!("{what}, {} s left", left.as_secs() + 1));
+        tokio::time::sleep(left.min(Duration::from_millis(500))).await;
+    }
+    progress(options, "");
+}
+
+fn progress(options: &Options, text: &str) {
+    if !options.quiet {
+        let mut stderr = std::io::stderr().lock();
+        // A progress line that cannot be written is no reason to stop.
+        let _ = write!(stderr, "\r\x1b[2K{text}");
+        let _ = stderr.flush();
+    }
+}

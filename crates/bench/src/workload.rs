@@ -1,0 +1,85 @@
+//! One request of each kind.
+
+use althing_etcd_proto::etcdserverpb as pb;
+use bytes::Bytes;
+use pb::kv_client::KvClient;
+use tonic::Status;
+use tonic::transport::Channel;
+
+use crate::options::{Options, Workload};
+
+/// One client: its connection, its keys, its part of the workload.
+pub struct Client {
+    kv: KvClient<Channel>,
+    rng: fastrand::Rng,
+    workload: Workload,
+    keys: u64,
+    prefix: Options,
+    value: Bytes,
+}
+
+impl Client {
+    /// The client with a number, on a connection.
+    #[must_use]
+    pub fn new(options: &Options, channel: Channel, number: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(options.seed.wrapping_add(number));
+        let value: Vec<u8> = (0..options.value_bytes).map(|_| rng.alphanumeric() as u8).collect();
+        Self {
+            kv: KvClient::new(channel),
+            rng,
+            workload: options.workload,
+            keys: options.keys,
+            prefix: options.clone(),
+            value: value.into(),
+        }
+    }
+
+    /// A key of the run, at random.
+    pub fn random_key(&mut self) -> Bytes {
+        let number = self.rng.u64(0..self.keys);
+        self.prefix.key(number).into()
+    }
+
+    /// Sends one request and waits for its answer.
+    pub async fn step(&mut self) -> Result<(), Status> {
+        match self.workload {
+            Workload::Put | Workload::Watch => self.put().await,
+            Workload::Get => self.get(false).await,
+            Workload::GetSerializable => self.get(true).await,
+            Workload::Mixed if self.rng.u8(0..10) == 0 => self.put().await,
+            Workload::Mixed => self.get(false).await,
+            Workload::Txn => self.txn().await,
+        }
+    }
+
+    async fn put(&mut self) -> Result<(), Status> {
+        let (key, value) = (self.random_key(), self.value.clone());
+        self.kv.put(pb::PutRequest { key, value, ..pb::PutRequest::default() }).await.map(drop)
+    }
+
+    async fn get(&mut self, serializable: bool) -> Result<(), Status> {
+        let key = self.random_key();
+        self.kv.range(pb::RangeRequest { key, serializable, ..pb::RangeRequest::default() }).await.map(drop)
+    }
+
+    /// If the key exists, put it; else put it, too: every transaction writes, whatever was there.
+    async fn txn(&mut self) -> Result<(), Status> {
+        let (key, value) = (self.random_key(), self.value.clone());
+        let put = pb::PutRequest { key: key.clone(), value, ..pb::PutRequest::default() };
+        let put = pb::RequestOp { request: Some(pb::request_op::Request::RequestPut(put)) };
+        let compare = pb::Compare {
+            result: pb::compare::CompareResult::Greater as i32,
+            target: pb::compare::CompareTarget::Version as i32,
+            key,
+            target_union: Some(pb::compare::TargetUnion::Version(0)),
+            ..pb::Compare::default()
+        };
+        let txn = pb::TxnRequest { compare: vec![compare], success: vec![put.clone()], failure: vec![put] };
+        self.kv.txn(txn).await.map(drop)
+    }
+
+    /// Puts a key with a value that the caller made.
+    pub async fn put_value(&mut self, key: Bytes, value: Bytes) -> Result<(), Status> {
+        self.kv.put(pb::PutRequest { key, value, ..pb::PutRequest::default() }).await.map(drop)
+    }
+}

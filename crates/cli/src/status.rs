@@ -1,0 +1,108 @@
+//! `althing status`: every member of a cluster, and how it stands.
+
+use std::io::Write;
+
+use althing_etcd_proto::etcdserverpb as pb;
+use serde::Serialize;
+
+use crate::args::{OutputFormat, StatusArgs};
+use crate::error::CliError;
+use crate::table;
+
+/// One line of the answer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+struct Row {
+    name: String,
+    id: String,
+    endpoint: String,
+    role: &'static str,
+    term: u64,
+    commit_index: u64,
+    applied_index: u64,
+    size_bytes: i64,
+    /// Alarms and troubles, or why it does not answer.
+    errors: Vec<String>,
+}
+
+/// Asks every member of the cluster.
+pub async fn run(args: StatusArgs, out: &mut dyn Write) -> Result<(), CliError> {
+    let members = args.remote.members().await?.members;
+    let mut rows = Vec::new();
+    for member in members {
+        let Some(endpoint) = member.client_ur_ls.first().cloned() else {
+            rows.push(absent(&member, String::new(), "it has not started yet"));
+            continue;
+        };
+        rows.push(match args.remote.status(&endpoint).await {
+            Ok(status) => present(&member, endpoint, status),
+            Err(error) => absent(&member, endpoint, error.to_string()),
+        });
+    }
+    match args.output {
+        OutputFormat::Json => {
+            let text = serde_json::to_string(&rows).map_err(CliError::failed)?;
+            writeln!(out, "{text}").map_err(CliError::failed)?;
+        }
+        OutputFormat::Table => print(&rows, out).map_err(CliError::failed)?,
+    }
+    let troubled = rows.iter().filter(|row| !row.errors.is_empty()).count();
+    match troubled {
+        0 => Ok(()),
+        _ => Err(CliError::failed(format!("{troubled} of {} nodes are not well", rows.len()))),
+    }
+}
+
+fn absent(member: &pb::Member, endpoint: String, reason: impl Into<String>) -> Row {
+    Row {
+        name: member.name.clone(),
+        id: format!("{:x}", member.id),
+        endpoint,
+        role: "unreachable",
+        term: 0,
+        commit_index: 0,
+        applied_index: 0,
+        size_bytes: 0,
+        errors: vec![reason.into()],
+    }
+}
+
+fn present(member: &pb::Member, endpoint: String, status: pb::StatusResponse) -> Row {
+    let role = match (status.leader == member.id, status.is_learner) {
+        (true, _) => "leader",
+        (false, true) => "learner",
+        (false, false) => "follower",
+    };
+    let mut errors = status.errors;
+    if status.leader == 0 {
+        errors.push("it knows no leader".into());
+    }
+    Row {
+        name: member.name.clone(),
+        id: format!("{:x}", member.id),
+        endpoint,
+        role,
+        term: status.raft_term,
+        commit_index: status.raft_index,
+        applied_index: status.raft_applied_index,
+        size_bytes: status.db_size_in_use,
+        errors,
+    }
+}
+
+fn print(rows: &[Row], out: &mut dyn Write) -> std::io::Result<()> {
+    let head = ["NAME", "ID", "ENDPOINT", "ROLE", "TERM", "COMMIT", "APPLIED", "BYTES", "ERRORS"];
+    let cells = rows.iter().map(|row| {
+        vec![
+            row.name.clone(),
+            row.id.clone(),
+            row.endpoint.clone(),
+            row.role.to_owned(),
+            row.term.to_string(),
+            row.commit_index.to_string(),
+            row.applied_index.to_string(),
+            row.size_bytes.to_string(),
+            row.errors.join("; "),
+        ]
+    });
+    table::print(&head, cells.collect(), out)
+}

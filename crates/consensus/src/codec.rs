@@ -1,0 +1,256 @@
+//! Messages as bytes. Every byte that comes in is hostile until it has been through here.
+//!
+//! ```text
+//! kind u8 · from · to · term                           no term in a ReadIndex
+//!
+//! Append             index · log term · commit · count · (kind u8 · term · data)*    first entry: index + 1
+//! AppendResponse     index · log term · commit · reject u8 · reject hint
+//! RequestVote        index · log term · commit · commit term · transfer u8           RequestPreVote alike
+//! …VoteResponse      reject u8 · commit · commit term
+//! Heartbeat          commit · read context                                           HeartbeatResponse alike
+//! TimeoutNow
+//! ReadIndex          read context
+//! ReadIndexResponse  index · read context
+//! Hibernate          commit                                                          Hibernating alike
+//! Awaken
+//! ```
+//!
+//! What the raft crate takes for granted is true of every message that is read: a term above zero where there is one,
+//! entries without a gap, numbers far from overflow, exactly one context in a read.
+
+use althing_codec::{DecodeError, Reader, Writer};
+use althing_types::NodeId;
+use bytes::Bytes;
+use raft::CAMPAIGN_TRANSFER;
+use raft::eraftpb::{self, MessageType};
+
+use crate::hibernation::Signal;
+use crate::message::{Body, Message, MessageKind};
+use crate::reads::CONTEXT_BYTES;
+use crate::record::{entry_kind, number};
+use crate::types::{Entry, EntryKind};
+
+/// Room for entries that is made before the first is read, so that a hostile count costs nothing.
+const MAX_RESERVED_ENTRIES: usize = 1024;
+
+impl Message {
+    /// Writes the message.
+    pub fn encode(&self, writer: &mut Writer) {
+        let kind = self.kind();
+        writer.u8(kind as u8);
+        writer.u64(self.from.get());
+        writer.u64(self.to.get());
+        if kind != MessageKind::ReadIndex {
+            writer.u64(self.term());
+        }
+        match &self.body {
+            Body::Raft(message) => encode_raft(kind, message, writer),
+            Body::Signal(Signal::Hibernate { commit, .. } | Signal::Hibernating { commit, .. }) => writer.u64(*commit),
+            Body::Signal(Signal::Awaken { .. }) => {}
+        }
+    }
+
+    /// Reads one message; what follows it is left in the reader. Entries share the reader's buffer.
+    pub fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let kind = message_kind(reader.u8("a message's kind")?)?;
+        let from = node(reader, "a message's sender")?;
+        let to = node(reader, "a message's receiver")?;
+        let term = if kind == MessageKind::ReadIndex { 0 } else { term(reader)? };
+        let body = match kind {
+            MessageKind::Hibernate => Body::Signal(Signal::Hibernate { term, commit: number(reader, "commit")? }),
+            MessageKind::Hibernating => Body::Signal(Signal::Hibernating { term, commit: number(reader, "commit")? }),
+            MessageKind::Awaken => Body::Signal(Signal::Awaken { term }),
+            MessageKind::Append
+            | MessageKind::AppendResponse
+            | MessageKind::RequestVote
+            | MessageKind::RequestVoteResponse
+            | MessageKind::Heartbeat
+            | MessageKind::HeartbeatResponse
+            | MessageKind::TimeoutNow
+            | MessageKind::ReadIndex
+            | MessageKind::ReadIndexResponse
+            | MessageKind::RequestPreVote
+            | MessageKind::RequestPreVoteResponse => {
+                let mut message =
+                    eraftpb::Message { from: from.get(), to: to.get(), term, ..eraftpb::Message::default() };
+                message.set_msg_type(raft_type(kind));
+                decode_raft(kind, &mut message, reader)?;
+                Body::Raft(message)
+            }
+        };
+        Ok(Self { from, to, body })
+    }
+}
+
+fn encode_raft(kind: MessageKind, message: &eraftpb::Message, writer: &mut Writer) {
+    match kind {
+        MessageKind::Append => {
+            writer.u64(message.index);
+            writer.u64(message.log_term);
+            writer.u64(message.commit);
+            encode_entries(&message.entries, writer);
+        }
+        MessageKind::AppendResponse => {
+            writer.u64(message.index);
+            writer.u64(message.log_term);
+            writer.u64(message.commit);
+            writer.bool(message.reject);
+            writer.u64(message.reject_hint);
+        }
+        MessageKind::RequestVote | MessageKind::RequestPreVote => {
+            writer.u64(message.index);
+            writer.u64(message.log_term);
+            writer.u64(message.commit);
+            writer.u64(message.commit_term);
+            writer.bool(message.context == CAMPAIGN_TRANSFER);
+        }
+        MessageKind::RequestVoteResponse | MessageKind::RequestPreVoteResponse => {
+            writer.bool(message.reject);
+            writer.u64(message.commit);
+            writer.u64(message.commit_term);
+        }
+        MessageKind::Heartbeat | MessageKind::HeartbeatResponse => {
+            writer.u64(message.commit);
+            writer.bytes(&message.context);
+        }
+        MessageKind::ReadIndex => writer.bytes(&message.entries[0].data),
+        MessageKind::ReadIndexResponse => {
+            writer.u64(message.index);
+            writer.bytes(&message.entries[0].data);
+        }
+        MessageKind::TimeoutNow | MessageKind::Hibernate | MessageKind::Hibernating | MessageKind::Awaken => {}
+    }
+}
+
+fn decode_raft(kind: MessageKind, message: &mut eraftpb::Message, reader: &mut Reader) -> Result<(), DecodeError> {
+    match kind {
+        MessageKind::Append => {
+            message.index = number(reader, "an append's index")?;
+            message.log_term = number(reader, "an append's log term")?;
+            message.commit = number(reader, "an append's commit index")?;
+            message.set_entries(decode_entries(message.index + 1, reader)?.into());
+        }
+        MessageKind::AppendResponse => {
+            message.index = number(reader, "an append response's index")?;
+            message.log_term = number(reader, "an append response's log term")?;
+            message.commit = number(reader, "an append response's commit index")?;
+            message.reject = reader.bool("an append response's verdict")?;
+            message.reject_hint = number(reader, "an append response's hint")?;
+        }
+        MessageKind::RequestVote | MessageKind::RequestPreVote => {
+            message.index = number(reader, "a candidate's last index")?;
+            message.log_term = number(reader, "a candidate's last term")?;
+            message.commit = number(reader, "a candidate's commit index")?;
+            message.commit_term = number(reader, "a candidate's commit term")?;
+            if reader.bool("a candidate's reason")? {
+                message.context = Bytes::from_static(CAMPAIGN_TRANSFER);
+            }
+        }
+        MessageKind::RequestVoteResponse | MessageKind::RequestPreVoteResponse => {
+            message.reject = reader.bool("a vote")?;
+            message.commit = number(reader, "a voter's commit index")?;
+            message.commit_term = number(reader, "a voter's commit term")?;
+        }
+        MessageKind::Heartbeat | MessageKind::HeartbeatResponse => {
+            message.commit = number(reader, "a heartbeat's commit index")?;
+            message.context = reader.bytes("a heartbeat's read context")?;
+            if !message.context.is_empty() {
+                check_context(&message.context)?;
+            }
+        }
+        MessageKind::ReadIndex => message.set_entries(vec![decode_context(reader)?].into()),
+        MessageKind::ReadIndexResponse => {
+            message.index = number(reader, "a read index")?;
+            message.set_entries(vec![decode_context(reader)?].into());
+        }
+        MessageKind::TimeoutNow | MessageKind::Hibernate | MessageKind::Hibernating | MessageKind::Awaken => {}
+    }
+    Ok(())
+}
+
+fn encode_entries(entries: &[eraftpb::Entry], writer: &mut Writer) {
+    writer.u64(entries.len() as u64);
+    for entry in entries {
+        let entry = Entry::from_raft(entry);
+        writer.u8(entry.kind as u8);
+        writer.u64(entry.term);
+        writer.bytes(&entry.data);
+    }
+}
+
+fn decode_entries(first: u64, reader: &mut Reader) -> Result<Vec<eraftpb::Entry>, DecodeError> {
+    let count = reader.count("an append's entries")?;
+    let mut entries = Vec::with_capacity(count.min(MAX_RESERVED_ENTRIES));
+    for index in (first..).take(count) {
+        let kind: EntryKind = entry_kind(reader.u8("an entry's kind")?)?;
+        let term = number(reader, "an entry's term")?;
+        let data = reader.bytes("an entry's data")?;
+        entries.push(Entry { index, term, kind, data }.into_raft());
+    }
+    Ok(entries)
+}
+
+fn decode_context(reader: &mut Reader) -> Result<eraftpb::Entry, DecodeError> {
+    let data = reader.bytes("a read context")?;
+    check_context(&data)?;
+    Ok(eraftpb::Entry { data, ..eraftpb::Entry::default() })
+}
+
+fn check_context(context: &Bytes) -> Result<(), DecodeError> {
+    let (field, value) = ("a read context's length", context.len() as u64);
+    if context.len() == CONTEXT_BYTES { Ok(()) } else { Err(DecodeError::Unknown { field, value }) }
+}
+
+fn node(reader: &mut Reader, field: &'static str) -> Result<NodeId, DecodeError> {
+    match reader.u64(field)? {
+        0 => Err(DecodeError::Unknown { field, value: 0 }),
+        id => Ok(NodeId(id)),
+    }
+}
+
+/// A term of zero would make the raft crate take a message for one of its own.
+fn term(reader: &mut Reader) -> Result<u64, DecodeError> {
+    match number(reader, "a message's term")? {
+        0 => Err(DecodeError::Unknown { field: "a message's term", value: 0 }),
+        term => Ok(term),
+    }
+}
+
+fn message_kind(value: u8) -> Result<MessageKind, DecodeError> {
+    Ok(match value {
+        0 => MessageKind::Append,
+        1 => MessageKind::AppendResponse,
+        2 => MessageKind::RequestVote,
+        3 => MessageKind::RequestVoteResponse,
+        4 => MessageKind::Heartbeat,
+        5 => MessageKind::HeartbeatResponse,
+        6 => MessageKind::TimeoutNow,
+        7 => MessageKind::ReadIndex,
+        8 => MessageKind::ReadIndexResponse,
+        9 => MessageKind::RequestPreVote,
+        10 => MessageKind::RequestPreVoteResponse,
+        11 => MessageKind::Hibernate,
+        12 => MessageKind::Hibernating,
+        13 => MessageKind::Awaken,
+        value => return Err(DecodeError::Unknown { field: "a message's kind", value: u64::from(value) }),
+    })
+}
+
+fn raft_type(kind: MessageKind) -> MessageType {
+    match kind {
+        MessageKind::Append => MessageType::MsgAppend,
+        MessageKind::AppendResponse => MessageType::MsgAppendResponse,
+        MessageKind::RequestVote => MessageType::MsgRequestVote,
+        MessageKind::RequestVoteResponse => MessageType::MsgRequestVoteResponse,
+        MessageKind::Heartbeat => MessageType::MsgHeartbeat,
+        MessageKind::HeartbeatResponse => MessageType::MsgHeartbeatResponse,
+        MessageKind::TimeoutNow => MessageType::MsgTimeoutNow,
+        MessageKind::ReadIndex => MessageType::MsgReadIndex,
+        MessageKind::ReadIndexResponse => MessageType::MsgReadIndexResp,
+        MessageKind::RequestPreVote => MessageType::MsgRequestPreVote,
+        MessageKind::RequestPreVoteResponse => MessageType::MsgRequestPreVoteResponse,
+        MessageKind::Hibernate | MessageKind::Hibernating | MessageKind::Awaken => {
+            unreachable!("{kind:?} is not a message of the raft crate")
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The end of a turn: what Raft has made ready becomes effects, in the order that keeps its promises.
+//!
+//! ```text
+//!   Ready n ──► messages of a leader ─────────────────────────────► out.messages, at once (dissertation, 10.2.1)
+//!          ├──► entries, hard state ──► log in memory, out.persist ─► Persisted { n }
+//!          └──► messages of the others ──► held until ────────────────────┴──────────► out.messages
+//! ```
+
+use std::collections::VecDeque;
+
+use althing_types::NodeId;
+use althing_types::limits::MAX_APPEND_BYTES;
+use raft::eraftpb::{self, MessageType};
+
+use crate::effects::{Effects, Persist};
+use crate::message::{Message, entry_cost};
+use crate::replica::Replica;
+use crate::types::{Entry, HardState, SnapshotMeta};
+
+/// Batches that are on their way to the disk, and what waits for them.
+#[derive(Default)]
+pub(crate) struct Syncs {
+    /// Batches that must be durable before anything may be promised of them.
+    outstanding: VecDeque<Outstanding>,
+    /// Messages and the batch that each waits for.
+    held: VecDeque<(u64, eraftpb::Message)>,
+    /// The number of Raft's last `Ready`.
+    last_number: u64,
+    /// The highest term that is durable.
+    durable_term: u64,
+}
+
+struct Outstanding {
+    seq: u64,
+    term: u64,
+}
+
+impl Syncs {
+    pub(crate) fn new(durable_term: u64) -> Self {
+        Self { durable_term, ..Self::default() }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.outstanding.is_empty()
+    }
+}
+
+impl Replica {
+    /// Ends a turn: collects everything that the inputs since the last call have caused.
+    pub fn ready(&mut self, out: &mut Effects) {
+        self.flush_proposals();
+        self.release_waiting_reads();
+        while self.node.has_ready() {
+            self.take_ready(out);
+        }
+        self.finish_input(out);
+    }
+
+    fn take_ready(&mut self, out: &mut Effects) {
+        let mut ready = self.node.ready();
+        let seq = ready.number();
+        let snapshot = Some(ready.snapshot()).filter(|snapshot| !snapshot.is_empty()).map(SnapshotMeta::from_raft);
+        let entries = ready.take_entries();
+        let hard_state =
+            ready.hs().map(|state| HardState { term: state.term, vote: NodeId(state.vote), commit: state.commit });
+        let must_sync = ready.must_sync();
+        let (now, held) = (ready.take_messages(), ready.take_persisted_messages());
+        self.take_reads(ready.take_read_states(), out);
+        self.metrics.committed += ready.committed_entries().len() as u64;
+        out.committed.extend(ready.take_committed_entries().iter().map(Entry::from_raft));
+
+        let persisted: Vec<_> = entries.iter().map(Entry::from_raft).collect();
+        let log = self.node.mut_store();
+        if let Some(meta) = &snapshot {
+            log.restore(meta);
+        }
+        log.append(entries);
+        if let Some(state) = hard_state {
+            log.set_hard_state(state);
+        }
+        self.node.advance_append_async(ready);
+
+        if snapshot.is_some() || hard_state.is_some() || !persisted.is_empty() {
+            out.persist.push(Persist { seq, snapshot, entries: persisted, hard_state, must_sync });
+        }
+        self.begin_sync(seq, must_sync);
+        self.send(now, out);
+        self.hold(held, out);
+    }
+
+    fn begin_sync(&mut self, seq: u64, must_sync: bool) {
+        self.syncs.last_number = seq;
+        if must_sync {
+            self.syncs.outstanding.push_back(Outstanding { seq, term: self.node.raft.term });
+        } else if self.syncs.is_idle() {
+            self.node.on_persist_ready(seq);
+        }
+    }
+
+    /// Batch `seq` and all before it are durable: what was promised of them may be said.
+    pub(crate) fn persisted(&mut self, seq: u64, out: &mut Effects) {
+        let syncs = &mut self.syncs;
+        while let Some(batch) = syncs.outstanding.front().filter(|batch| batch.seq <= seq) {
+            syncs.durable_term = batch.term;
+            syncs.outstanding.pop_front();
+        }
+        // Batches that need no sync of their own are as good as durable with the one before them.
+        let upto = syncs.outstanding.front().map_or(syncs.last_number, |batch| batch.seq - 1);
+        let count = syncs.held.partition_point(|(held_for, _)| *held_for <= seq);
+        let released: Vec<_> = syncs.held.drain(..count).map(|(_, message)| message).collect();
+        self.node.on_persist_ready(upto);
+        self.finish_install();
+        self.send(released, out);
+    }
+
+    /// The log says durably that it begins with the snapshot.
+    fn finish_install(&mut self) {
+        if let Some(installing) = self.installing
+            && self.node.raft.raft_log.persisted >= installing.index
+            && self.node.snap().is_none()
+        {
+            self.installing = None;
+            self.advance_applied(installing.index);
+        }
+    }
+
+    /// Sends what promises nothing that is not durable yet, and keeps the rest.
+    fn hold(&mut self, messages: Vec<eraftpb::Message>, out: &mut Effects) {
+        let Some(last) = self.syncs.outstanding.back().map(|batch| batch.seq) else {
+            return self.send(messages, out);
+        };
+        let (prompt, held): (Vec<_>, Vec<_>) = messages.into_iter().partition(|message| self.is_prompt(message));
+        self.syncs.held.extend(held.into_iter().map(|message| (last, message)));
+        self.send(prompt, out);
+    }
+
+    /// A follower's word that it still knows its leader, and its question for a read index, say nothing of the log.
+    /// They need not wait for a disk that is busy with entries, once the term that they speak of is durable.
+    fn is_prompt(&self, message: &eraftpb::Message) -> bool {
+        self.syncs.durable_term == self.node.raft.term
+            && matches!(message.get_msg_type(), MessageType::MsgHeartbeatResponse | MessageType::MsgReadIndex)
+    }
+
+    /// Hands messages out, in the order of their receivers: the raft crate's own order is that of a hash map.
+    fn send(&mut self, mut messages: Vec<eraftpb::Message>, out: &mut Effects) {
+        messages.sort_by_key(|message| message.to);
+        for message in messages {
+            match message.get_msg_type() {
+                MessageType::MsgSnapshot => self.want_snapshot(&message, out),
+                MessageType::MsgAppend => split_append(message, &mut out.messages),
+                MessageType::MsgHeartbeat => out.messages.push(match self.as_hibernate(&message) {
+                    Some(signal) => Message::signal(self.config.id, NodeId(message.to), signal),
+                    None => Message::raft(message),
+                }),
+                MessageType::MsgHup
+                | MessageType::MsgBeat
+                | MessageType::MsgPropose
+                | MessageType::MsgAppendResponse
+                | MessageType::MsgRequestVote
+                | MessageType::MsgRequestVoteResponse
+                | MessageType::MsgHeartbeatResponse
+                | MessageType::MsgUnreachable
+                | MessageType::MsgSnapStatus
+                | MessageType::MsgCheckQuorum
+                | MessageType::MsgTransferLeader
+                | MessageType::MsgTimeoutNow
+                | MessageType::MsgReadIndex
+                | MessageType::MsgReadIndexResp
+                | MessageType::MsgRequestPreVote
+                | MessageType::MsgRequestPreVoteResponse => out.messages.push(Message::raft(message)),
+            }
+        }
+    }
+}
+
+/// The raft crate joins all appends of a turn to one follower into one message, however large. Here it is cut again, so
+/// that each fits a frame.
+fn split_append(mut message: eraftpb::Message, out: &mut Vec<Message>) {
+    let total: usize = message.entries.iter().map(entry_cost).sum();
+    if total <= MAX_APPEND_BYTES {
+        out.push(Message::raft(message));
+        return;
+    }
+    let entries = message.take_entries().into_vec();
+    let mut part = Vec::new();
+    let mut bytes = 0;
+    for entry in entries {
+        let cost = entry_cost(&entry);
+        if !part.is_empty() && bytes + cost > MAX_APPEND_BYTES {
+            out.push(append_part(&mut message, std::mem::take(&mut part)));
+            bytes = 0;
+        }
+        bytes += cost;
+        part.push(entry);
+    }
+    out.push(append_part(&mut message, part));
+}
+
+/// A message with `part`, after which `rest` stands at the part's end.
+fn append_part(rest: &mut eraftpb::Message, part: Vec<eraftpb::Entry>) -> Message {
+    let end = part.last().map_or((rest.index, rest.log_term), |entry| (entry.index, entry.term));
+    let mut message = rest.clone();
+    message.set_entries(part.into());
+    (rest.index, rest.log_term) = end;
+    Message::raft(message)
+}

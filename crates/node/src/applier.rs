@@ -1,0 +1,184 @@
+//! Applies what is committed. The applier owns the machines and is the engine's one writer; it runs on a thread of its own,
+//! or inline in the simulator.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use althing_consensus::ConfState;
+use althing_storage::engine::{Applied, Checkpoint, Engine, EngineError};
+use althing_strong::{ApplyOutput, Importer, Machine, MachineConfig, StrongError};
+use althing_types::{GroupId, SpaceId};
+use bytes::Bytes;
+
+use crate::config::NodeConfig;
+use crate::effects::Work;
+use crate::input::{Done, GroupState, ImportOutcome};
+
+/// The log position at which every member of a new group is born with the same state. Not zero, so that a replica that
+/// has nothing can be told from one that has the state at birth.
+pub const BIRTH: Applied = Applied { index: 1, term: 1 };
+
+/// A snapshot that is being put into its space.
+struct Import {
+    transfer: u64,
+    space: SpaceId,
+    importer: Importer,
+    pages: u64,
+}
+
+struct Table {
+    space: SpaceId,
+    machine: Machine,
+    /// Whether compaction has work left.
+    compacting: bool,
+}
+
+/// Applies log entries and snapshots.
+pub struct Applier {
+    engine: Arc<dyn Engine>,
+    config: MachineConfig,
+    tables: BTreeMap<GroupId, Table>,
+    imports: BTreeMap<GroupId, Import>,
+}
+
+impl Applier {
+    /// Opens every group of the configuration on its space, bootstraps those of a new cluster, and drops spaces that no
+    /// group stands on: what an interrupted snapshot left.
+    pub fn open(
+        engine: Arc<dyn Engine>,
+        config: &NodeConfig,
+        spaces: &BTreeMap<GroupId, SpaceId>,
+    ) -> Result<(Self, Vec<GroupState>), StrongError> {
+        let quota_bytes = config.groups.first().map_or(u64::MAX, |group| group.quota_bytes);
+        let machine_config = MachineConfig { quota_bytes };
+        let mut applier =
+            Self { engine: engine.clone(), config: machine_config, tables: BTreeMap::new(), imports: BTreeMap::new() };
+        let mut states = Vec::new();
+        for group in &config.groups {
+            let space = spaces.get(&group.id).copied().unwrap_or(SpaceId(group.id.get()));
+            let machine_config = MachineConfig { quota_bytes: group.quota_bytes };
+            let mut machine = Machine::open(engine.clone(), space, machine_config)?;
+            if machine.is_blank() && !config.join {
+                let voters = config.initial_members.iter().filter(|member| !member.is_learner).map(|member| member.id);
+                let conf_state = ConfState::of_voters(voters).encode();
+                machine.bootstrap(&config.initial_members, conf_state, BIRTH)?;
+            }
+            applier.tables.insert(group.id, Table { space, machine, compacting: true });
+            states.push(applier.state(group.id));
+        }
+        applier.drop_strays()?;
+        Ok((applier, states.into_iter().flatten().collect()))
+    }
+
+    fn drop_strays(&self) -> Result<(), StrongError> {
+        for space in self.engine.applied().into_keys() {
+            if self.tables.values().all(|table| table.space != space) {
+                self.engine.drop_space(space)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn state(&self, group: GroupId) -> Option<GroupState> {
+        let table = self.tables.get(&group)?;
+        let blank = table.machine.is_blank();
+        Some(GroupState {
+            group,
+            space: table.space,
+            applied: if blank { Applied::default() } else { table.machine.applied() },
+            conf_state: if blank { Bytes::new() } else { table.machine.conf_state() },
+            reader: table.machine.reader(),
+        })
+    }
+
+    /// Works off some work, in order. An error is fatal for the process: the engine may have half of a batch.
+    pub fn work(&mut self, work: Vec<Work>) -> Result<Vec<Done>, StrongError> {
+        let mut done = Vec::with_capacity(work.len());
+        for work in work {
+            match work {
+                Work::Apply { group, entries } => {
+                    let Some(table) = self.tables.get_mut(&group) else { continue };
+                    // After an install the log may hand out entries that the snapshot already holds.
+                    let applied = table.machine.applied().index;
+                    let first = entries.partition_point(|entry| entry.index <= applied);
+                    let mut output = ApplyOutput::default();
+                    table.machine.apply(&entries[first..], &mut output)?;
+                    table.compacting |= output.compacted.is_some();
+                    done.push(Done::Applied { group, applied: table.machine.applied(), output });
+                }
+                Work::Import { group, transfer, space, page, last } => {
+                    done.push(self.import(group, transfer, space, page, last));
+                }
+                Work::Install { group, space } => {
+                    self.imports.remove(&group);
+                    let machine = Machine::open(self.engine.clone(), space, self.config)?;
+                    self.tables.insert(group, Table { space, machine, compacting: true });
+                    done.extend(self.state(group).map(Done::Installed));
+                }
+                Work::DropSpace(space) => {
+                    self.imports.retain(|_, import| import.space != space);
+                    self.engine.drop_space(space)?;
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    fn import(&mut self, group: GroupId, transfer: u64, space: SpaceId, page: Bytes, last: bool) -> Done {
+        if self.imports.get(&group).is_none_or(|import| import.transfer != transfer) {
+            let importer = Importer::new(self.engine.clone(), space);
+            self.imports.insert(group, Import { transfer, space, importer, pages: 0 });
+        }
+        let (pages, outcome) = match self.import_page(group, page, last) {
+            Ok((pages, outcome)) => (pages, outcome),
+            Err(error) => {
+                self.imports.remove(&group);
+                (0, ImportOutcome::Failed(error.to_string()))
+            }
+        };
+        Done::Imported { group, transfer, pages, outcome }
+    }
+
+    fn import_page(&mut self, group: GroupId, page: Bytes, last: bool) -> Result<(u64, ImportOutcome), StrongError> {
+        let Some(import) = self.imports.get_mut(&group) else {
+            return Ok((0, ImportOutcome::Failed("there is no such transfer".to_owned())));
+        };
+        import.importer.page(page)?;
+        import.pages += 1;
+        let pages = import.pages;
+        if !last {
+            return Ok((pages, ImportOutcome::Going));
+        }
+        let Some(import) = self.imports.remove(&group) else { return Ok((pages, ImportOutcome::Going)) };
+        let summary = import.importer.finish()?;
+        Ok((pages, ImportOutcome::Complete(summary.applied, summary.conf_state)))
+    }
+
+    /// A cut between batches, to be finished by another thread.
+    pub fn begin_checkpoint(&self) -> Result<Box<dyn Checkpoint>, EngineError> {
+        self.engine.begin_checkpoint()
+    }
+
+    /// One bounded unit of what compaction allows: what is finished, and whether there is more. Call it when there is no
+    /// other work.
+    pub fn background(&mut self) -> Result<(Vec<Done>, bool), StrongError> {
+        let mut done = Vec::new();
+        for (group, table) in &mut self.tables {
+            if table.compacting && !table.machine.is_blank() {
+                table.compacting = table.machine.compaction_step()?;
+                if !table.compacting {
+                    done.push(Done::CompactionFinished { group: *group });
+                }
+                let more = table.compacting;
+                return Ok((done, more || self.tables.values().any(|table| table.compacting)));
+            }
+        }
+        Ok((done, false))
+    }
+
+    /// Whether `background` has something to do.
+    #[must_use]
+    pub fn has_background(&self) -> bool {
+        self.tables.values().any(|table| table.compacting && !table.machine.is_blank())
+    }
+}

@@ -1,0 +1,98 @@
+//! What a node is told before it starts, and does not change while it runs.
+
+use core::ops::Range;
+
+use althing_api::cluster::Member;
+use althing_strong::lessor::LessorConfig;
+use althing_types::{ClusterId, Duration, GroupId, NodeId, limits};
+
+/// One group that this node has a replica of from birth.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupConfig {
+    /// Which.
+    pub id: GroupId,
+    /// Whether it may stop its timers when nothing happens. A table that must fail over as fast idle as busy says no.
+    pub hibernate: bool,
+    /// Quota in bytes of logical data.
+    pub quota_bytes: u64,
+}
+
+/// A node's identity, its peers and its times.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeConfig {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The node, which is also the id of its replicas.
+    pub node: NodeId,
+    /// How often this data directory has been started, counted durably before the node runs: 1 for the first time.
+    /// It keeps what an earlier run has sent apart from what this one sends. At most [`MAX_INCARNATION`].
+    pub incarnation: u64,
+    /// The node's name, as shown in the member list.
+    pub name: String,
+    /// Where clients reach it, as URLs; published once it serves.
+    pub client_urls: Vec<String>,
+    /// The members that a new cluster is born with, the node itself included. A node that joins an existing cluster
+    /// lists those that it can ask.
+    pub initial_members: Vec<Member>,
+    /// Whether this node joins a cluster that lives: it then starts without a vote and waits for a snapshot.
+    pub join: bool,
+    /// The groups.
+    pub groups: Vec<GroupConfig>,
+    /// What one tick of Raft's clock is.
+    pub tick: Duration,
+    /// Ticks without a leader until a follower stands for election, drawn anew each time.
+    pub election_ticks: Range<u32>,
+    /// Ticks between heartbeats.
+    pub heartbeat_ticks: u32,
+    /// How often a watch that asked for it hears of progress.
+    pub progress_interval: Duration,
+    /// How often the remainder of a long lease is written to the log.
+    pub lease_checkpoint_interval: Duration,
+    /// Bytes of Raft log that a group keeps behind its last checkpoint, so that a slow follower needs no snapshot.
+    pub retained_log_bytes: usize,
+    /// Seed of all randomness of the node.
+    pub seed: u64,
+}
+
+/// The greatest incarnation: what fits beside the counter of requests.
+pub const MAX_INCARNATION: u64 = (1 << 24) - 1;
+
+/// What one tick is unless told otherwise.
+pub const DEFAULT_TICK: Duration = Duration::from_millis(25);
+/// Election timeouts unless told otherwise: 150 to 300 ms.
+pub const DEFAULT_ELECTION_TICKS: Range<u32> = 6..12;
+/// Heartbeats unless told otherwise: every 50 ms.
+pub const DEFAULT_HEARTBEAT_TICKS: u32 = 2;
+/// How often progress is told unless told otherwise, as etcd does.
+pub const DEFAULT_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
+/// Ticks without traffic before a group that may hibernate does.
+pub const HIBERNATE_AFTER_TICKS: u32 = 40;
+
+impl NodeConfig {
+    /// A node of a new cluster with the default times and the one group of the default table.
+    #[must_use]
+    pub fn new(cluster: ClusterId, node: NodeId, initial_members: Vec<Member>) -> Self {
+        let name = initial_members.iter().find(|member| member.id == node).map(|member| member.name.clone());
+        Self {
+            cluster,
+            node,
+            incarnation: 1,
+            name: name.unwrap_or_default(),
+            client_urls: Vec::new(),
+            initial_members,
+            join: false,
+            groups: vec![GroupConfig {
+                id: althing_api::service::DEFAULT_GROUP,
+                hibernate: false,
+                quota_bytes: limits::DEFAULT_QUOTA_BYTES,
+            }],
+            tick: DEFAULT_TICK,
+            election_ticks: DEFAULT_ELECTION_TICKS,
+            heartbeat_ticks: DEFAULT_HEARTBEAT_TICKS,
+            progress_interval: DEFAULT_PROGRESS_INTERVAL,
+            lease_checkpoint_interval: LessorConfig::default().checkpoint_interval,
+            retained_log_bytes: limits::MAX_RETAINED_LOG_BYTES,
+            seed: node.get(),
+        }
+    }
+}

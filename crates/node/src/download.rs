@@ -1,0 +1,149 @@
+//! Snapshots that clients download: the pages of an export, framed so that a restore can check each of them.
+//!
+//! ```text
+//! file    magic "ALTHSNAP" | version:u32 le = 1 | page* | end
+//! page    bytes:u32 le > 0 | crc32c of the page:u32 le | the page
+//! end     0:u32 le | crc32c of all pages' checksums, in order:u32 le
+//! ```
+
+use althing_api::{Error, SnapshotChunk};
+use althing_codec::checksum::{crc32c, extend};
+use althing_strong::{Export, Reader};
+use althing_types::Revision;
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::effects::ExportSource;
+
+/// The first bytes of a snapshot file.
+pub const SNAPSHOT_MAGIC: &[u8; 8] = b"ALTHSNAP";
+/// The version of its format.
+pub const SNAPSHOT_VERSION: u32 = 1;
+
+/// Where a download is.
+#[derive(Debug)]
+enum Stage {
+    /// Nothing is read yet.
+    Fresh(Reader),
+    /// The reader has the export.
+    Reading,
+    /// It waits for the client to pull.
+    Idle(Box<Export>),
+}
+
+/// A snapshot on its way to a client.
+#[derive(Debug)]
+pub(crate) struct Download {
+    stage: Stage,
+    revision: Revision,
+    started: bool,
+    /// Checksum over the pages' checksums so far.
+    chain: u32,
+    ended: bool,
+}
+
+impl Download {
+    pub(crate) fn new(reader: Reader) -> Self {
+        Self { revision: reader.revision(), stage: Stage::Fresh(reader), started: false, chain: 0, ended: false }
+    }
+
+    /// The client wants a chunk: what to read for it, unless a read is under way.
+    pub(crate) fn pull(&mut self) -> Option<ExportSource> {
+        match std::mem::replace(&mut self.stage, Stage::Reading) {
+            Stage::Fresh(reader) => Some(ExportSource::Start(reader)),
+            Stage::Idle(export) => Some(ExportSource::Next(export)),
+            Stage::Reading => None,
+        }
+    }
+
+    /// A page has been read: the chunk for the client; `None` when the last one has been sent.
+    pub(crate) fn page(
+        &mut self,
+        export: Option<Box<Export>>,
+        result: Result<Option<Bytes>, Error>,
+    ) -> Option<Result<SnapshotChunk, Error>> {
+        if self.ended {
+            return None;
+        }
+        let page = match result {
+            Ok(page) => page,
+            Err(error) => return Some(Err(error)),
+        };
+        if let Some(export) = export {
+            self.revision = export.revision();
+            self.stage = Stage::Idle(export);
+        }
+        let mut bytes = BytesMut::with_capacity(page.as_ref().map_or(0, Bytes::len) + 24);
+        if !self.started {
+            self.started = true;
+            bytes.put_slice(SNAPSHOT_MAGIC);
+            bytes.put_u32_le(SNAPSHOT_VERSION);
+        }
+        match page {
+            Some(page) => {
+                let crc = crc32c(&page);
+                self.chain = extend(self.chain, &crc.to_le_bytes());
+                bytes.put_u32_le(page.len() as u32);
+                bytes.put_u32_le(crc);
+                bytes.put_slice(&page);
+            }
+            None => {
+                self.ended = true;
+                bytes.put_u32_le(0);
+                bytes.put_u32_le(self.chain);
+            }
+        }
+        // How much is left is not known before it is read; a client that shows progress sees that more follows.
+        let remaining_bytes = u64::from(!self.ended);
+        Some(Ok(SnapshotChunk { bytes: bytes.freeze(), remaining_bytes, revision: self.revision }))
+    }
+}
+
+/// Why a snapshot file is refused.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SnapshotFileError {
+    /// It is something else.
+    #[error("this is not a snapshot made by Althing: it does not begin with ALTHSNAP")]
+    Magic,
+    /// It was made by a newer version.
+    #[error("the snapshot has format version {0}; this program knows up to {SNAPSHOT_VERSION}")]
+    Version(u32),
+    /// Its end is missing.
+    #[error("the snapshot ends at byte {0}, before its end mark: the download was cut short")]
+    Truncated(u64),
+    /// A page was changed.
+    #[error("the snapshot is damaged at byte {0}: the checksum does not match")]
+    Checksum(u64),
+}
+
+/// Takes a snapshot file apart into its pages, checking each and the whole.
+pub fn snapshot_pages(file: Bytes) -> Result<Vec<Bytes>, SnapshotFileError> {
+    if file.len() < 12 || file[..8] != SNAPSHOT_MAGIC[..] {
+        return Err(SnapshotFileError::Magic);
+    }
+    let number = |at: usize| -> Result<u32, SnapshotFileError> {
+        let bytes = file.get(at..at + 4).ok_or(SnapshotFileError::Truncated(file.len() as u64))?;
+        Ok(u32::from_le_bytes(bytes.try_into().unwrap_or_default()))
+    };
+    let version = number(8)?;
+    if version > SNAPSHOT_VERSION {
+        return Err(SnapshotFileError::Version(version));
+    }
+    let (mut at, mut chain, mut pages) = (12, 0, Vec::new());
+    loop {
+        let (len, crc) = (number(at)? as usize, number(at + 4)?);
+        if len == 0 {
+            return if crc == chain { Ok(pages) } else { Err(SnapshotFileError::Checksum(at as u64)) };
+        }
+        let start = at + 8;
+        if file.len() < start + len {
+            return Err(SnapshotFileError::Truncated(file.len() as u64));
+        }
+        let page = file.slice(start..start + len);
+        if crc32c(&page) != crc {
+            return Err(SnapshotFileError::Checksum(at as u64));
+        }
+        chain = extend(chain, &crc.to_le_bytes());
+        pages.push(page);
+        at = start + len;
+    }
+}

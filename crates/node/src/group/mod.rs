@@ -1,0 +1,266 @@
+//! One group on one node: its Raft replica, and everything that stands around it.
+
+mod ask;
+mod membership;
+mod raft;
+mod requests;
+mod results;
+mod snapshot;
+mod watches;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use althing_api::Header;
+use althing_consensus::{ConfState, Config, Recovered, RecoveryError, Replica, Role};
+use althing_storage::engine::Applied;
+use althing_strong::Reader;
+use althing_strong::lessor::{self, Lessor, LessorConfig};
+use althing_strong::watch::{Hub, HubConfig};
+use althing_types::{GroupId, Instant, NodeId, RequestId, Revision, SpaceId, StreamId};
+use bytes::Bytes;
+
+use crate::config::{GroupConfig, HIBERNATE_AFTER_TICKS, NodeConfig};
+use crate::context::Context;
+use crate::envelope::Message;
+use crate::input::GroupState;
+use crate::metrics::GroupMetrics;
+use crate::proposals::Proposals;
+use crate::reads::Reads;
+use crate::transfer::{Incoming, Outgoing};
+
+use self::ask::Asking;
+use self::membership::Publication;
+
+/// What the log gave back of one group.
+#[derive(Debug, Default)]
+pub struct GroupLog {
+    /// Hard state, truncation and entries; the configuration and the applied index come from the engine.
+    pub recovered: Recovered,
+    /// The space that the group stands on, if a snapshot has ever moved it.
+    pub space: Option<SpaceId>,
+}
+
+/// A group as its node drives it.
+pub(crate) struct Group {
+    pub id: GroupId,
+    pub replica: Replica,
+    effects: althing_consensus::Effects,
+    space: SpaceId,
+    reader: Reader,
+    applied: Applied,
+    proposals: Proposals,
+    reads: Reads,
+    asking: BTreeMap<RequestId, Asking>,
+    /// Compactions whose clients wait for the space.
+    compacting: BTreeSet<RequestId>,
+    hub: Hub,
+    hub_effects: althing_strong::watch::Effects,
+    lessor: Lessor,
+    lessor_effects: lessor::Effects,
+    leading: Leading,
+    outgoing: BTreeMap<NodeId, Outgoing>,
+    incoming: Option<Incoming>,
+    /// The space that an installed snapshot has filled, until the log has recorded it.
+    retired: Option<(u64, SpaceId)>,
+    publication: Publication,
+    /// When there was last a leader.
+    leader_seen: Instant,
+    /// Whether the replica was handed anything since the last flush.
+    touched: bool,
+}
+
+/// Whether the lessor counts leases down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Leading {
+    /// Another node leads, or none.
+    No,
+    /// This node leads, and has not yet applied an entry of its own term.
+    Elected { term: u64 },
+    /// This node leads and knows all leases.
+    Serving { term: u64 },
+}
+
+impl Leading {
+    fn term(self) -> Option<u64> {
+        match self {
+            Self::No => None,
+            Self::Elected { term } | Self::Serving { term } => Some(term),
+        }
+    }
+}
+
+impl Group {
+    pub(crate) fn new(
+        config: &NodeConfig,
+        group: &GroupConfig,
+        log: GroupLog,
+        state: GroupState,
+    ) -> Result<Self, RecoveryError> {
+        let conf_state = decode_conf_state(&state.conf_state);
+        let recovered = Recovered { conf_state, applied: state.applied.index, ..log.recovered };
+        let consensus = Config {
+            group: group.id,
+            id: config.node,
+            seed: config.seed,
+            incarnation: config.incarnation,
+            election_timeout: config.election_ticks.clone(),
+            heartbeat_ticks: config.heartbeat_ticks,
+            hibernate_after_ticks: group.hibernate.then_some(HIBERNATE_AFTER_TICKS),
+        };
+        let replica = Replica::new(consensus, recovered)?;
+        let hub = HubConfig { progress_interval: config.progress_interval, ..HubConfig::default() };
+        let lessor = LessorConfig {
+            grace: config.tick * config.election_ticks.end,
+            checkpoint_interval: config.lease_checkpoint_interval,
+            ..LessorConfig::default()
+        };
+        Ok(Self {
+            id: group.id,
+            replica,
+            effects: althing_consensus::Effects::default(),
+            space: state.space,
+            hub: Hub::new(hub, state.reader.revision(), state.reader.compact_revision()),
+            reader: state.reader,
+            applied: state.applied,
+            proposals: Proposals::default(),
+            reads: Reads::default(),
+            asking: BTreeMap::new(),
+            compacting: BTreeSet::new(),
+            hub_effects: althing_strong::watch::Effects::default(),
+            lessor: Lessor::new(lessor),
+            lessor_effects: lessor::Effects::default(),
+            leading: Leading::No,
+            outgoing: BTreeMap::new(),
+            incoming: None,
+            retired: None,
+            publication: Publication::default(),
+            leader_seen: Instant::ZERO,
+            touched: true,
+        })
+    }
+
+    /// One tick of the node's clock: Raft's, the leases', the watches', and whatever has waited too long.
+    pub(crate) fn tick(&mut self, cx: &mut Context<'_>) {
+        self.step(althing_consensus::Input::Tick);
+        self.tick_lessor(cx);
+        self.tick_watches(cx);
+        self.retry(cx);
+        self.expire(cx);
+        self.tick_transfers(cx);
+        self.publish(cx);
+    }
+
+    /// Hands something to the replica that it cannot refuse.
+    fn step(&mut self, input: althing_consensus::Input) {
+        // Only proposals and transfers are refused, and they are handed over where the refusal matters.
+        let _ = self.offer(input);
+    }
+
+    /// Hands something to the replica that it may refuse.
+    fn offer(&mut self, input: althing_consensus::Input) -> Result<(), althing_consensus::Refused> {
+        self.touched = true;
+        self.replica.handle(Instant::ZERO, input, &mut self.effects)
+    }
+
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        self.replica.leader()
+    }
+
+    pub(crate) fn is_leader(&self) -> bool {
+        matches!(self.replica.role(), Role::Leader { .. })
+    }
+
+    pub(crate) fn needs_ticks(&self) -> bool {
+        !self.replica.is_hibernating()
+            || self.proposals.len() > 0
+            || !self.reads.is_idle()
+            || !self.asking.is_empty()
+            || !self.outgoing.is_empty()
+            || self.incoming.is_some()
+            || self.hub.watch_count() > 0
+            || self.lessor.next_deadline().is_some()
+    }
+
+    pub(crate) fn pending(&self) -> usize {
+        self.proposals.len() + self.reads.len() + self.asking.len()
+    }
+
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.proposals.bytes()
+    }
+
+    pub(crate) fn peers(&self) -> Vec<NodeId> {
+        self.replica.conf_state().members()
+    }
+
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.replica.is_hibernating()
+    }
+
+    pub(crate) fn wake(&mut self) {
+        self.step(althing_consensus::Input::Wake);
+    }
+
+    pub(crate) fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        self.reader.revision()
+    }
+
+    /// Whether the replica or a waiting read has something to do without any input.
+    pub(crate) fn has_ready(&self) -> bool {
+        self.touched || !self.effects.is_empty()
+    }
+
+    /// Whether somebody else could lead.
+    pub(crate) fn has_successor(&self) -> bool {
+        self.replica.conf_state().voters.len() > 1
+    }
+
+    /// The node stops: another voter should lead, the one that has the most of the log.
+    pub(crate) fn hand_over(&mut self, cx: &mut Context<'_>) {
+        if !self.is_leader() {
+            return;
+        }
+        let node = cx.shared.node();
+        let voters = self.replica.conf_state().voters.clone();
+        let reached = |id: &NodeId| self.replica.progress(*id).map_or(0, |progress| progress.match_index);
+        if let Some(to) = voters.into_iter().filter(|id| *id != node).max_by_key(reached) {
+            self.step(althing_consensus::Input::TransferLeader { to });
+        }
+    }
+
+    pub(crate) fn metrics(&self) -> GroupMetrics {
+        GroupMetrics {
+            group: self.id,
+            role: self.replica.role(),
+            term: self.replica.term(),
+            commit: self.replica.commit(),
+            applied: self.applied.index,
+            log_bytes: self.replica.log_bytes() as u64,
+            consensus: self.replica.metrics(),
+            watches: self.hub.watch_count() as u64,
+            revision: self.reader.revision().get(),
+            size_bytes: self.reader.size_bytes(),
+        }
+    }
+
+    fn header(&self, cx: &Context<'_>, revision: Revision) -> Header {
+        Header { cluster: cx.shared.config.cluster, member: cx.shared.node(), revision, raft_term: self.replica.term() }
+    }
+
+    fn send(&self, cx: &mut Context<'_>, to: NodeId, message: &Message) {
+        cx.shared.peers.send(to, message);
+    }
+
+    pub(crate) fn close_stream(&mut self, cx: &mut Context<'_>, stream: StreamId) {
+        self.hub_input(cx, althing_strong::watch::Input::Close(stream));
+    }
+}
+
+/// The configuration as the state machine keeps it; an empty one before a joining replica has its first snapshot.
+fn decode_conf_state(bytes: &Bytes) -> ConfState {
+    ConfState::decode(bytes.clone()).unwrap_or_default()
+}

@@ -1,0 +1,220 @@
+//! What the replica wants done, once per turn.
+
+use std::collections::BTreeMap;
+
+use althing_codec::Writer;
+use althing_consensus::{Entry, EntryKind, Persist, Role, SnapshotMeta, conf_change, encode_entries};
+use althing_storage::engine::Applied;
+use althing_storage::wal::{Record, RecordKind};
+use althing_strong::LogEntry;
+use althing_types::{GroupId, NodeId, SpaceId, limits};
+use bytes::Bytes;
+
+use super::{Group, Leading};
+use crate::context::Context;
+use crate::effects::Work;
+use crate::envelope::Message;
+
+impl Group {
+    /// Ends the group's turn: starts reads, and turns what the replica wants into effects of the node.
+    pub(crate) fn flush(&mut self, cx: &mut Context<'_>) {
+        self.touched = false;
+        if self.leader().is_some()
+            && let Some(context) = self.reads.start_round(cx.now)
+        {
+            self.step(althing_consensus::Input::ReadIndex { context });
+        }
+        self.replica.ready(&mut self.effects);
+        if self.effects.is_empty() {
+            return;
+        }
+        let mut effects = std::mem::take(&mut self.effects);
+        for message in effects.messages.drain(..) {
+            let to = message.to();
+            cx.shared.peers.send(to, &Message::Raft(self.id, message));
+        }
+        for persist in effects.persist.drain(..) {
+            self.persist(cx, persist);
+        }
+        if !effects.committed.is_empty() {
+            self.hand_to_applier(cx, std::mem::take(&mut effects.committed));
+        }
+        for read in effects.reads.drain(..) {
+            self.reads.confirm(read.context, read.index);
+        }
+        for wanted in effects.snapshot_wanted.drain(..) {
+            self.start_transfer(cx, wanted.to);
+        }
+        if let Some(role) = effects.role_changed.take() {
+            self.role_changed(cx, role);
+        }
+        self.effects = effects;
+        self.serve_reads(cx);
+    }
+
+    fn persist(&mut self, cx: &mut Context<'_>, persist: Persist) {
+        let group = self.id;
+        if let Some(meta) = &persist.snapshot {
+            self.install(cx, meta, persist.seq);
+        }
+        if let Some(last) = persist.entries.last() {
+            let index = last.index;
+            let payload = encode_entries(&persist.entries);
+            cx.shared.wal.push(Record { group, kind: RecordKind::Entries, index, payload });
+        }
+        // A hard state that only moved the commit index can be found again from the applied index: it needs no record
+        // of its own.
+        if let Some(hard_state) = &persist.hard_state
+            && (persist.must_sync || !persist.entries.is_empty())
+        {
+            let payload = hard_state.encode();
+            cx.shared.wal.push(Record { group, kind: RecordKind::HardState, index: 0, payload });
+        }
+        if persist.must_sync {
+            cx.shared.wal.wait(group, persist.seq);
+        }
+    }
+
+    /// Committed entries, in order. A change of the configuration takes effect for Raft here, and for the state
+    /// machine in the same batch as the entry.
+    fn hand_to_applier(&mut self, cx: &mut Context<'_>, committed: Vec<Entry>) {
+        let mut entries = Vec::with_capacity(committed.len());
+        let mut bytes = 0;
+        for entry in committed {
+            bytes += entry.data.len();
+            let (data, conf_state) = match entry.kind {
+                EntryKind::Normal => (entry.data, None),
+                EntryKind::ConfChange => self.apply_conf_change(&entry),
+            };
+            entries.push(LogEntry { index: entry.index, term: entry.term, data, conf_state });
+            if bytes > limits::MAX_COMMITTED_BYTES_PER_TURN {
+                bytes = 0;
+                cx.out.work.push(Work::Apply { group: self.id, entries: std::mem::take(&mut entries) });
+            }
+        }
+        if !entries.is_empty() {
+            cx.out.work.push(Work::Apply { group: self.id, entries });
+        }
+    }
+
+    /// Every replica comes to the same end with a change, so one that is refused is an entry without effect on all.
+    fn apply_conf_change(&mut self, entry: &Entry) -> (Bytes, Option<Bytes>) {
+        let Ok(state) = self.replica.apply_conf_change(entry) else { return (Bytes::new(), None) };
+        let data = conf_change(entry).map(|(_, data)| data).unwrap_or_default();
+        (data, Some(state.encode()))
+    }
+
+    fn role_changed(&mut self, cx: &mut Context<'_>, role: Role) {
+        cx.shared.metrics.role_changes += 1;
+        match role {
+            Role::Leader { .. } => {
+                let term = self.replica.term();
+                if self.leading.term() != Some(term) {
+                    self.lose_leadership(cx);
+                    self.leading = Leading::Elected { term };
+                }
+            }
+            Role::Recovering
+            | Role::Follower { .. }
+            | Role::PreCandidate
+            | Role::Candidate
+            | Role::Learner { .. }
+            | Role::Removed => self.lose_leadership(cx),
+        }
+        if self.leader().is_some() {
+            self.leader_seen = cx.now;
+            self.hub_input(cx, althing_strong::watch::Input::Leader);
+            self.reads.retry(cx.now, true);
+            self.ask_again(cx);
+            self.submit_waiting(cx);
+        }
+    }
+
+    fn lose_leadership(&mut self, cx: &mut Context<'_>) {
+        if self.leading != Leading::No {
+            self.leading = Leading::No;
+            self.lessor_input(cx, althing_strong::lessor::Input::LostLeadership);
+            self.outgoing.clear();
+        }
+    }
+
+    /// The log has made a batch durable.
+    pub(crate) fn persisted(&mut self, cx: &mut Context<'_>, seq: u64) {
+        self.step(althing_consensus::Input::Persisted { seq });
+        if let Some((wanted, space)) = self.retired
+            && wanted <= seq
+        {
+            self.retired = None;
+            cx.out.work.push(Work::DropSpace(space));
+        }
+    }
+
+    /// A checkpoint is durable: the log before it may go, but for what a slow follower may still want.
+    pub(crate) fn checkpointed(&mut self, cx: &mut Context<'_>, spaces: &BTreeMap<SpaceId, Applied>) {
+        self.try_install(cx, spaces);
+        let Some(durable) = spaces.get(&self.space) else { return };
+        let index = self.index_retaining(cx.shared.config.retained_log_bytes).min(durable.index);
+        if index <= self.replica.truncated().index {
+            return;
+        }
+        self.step(althing_consensus::Input::Truncate { index });
+        let truncated = self.replica.truncated();
+        let payload = truncated.encode();
+        cx.shared.wal.push(Record { group: self.id, kind: RecordKind::Truncated, index: truncated.index, payload });
+        cx.out.wal_release.push((self.id, truncated.index + 1));
+    }
+
+    /// The last index that may go if about so many bytes of the newest entries are to stay.
+    fn index_retaining(&self, bytes: usize) -> u64 {
+        let (mut index, mut kept) = (self.replica.last_index(), 0);
+        while index > self.replica.truncated().index {
+            let from = index.saturating_sub(RETAIN_STEP).max(self.replica.truncated().index) + 1;
+            kept += self.replica.entries(from..index + 1).iter().map(|entry| entry.data.len() + 32).sum::<usize>();
+            index = from - 1;
+            if kept >= bytes {
+                break;
+            }
+        }
+        index
+    }
+
+    /// The log is pinned by this group: what lives of it is written again, at the end.
+    pub(crate) fn rewrite(&mut self, cx: &mut Context<'_>) {
+        let entries = self.replica.entries(self.replica.truncated().index + 1..self.replica.last_index() + 1);
+        for chunk in entries.chunk_by(|_, next| next.index % REWRITE_ENTRIES != 0) {
+            if let Some(last) = chunk.last() {
+                let payload = encode_entries(chunk);
+                let record = Record { group: self.id, kind: RecordKind::Entries, index: last.index, payload };
+                cx.shared.wal.push(record);
+            }
+        }
+        cx.shared.wal.rewritten(self.id);
+    }
+
+    /// What the log need not keep, said anew after a start.
+    pub(crate) fn release(&self) -> (GroupId, u64) {
+        (self.id, self.replica.truncated().index + 1)
+    }
+
+    pub(crate) fn raft_message(&mut self, cx: &mut Context<'_>, from: NodeId, message: althing_consensus::Message) {
+        // A peer may only speak for itself: the transport knows who it is.
+        if message.from() != from {
+            cx.shared.metrics.frames_refused += 1;
+            return;
+        }
+        self.step(althing_consensus::Input::Step(message));
+    }
+}
+
+/// Entries looked at together when the log is measured.
+const RETAIN_STEP: u64 = 64;
+/// Entries in one record when the log is written forward.
+const REWRITE_ENTRIES: u64 = 256;
+
+/// The log's record of an installed snapshot: where it stands, and on which space its data is.
+pub(crate) fn encode_snapshot_record(meta: &SnapshotMeta, space: SpaceId) -> Bytes {
+    let mut writer = Writer::with_capacity(64);
+    writer.u64(space.get());
+    writer.raw(&meta.encode());
+    writer.finish()
+}

@@ -1,0 +1,221 @@
+//! Proposals on their way to a leader, and results on their way back.
+
+use althing_api::request::Body;
+use althing_api::{Answer, Error, ErrorKind};
+use althing_consensus::Refused;
+use althing_storage::engine::Applied;
+use althing_strong::{AppliedResult, ApplyOutput, LeaseChange};
+use althing_types::{NodeId, RequestId};
+
+use super::requests::{fail, respond};
+use super::{Group, Leading};
+use crate::context::Context;
+use crate::envelope::{Forward, Message};
+use crate::proposals::Stage;
+use crate::reads::Reading;
+
+impl Group {
+    /// Hands a proposal that nobody has to the leader, if there is one.
+    pub(super) fn submit(&mut self, cx: &mut Context<'_>, ticket: RequestId) {
+        let Some(proposal) = self.proposals.get(ticket) else { return };
+        let term = self.replica.term();
+        let (data, membership) = (proposal.data.clone(), proposal.membership);
+        match self.leader() {
+            Some(leader) if leader == cx.shared.node() => {
+                let result = self.propose_here(data, membership);
+                match result {
+                    Ok(()) => self.proposals.set_stage(ticket, Stage::Sent { term }),
+                    Err(error) => self.refused(cx, ticket, error),
+                }
+            }
+            Some(leader) => {
+                let forward = Forward { group: self.id, term, ticket, membership, data };
+                self.send(cx, leader, &Message::Forward(forward));
+                self.proposals.set_stage(ticket, Stage::Sent { term });
+            }
+            None => self.proposals.set_stage(ticket, Stage::Waiting),
+        }
+    }
+
+    pub(super) fn submit_waiting(&mut self, cx: &mut Context<'_>) {
+        for ticket in self.proposals.waiting() {
+            self.submit(cx, ticket);
+        }
+    }
+
+    fn propose_here(&mut self, data: bytes::Bytes, membership: bool) -> Result<(), ErrorKind> {
+        if membership {
+            return self.propose_membership(data);
+        }
+        let input = althing_consensus::Input::Propose { data };
+        self.offer(input).map_err(refusal)
+    }
+
+    /// A proposal from another node.
+    pub(crate) fn forwarded(&mut self, cx: &mut Context<'_>, from: NodeId, forward: Forward) {
+        let result = if self.is_leader() && self.replica.term() == forward.term {
+            self.propose_here(forward.data, forward.membership)
+        } else {
+            Err(ErrorKind::NotLeader)
+        };
+        if let Err(error) = result {
+            let refused = Message::Refused { group: self.id, ticket: forward.ticket, error };
+            self.send(cx, from, &refused);
+        }
+    }
+
+    /// A leader did not propose it and never will. For want of leadership it is sent again, with the next tick.
+    pub(crate) fn refused(&mut self, cx: &mut Context<'_>, ticket: RequestId, error: ErrorKind) {
+        if error == ErrorKind::NotLeader {
+            self.proposals.set_stage(ticket, Stage::Waiting);
+        } else if self.proposals.remove(ticket).is_some() {
+            fail(cx, ticket, error);
+        }
+    }
+
+    /// Entries have been applied: their clients are answered, leases counted, watches fed, reads served.
+    pub(crate) fn applied(&mut self, cx: &mut Context<'_>, applied: Applied, output: ApplyOutput) {
+        let new_term = applied.term > self.applied.term;
+        self.applied = applied;
+        self.step(althing_consensus::Input::Applied { index: applied.index });
+        cx.shared.metrics.applied_entries += output.results.len() as u64;
+        for result in output.results {
+            self.answer(cx, result);
+        }
+        if new_term {
+            self.proposals.term_applied(applied.term);
+            self.submit_waiting(cx);
+        }
+        self.feed_lessor(cx, &output.leases);
+        self.feed_watches(cx, &output.changes, output.compacted);
+        if output.members_changed {
+            self.members_changed(cx);
+        }
+        self.serve_reads(cx);
+    }
+
+    fn answer(&mut self, cx: &mut Context<'_>, result: AppliedResult) {
+        if result.origin != cx.shared.node() {
+            return;
+        }
+        let Some(proposal) = self.proposals.remove(result.request) else { return };
+        let Some(id) = cx.shared.client_of(result.request) else { return };
+        match result.result {
+            Ok(_) if proposal.physical => {
+                self.compacting.insert(id);
+            }
+            Ok(outcome) => {
+                let header = self.header(cx, outcome.revision);
+                respond(cx, id, Ok(Answer { header, body: outcome.body }));
+            }
+            Err(kind) => respond(cx, id, Err(kind.into())),
+        }
+    }
+
+    /// All that compaction allows has been given back.
+    pub(crate) fn compaction_finished(&mut self, cx: &mut Context<'_>) {
+        let header = self.header(cx, self.reader.revision());
+        for id in std::mem::take(&mut self.compacting) {
+            respond(cx, id, Ok(Answer { header, body: Body::Compact }));
+        }
+    }
+
+    fn feed_lessor(&mut self, cx: &mut Context<'_>, changes: &[LeaseChange]) {
+        use althing_strong::lessor::Input;
+        if let Leading::Elected { term } = self.leading
+            && self.applied.term == term
+        {
+            self.leading = Leading::Serving { term };
+            let leases = self.reader.lease_records().unwrap_or_default();
+            return self.lessor_input(cx, Input::BecameLeader(&leases));
+        }
+        for change in changes {
+            let input = match *change {
+                LeaseChange::Granted { id, ttl_seconds } => Input::Granted { id, ttl_seconds },
+                LeaseChange::Revoked(id) => Input::Revoked(id),
+                LeaseChange::Checkpointed { id, remaining_seconds } => Input::Checkpointed { id, remaining_seconds },
+            };
+            self.lessor_input(cx, input);
+        }
+    }
+
+    /// Serves the reads whose index is applied.
+    pub(super) fn serve_reads(&mut self, cx: &mut Context<'_>) {
+        for reading in self.reads.take_applied(self.applied.index) {
+            match reading {
+                Reading::Client { ticket, request, .. } => {
+                    if let Some(id) = cx.shared.client_of(ticket) {
+                        self.read(cx, id, *request);
+                    }
+                }
+                Reading::Question { from, ticket, question, .. } => self.answer_question(cx, from, ticket, question),
+            }
+        }
+    }
+
+    /// What has waited too long for an answer asks again.
+    pub(super) fn retry(&mut self, cx: &mut Context<'_>) {
+        self.reads.retry(cx.now, false);
+        self.submit_waiting(cx);
+        self.ask_again(cx);
+    }
+
+    /// What has waited past its deadline is given up.
+    pub(super) fn expire(&mut self, cx: &mut Context<'_>) {
+        for (ticket, proposal) in self.proposals.expire(cx.now) {
+            let error = match proposal.stage {
+                Stage::Waiting => Error::not_done(ErrorKind::NoLeader),
+                Stage::Sent { .. } => Error::maybe_done(ErrorKind::Timeout),
+            };
+            fail(cx, ticket, error);
+        }
+        for reading in self.reads.expire(cx.now) {
+            if let Reading::Client { ticket, .. } = reading {
+                let kind = if self.leader().is_some() { ErrorKind::Timeout } else { ErrorKind::NoLeader };
+                fail(cx, ticket, kind);
+            }
+        }
+        self.expire_questions(cx);
+    }
+
+    /// The client no longer waits. What it proposed goes on; only the answer is dropped.
+    pub(crate) fn cancel(&mut self, cx: &mut Context<'_>, id: RequestId) {
+        let ticket = cx.shared.ticket(id);
+        self.reads.cancel(ticket);
+        self.asking.remove(&ticket);
+        self.compacting.remove(&id);
+    }
+
+    /// The replica goes away: everybody who waits is told.
+    pub(crate) fn stop(&mut self, cx: &mut Context<'_>, why: &str) {
+        for (ticket, proposal) in self.proposals.take_all() {
+            let error = match proposal.stage {
+                Stage::Waiting => Error::not_done(ErrorKind::Stopped),
+                Stage::Sent { .. } => Error::maybe_done(ErrorKind::Stopped),
+            };
+            fail(cx, ticket, error);
+        }
+        for reading in self.reads.take_all() {
+            if let Reading::Client { ticket, .. } = reading {
+                fail(cx, ticket, ErrorKind::Stopped);
+            }
+        }
+        for ticket in std::mem::take(&mut self.asking).into_keys() {
+            fail(cx, ticket, Error::maybe_done(ErrorKind::Stopped));
+        }
+        self.hub_input(cx, althing_strong::watch::Input::Gone(why.to_owned()));
+    }
+}
+
+/// A refusal of the replica in the words of the tables.
+pub(super) fn refusal(refused: Refused) -> ErrorKind {
+    match refused {
+        // A leader that hands over will soon be a follower: what it refuses goes to its successor.
+        Refused::NotLeader { .. } | Refused::Transferring { .. } => ErrorKind::NotLeader,
+        Refused::TooLarge { bytes, limit } => ErrorKind::RequestTooLarge { bytes, limit },
+        Refused::Overloaded => ErrorKind::Overloaded,
+        Refused::ConfChangePending => ErrorKind::Unhealthy,
+        Refused::InvalidConfChange { reason } => ErrorKind::InvalidArgument(reason),
+        Refused::NotVoter { node } => ErrorKind::BadLeaderTransferee(node),
+    }
+}

@@ -1,0 +1,60 @@
+//! What a node counts. Plain numbers: the runtime renders them.
+
+use althing_consensus as consensus;
+use althing_types::GroupId;
+
+/// Counters since the start of the process, and gauges as of now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Metrics {
+    /// Requests taken in.
+    pub requests: u64,
+    /// Requests refused because too many wait.
+    pub overloads: u64,
+    /// Reads done, linearizable or not.
+    pub reads: u64,
+    /// Commands applied.
+    pub applied_entries: u64,
+    /// Changes of role of any replica.
+    pub role_changes: u64,
+    /// Leases that this node, leading, found past their time.
+    pub leases_expired: u64,
+    /// Snapshots that this node began to send to followers.
+    pub snapshots_sent: u64,
+    /// Snapshots that this node has installed.
+    pub snapshots_installed: u64,
+    /// Frames that came from peers.
+    pub frames_received: u64,
+    /// Frames or messages refused: damaged, repeated, or in somebody else's name.
+    pub frames_refused: u64,
+    /// Log batches that wait for their fsync.
+    pub wal_in_flight: u64,
+    /// Proposals and reads that wait.
+    pub pending: u64,
+    /// Bytes of the engine on disk, as the host has said last.
+    pub engine_disk_bytes: u64,
+}
+
+/// How one group stands, for gauges and status pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GroupMetrics {
+    /// Which.
+    pub group: GroupId,
+    /// Its replica's role.
+    pub role: consensus::Role,
+    /// Its term.
+    pub term: u64,
+    /// The last index known to be committed.
+    pub commit: u64,
+    /// The last index applied.
+    pub applied: u64,
+    /// Bytes of log in memory.
+    pub log_bytes: u64,
+    /// What its replica has counted.
+    pub consensus: consensus::Metrics,
+    /// Watches on this node.
+    pub watches: u64,
+    /// The table's revision.
+    pub revision: i64,
+    /// Bytes of logical data.
+    pub size_bytes: u64,
+}

@@ -1,0 +1,397 @@
+//! The node: what comes in goes to a group, and what groups want goes out, once per turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use althing_api::{Call, ErrorKind, SnapshotChunk};
+use althing_consensus::RecoveryError;
+use althing_storage::engine::Applied;
+use althing_types::{Duration, GroupId, Instant, NodeId, RequestId, Revision, SpaceId, StreamId, limits};
+use bytes::Bytes;
+
+use crate::config::NodeConfig;
+use crate::context::{Context, Shared};
+use crate::download::Download;
+use crate::effects::{Effects, ReadWork};
+use crate::envelope::{self, Message};
+use crate::group::{Group, GroupLog};
+use crate::input::{Done, ExportPurpose, GroupState, Input, ReadDone};
+use crate::metrics::{GroupMetrics, Metrics};
+
+/// How long a stopping node waits for its leaderships to be taken over.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Where a node is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lifecycle {
+    /// It serves.
+    Running,
+    /// It hands its leaderships over, since this moment.
+    Stopping(Instant),
+    /// It does nothing any more.
+    Stopped,
+}
+
+/// One node: all of its groups, and its part in the cluster. Pure: the host tells it what happens and does what it wants.
+///
+/// The host calls, in a loop: [`Node::handle`] for each thing that has happened, then [`Node::flush`] once, and then
+/// does what [`Effects`] say.
+pub struct Node {
+    shared: Shared,
+    groups: BTreeMap<GroupId, Group>,
+    /// Groups that something has happened to in this turn.
+    dirty: BTreeSet<GroupId>,
+    /// Groups whose clock ticks.
+    awake: BTreeSet<GroupId>,
+    streams: BTreeMap<StreamId, GroupId>,
+    downloads: BTreeMap<StreamId, Download>,
+    lifecycle: Lifecycle,
+    /// What the log is told with the first turn.
+    released: Vec<(GroupId, u64)>,
+}
+
+impl Node {
+    /// A node with what its log and its engine gave back of each group.
+    pub fn new(config: NodeConfig, recovered: Vec<(GroupLog, GroupState)>) -> Result<Self, RecoveryError> {
+        let mut groups = BTreeMap::new();
+        for (log, state) in recovered {
+            let id = state.group;
+            if let Some(group) = config.groups.iter().find(|group| group.id == id) {
+                groups.insert(id, Group::new(&config, group, log, state)?);
+            }
+        }
+        let all: BTreeSet<_> = groups.keys().copied().collect();
+        Ok(Self {
+            released: groups.values().map(Group::release).collect(),
+            shared: Shared::new(config),
+            groups,
+            dirty: all.clone(),
+            awake: all,
+            streams: BTreeMap::new(),
+            downloads: BTreeMap::new(),
+            lifecycle: Lifecycle::Running,
+        })
+    }
+
+    /// Takes in one thing that has happened.
+    pub fn handle(&mut self, now: Instant, input: Input, out: &mut Effects) {
+        match input {
+            Input::Tick => self.tick(now, out),
+            Input::Frame { from, bytes } => self.frame(now, from, bytes, out),
+            Input::PeerUp(_) => {}
+            Input::PeerDown(peer) => self.peer_down(now, peer, out),
+            Input::Request { id, call } => self.request(now, id, call, out),
+            Input::Cancel { id } => self.for_all(now, out, |group, cx| group.cancel(cx, id)),
+            Input::WatchOpen { stream, group, require_leader } => {
+                self.streams.insert(stream, group);
+                self.with(now, group, out, |group, cx| group.open_stream(cx, stream, require_leader));
+            }
+            Input::Watch { stream, command } => {
+                self.with_stream(now, stream, out, |group, cx| group.watch_command(cx, stream, command));
+            }
+            Input::WatchDrained { stream, bytes } => {
+                self.with_stream(now, stream, out, |group, cx| group.drained(cx, stream, bytes));
+            }
+            Input::WatchClose { stream } => {
+                self.with_stream(now, stream, out, |group, cx| group.close_stream(cx, stream));
+                self.streams.remove(&stream);
+            }
+            Input::SnapshotOpen { stream, group } => self.open_download(stream, group, out),
+            Input::SnapshotPull { stream } => self.pull(stream, out),
+            Input::SnapshotClose { stream } => {
+                self.downloads.remove(&stream);
+            }
+            Input::Persisted { seq } => {
+                for (group, persist) in self.shared.wal.persisted(seq) {
+                    self.with(now, group, out, |group, cx| group.persisted(cx, persist));
+                }
+            }
+            Input::Done(done) => done.into_iter().for_each(|done| self.done(now, done, out)),
+            Input::Read(read) => self.read_done(now, read, out),
+            Input::Checkpointed(spaces) => self.checkpointed(now, &spaces, out),
+            Input::LogPinned(groups) => {
+                for group in groups {
+                    self.with(now, group, out, |group, cx| group.rewrite(cx));
+                }
+            }
+            Input::Stop => self.stop(now, out),
+        }
+    }
+
+    /// Ends a turn: what the groups want becomes frames, one log batch, and work.
+    pub fn flush(&mut self, now: Instant, out: &mut Effects) {
+        // A group's turn may make work for itself (a read that is served, a leader that proposes); a few rounds settle
+        // it, and what is left keeps the group dirty for the next turn.
+        for _ in 0..MAX_ROUNDS {
+            let dirty = std::mem::take(&mut self.dirty);
+            if dirty.is_empty() {
+                break;
+            }
+            for id in dirty {
+                let Some(group) = self.groups.get_mut(&id) else { continue };
+                let mut cx = Context { now, shared: &mut self.shared, out };
+                group.flush(&mut cx);
+                if group.has_ready() {
+                    self.dirty.insert(id);
+                }
+                if group.needs_ticks() {
+                    self.awake.insert(id);
+                }
+            }
+        }
+        out.wal_release.append(&mut self.released);
+        self.shared.wal.seal(out);
+        self.shared.peers.take_frames(now, &mut out.frames);
+    }
+
+    /// Whether a turn has left something for another one without any input.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// What the node has counted.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let mut metrics = self.shared.metrics;
+        metrics.wal_in_flight = self.shared.wal.in_flight() as u64;
+        metrics.pending = self.groups.values().map(Group::pending).sum::<usize>() as u64;
+        metrics
+    }
+
+    /// How each group stands.
+    pub fn group_metrics(&self) -> impl Iterator<Item = GroupMetrics> + '_ {
+        self.groups.values().map(Group::metrics)
+    }
+
+    /// The host has seen how much the engine has on disk.
+    pub fn set_engine_disk_bytes(&mut self, bytes: u64) {
+        self.shared.metrics.engine_disk_bytes = bytes;
+    }
+
+    /// Why this node cannot serve linearizable requests now; empty if it can.
+    #[must_use]
+    pub fn not_ready(&self) -> Vec<String> {
+        if self.lifecycle != Lifecycle::Running {
+            return vec!["the node is stopping".to_owned()];
+        }
+        let leaderless = self.groups.values().filter(|group| group.leader().is_none());
+        leaderless.map(|group| format!("group {} has no leader", group.id)).collect()
+    }
+
+    fn with(&mut self, now: Instant, id: GroupId, out: &mut Effects, act: impl FnOnce(&mut Group, &mut Context<'_>)) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            act(group, &mut Context { now, shared: &mut self.shared, out });
+            self.dirty.insert(id);
+        }
+    }
+
+    fn with_stream(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        out: &mut Effects,
+        act: impl FnOnce(&mut Group, &mut Context<'_>),
+    ) {
+        if let Some(group) = self.streams.get(&stream).copied() {
+            self.with(now, group, out, act);
+        }
+    }
+
+    fn for_all(&mut self, now: Instant, out: &mut Effects, act: impl Fn(&mut Group, &mut Context<'_>)) {
+        for (id, group) in &mut self.groups {
+            act(group, &mut Context { now, shared: &mut self.shared, out });
+            self.dirty.insert(*id);
+        }
+    }
+
+    fn tick(&mut self, now: Instant, out: &mut Effects) {
+        for id in std::mem::take(&mut self.awake) {
+            self.with(now, id, out, Group::tick);
+            if self.groups.get(&id).is_some_and(Group::needs_ticks) {
+                self.awake.insert(id);
+            }
+        }
+        let node = self.shared.node();
+        let peers: BTreeSet<_> = self.groups.values().flat_map(Group::peers).filter(|peer| *peer != node).collect();
+        self.shared.peers.ping(now, peers.into_iter());
+        let suspects: BTreeSet<_> = self.shared.peers.suspects(now).collect();
+        self.wake_followers_of(now, &suspects, out);
+        if let Lifecycle::Stopping(since) = self.lifecycle {
+            self.stopping(now, since, out);
+        }
+    }
+
+    /// A hint that a peer is gone: sleeping groups that it leads wake up and find out.
+    fn peer_down(&mut self, now: Instant, peer: NodeId, out: &mut Effects) {
+        self.wake_followers_of(now, &BTreeSet::from([peer]), out);
+    }
+
+    fn wake_followers_of(&mut self, now: Instant, suspects: &BTreeSet<NodeId>, out: &mut Effects) {
+        if suspects.is_empty() {
+            return;
+        }
+        let led = |group: &Group| group.is_asleep() && group.leader().is_some_and(|leader| suspects.contains(&leader));
+        let sleeping: Vec<_> = self.groups.values().filter(|group| led(group)).map(|group| group.id).collect();
+        for id in sleeping {
+            self.with(now, id, out, |group, _| group.wake());
+        }
+    }
+
+    fn request(&mut self, now: Instant, id: RequestId, call: Call, out: &mut Effects) {
+        self.shared.metrics.requests += 1;
+        if self.lifecycle != Lifecycle::Running {
+            return out.responses.push((id, Err(ErrorKind::Stopped.into())));
+        }
+        let Some(group) = self.groups.get(&call.group) else {
+            let unknown = ErrorKind::InvalidArgument(format!("there is no group {} here", call.group));
+            return out.responses.push((id, Err(unknown.into())));
+        };
+        if group.pending() >= limits::MAX_PENDING_REQUESTS || group.pending_bytes() >= limits::MAX_PENDING_BYTES {
+            self.shared.metrics.overloads += 1;
+            return out.responses.push((id, Err(ErrorKind::Overloaded.into())));
+        }
+        self.with(now, call.group, out, |group, cx| group.request(cx, id, call));
+    }
+
+    fn frame(&mut self, now: Instant, from: NodeId, bytes: Bytes, out: &mut Effects) {
+        self.shared.metrics.frames_received += 1;
+        let Ok((header, mut reader)) = envelope::open_frame(bytes) else {
+            self.shared.metrics.frames_refused += 1;
+            return;
+        };
+        if !self.shared.peers.heard(now, from, header) {
+            self.shared.metrics.frames_refused += 1;
+            return;
+        }
+        while reader.remaining() > 0 {
+            let Ok(message) = Message::decode(&mut reader) else {
+                self.shared.metrics.frames_refused += 1;
+                return;
+            };
+            self.message(now, from, message, out);
+        }
+    }
+
+    fn message(&mut self, now: Instant, from: NodeId, message: Message, out: &mut Effects) {
+        match message {
+            Message::Raft(group, message) => {
+                self.with(now, group, out, |group, cx| group.raft_message(cx, from, message));
+            }
+            Message::Forward(forward) => {
+                self.with(now, forward.group, out, |group, cx| group.forwarded(cx, from, forward));
+            }
+            Message::Refused { group, ticket, error } => {
+                self.with(now, group, out, |group, cx| group.refused(cx, ticket, error));
+            }
+            Message::Ask { group, ticket, question } => {
+                self.with(now, group, out, |group, cx| group.asked(cx, from, ticket, question));
+            }
+            Message::Told { group, ticket, result } => {
+                self.with(now, group, out, |group, cx| group.told(cx, ticket, result));
+            }
+            Message::Page(page) => self.with(now, page.group, out, |group, cx| group.page(cx, from, page)),
+            Message::PageAck { group, transfer, pages, state } => {
+                self.with(now, group, out, |group, cx| group.page_acknowledged(cx, from, transfer, pages, state));
+            }
+        }
+    }
+
+    fn done(&mut self, now: Instant, done: Done, out: &mut Effects) {
+        match done {
+            Done::Applied { group, applied, output } => {
+                self.with(now, group, out, |group, cx| group.applied(cx, applied, output));
+            }
+            Done::Imported { group, transfer, pages, outcome } => {
+                self.with(now, group, out, |group, cx| group.imported(cx, transfer, pages, outcome));
+            }
+            Done::Installed(state) => {
+                self.with(now, state.group, out, |group, cx| group.installed(cx, state));
+            }
+            Done::CompactionFinished { group } => {
+                self.with(now, group, out, Group::compaction_finished);
+            }
+        }
+    }
+
+    fn read_done(&mut self, now: Instant, read: ReadDone, out: &mut Effects) {
+        match read {
+            ReadDone::Request { id, result } => out.responses.push((id, result)),
+            ReadDone::History { group, from, result } => {
+                self.with(now, group, out, |group, cx| group.history(cx, from, result));
+            }
+            ReadDone::Page { purpose: ExportPurpose::Client(stream), export, result } => {
+                self.downloaded(stream, export, result, out);
+            }
+            ReadDone::Page { purpose: ExportPurpose::Follower { group, to, transfer }, export, result } => {
+                self.with(now, group, out, |group, cx| group.exported(cx, to, transfer, export, result));
+            }
+        }
+    }
+
+    fn checkpointed(&mut self, now: Instant, spaces: &BTreeMap<SpaceId, Applied>, out: &mut Effects) {
+        self.shared.wal.checkpoint_done();
+        for (id, group) in &mut self.groups {
+            let cx = &mut Context { now, shared: &mut self.shared, out };
+            group.checkpointed(cx, spaces);
+            self.dirty.insert(*id);
+        }
+    }
+
+    fn open_download(&mut self, stream: StreamId, group: GroupId, out: &mut Effects) {
+        let Some(group) = self.groups.get(&group) else {
+            let unknown = ErrorKind::InvalidArgument(format!("there is no group {group} here"));
+            return out.snapshot.push((stream, Some(Err(unknown.into()))));
+        };
+        self.downloads.insert(stream, Download::new(group.reader()));
+    }
+
+    fn pull(&mut self, stream: StreamId, out: &mut Effects) {
+        let source = self.downloads.get_mut(&stream).and_then(Download::pull);
+        if let Some(source) = source {
+            out.reads.push(ReadWork::Page { purpose: ExportPurpose::Client(stream), source });
+        }
+    }
+
+    fn downloaded(
+        &mut self,
+        stream: StreamId,
+        export: Option<Box<althing_strong::Export>>,
+        result: Result<Option<Bytes>, althing_api::Error>,
+        out: &mut Effects,
+    ) {
+        let Some(download) = self.downloads.get_mut(&stream) else { return };
+        let chunk: Option<Result<SnapshotChunk, _>> = download.page(export, result);
+        let over = !matches!(chunk, Some(Ok(_)));
+        out.snapshot.push((stream, chunk));
+        if over {
+            self.downloads.remove(&stream);
+        }
+    }
+
+    fn stop(&mut self, now: Instant, out: &mut Effects) {
+        if self.lifecycle == Lifecycle::Running {
+            self.lifecycle = Lifecycle::Stopping(now);
+            self.for_all(now, out, Group::hand_over);
+            self.stopping(now, now, out);
+        }
+    }
+
+    fn stopping(&mut self, now: Instant, since: Instant, out: &mut Effects) {
+        let leading = self.groups.values().any(|group| group.is_leader() && group.has_successor());
+        if leading && now.since(since) < HANDOVER_TIMEOUT {
+            return;
+        }
+        self.lifecycle = Lifecycle::Stopped;
+        self.for_all(now, out, |group, cx| group.stop(cx, "the node is stopping"));
+        out.stopped = true;
+    }
+
+    /// The table's revision as this node has applied it, for tests and the simulator.
+    #[must_use]
+    pub fn revision(&self, group: GroupId) -> Option<Revision> {
+        self.groups.get(&group).map(Group::revision)
+    }
+}
+
+/// How often groups may make work for themselves within one turn.
+const MAX_ROUNDS: usize = 4;

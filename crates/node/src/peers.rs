@@ -1,0 +1,100 @@
+//! One frame per peer and turn, and what has come from whom.
+
+use std::collections::BTreeMap;
+
+use althing_codec::Writer;
+use althing_types::{Duration, Instant, NodeId, limits};
+use bytes::Bytes;
+
+use crate::envelope::{FrameHeader, Message, begin_frame};
+
+/// How long a peer hears nothing before an empty frame says that this node lives.
+pub const PING_AFTER: Duration = Duration::from_millis(250);
+/// How long a silent peer is trusted before groups that it leads are woken. It only wakes them; Raft decides.
+pub const SUSPECT_AFTER: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
+struct Peer {
+    /// The frame under way, if anything is to be said this turn.
+    frame: Option<Writer>,
+    /// Frames of this turn that are full.
+    full: Vec<Bytes>,
+    next_sequence: u64,
+    last_sent: Instant,
+    last_heard: Instant,
+    /// The newest frame that came: its incarnation and sequence.
+    newest: Option<FrameHeader>,
+}
+
+/// The peers of a node.
+#[derive(Debug, Default)]
+pub struct Peers {
+    incarnation: u64,
+    peers: BTreeMap<NodeId, Peer>,
+}
+
+impl Peers {
+    /// No peers yet.
+    #[must_use]
+    pub fn new(incarnation: u64) -> Self {
+        Self { incarnation, peers: BTreeMap::new() }
+    }
+
+    /// Says something to a peer with this turn's frame.
+    pub fn send(&mut self, to: NodeId, message: &Message) {
+        let incarnation = self.incarnation;
+        let peer = self.peers.entry(to).or_default();
+        let frame = peer.frame.get_or_insert_with(|| {
+            peer.next_sequence += 1;
+            begin_frame(FrameHeader { incarnation, sequence: peer.next_sequence })
+        });
+        message.encode(frame);
+        // A message is at most an append of MAX_APPEND_BYTES and one request, so a frame closed here is within limits.
+        if frame.len() > limits::MAX_FRAME_BYTES / 4
+            && let Some(frame) = peer.frame.take()
+        {
+            peer.full.push(frame.finish());
+        }
+    }
+
+    /// Whether a frame is new; an old or repeated one is to be ignored.
+    pub fn heard(&mut self, now: Instant, from: NodeId, header: FrameHeader) -> bool {
+        let peer = self.peers.entry(from).or_default();
+        let newer = peer
+            .newest
+            .is_none_or(|newest| (header.incarnation, header.sequence) > (newest.incarnation, newest.sequence));
+        if newer {
+            peer.newest = Some(header);
+            peer.last_heard = now;
+        }
+        newer
+    }
+
+    /// Pings those among `members` who have heard nothing for a while.
+    pub fn ping(&mut self, now: Instant, members: impl Iterator<Item = NodeId>) {
+        let incarnation = self.incarnation;
+        for id in members {
+            let peer = self.peers.entry(id).or_default();
+            if peer.frame.is_none() && now.since(peer.last_sent) >= PING_AFTER {
+                peer.next_sequence += 1;
+                peer.frame = Some(begin_frame(FrameHeader { incarnation, sequence: peer.next_sequence }));
+            }
+        }
+    }
+
+    /// Those that have been silent for longer than they are trusted.
+    pub fn suspects(&self, now: Instant) -> impl Iterator<Item = NodeId> + '_ {
+        self.peers.iter().filter(move |(_, peer)| now.since(peer.last_heard) >= SUSPECT_AFTER).map(|(id, _)| *id)
+    }
+
+    /// Takes this turn's frames.
+    pub fn take_frames(&mut self, now: Instant, out: &mut Vec<(NodeId, Bytes)>) {
+        for (id, peer) in &mut self.peers {
+            let last = peer.frame.take().map(Writer::finish);
+            for frame in peer.full.drain(..).chain(last) {
+                peer.last_sent = now;
+                out.push((*id, frame));
+            }
+        }
+    }
+}

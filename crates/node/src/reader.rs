@@ -1,0 +1,68 @@
+//! Reads that may take long: a plain function that any thread may run.
+
+use althing_api::request::Body;
+use althing_api::{Answer, Error, ErrorKind, Header, Request};
+use althing_strong::{Export, Reader};
+use althing_types::limits::SNAPSHOT_CHUNK_BYTES;
+use bytes::Bytes;
+
+use crate::effects::{ExportSource, ReadWork};
+use crate::input::ReadDone;
+
+/// Does one read.
+#[must_use]
+pub fn read(work: ReadWork) -> ReadDone {
+    match work {
+        ReadWork::Request { id, reader, request, header } => {
+            ReadDone::Request { id, result: answer(&reader, request, header).map_err(Error::from) }
+        }
+        ReadWork::History { group, reader, request } => {
+            let result = reader.history(request.from, request.to, request.max_bytes);
+            ReadDone::History { group, from: request.from, result }
+        }
+        ReadWork::Page { purpose, source } => {
+            let (export, result) = page(source);
+            ReadDone::Page { purpose, export, result: result.map_err(Error::from) }
+        }
+    }
+}
+
+fn page(source: ExportSource) -> (Option<Box<Export>>, Result<Option<Bytes>, ErrorKind>) {
+    let export = match source {
+        ExportSource::Start(reader) => reader.export().map(Box::new),
+        ExportSource::Next(export) => Ok(export),
+    };
+    match export {
+        Ok(mut export) => {
+            let page = export.next_page(SNAPSHOT_CHUNK_BYTES);
+            (Some(export), page)
+        }
+        Err(error) => (None, Err(error)),
+    }
+}
+
+fn answer(reader: &Reader, request: Request, header: Header) -> Result<Answer, ErrorKind> {
+    let (body, revision) = match request {
+        Request::Range(range) => {
+            let (response, revision) = reader.range(&range)?;
+            (Body::Range(response), revision)
+        }
+        Request::Txn(txn) => {
+            let (response, revision) = reader.txn(&txn)?;
+            (Body::Txn(response), revision)
+        }
+        Request::LeaseLeases => (Body::LeaseLeases(reader.leases()?), header.revision),
+        Request::MemberList { .. } => (Body::Members(reader.members()?), header.revision),
+        Request::Alarm { member, kind, .. } => {
+            let mut alarms = reader.alarms()?;
+            alarms.retain(|alarm| {
+                (member.get() == 0 || alarm.member == member) && kind.is_none_or(|kind| alarm.kind == kind)
+            });
+            (Body::Alarms(alarms), header.revision)
+        }
+        Request::Hash => (Body::Hash(reader.hash()?), header.revision),
+        Request::HashKv(revision) => (Body::HashKv(reader.hash_kv(revision)?), header.revision),
+        other => return Err(ErrorKind::Unsupported(format!("{other:?} is not a read"))),
+    };
+    Ok(Answer { header: Header { revision, ..header }, body })
+}

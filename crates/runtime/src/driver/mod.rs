@@ -1,0 +1,231 @@
+//! The driver: one thread that gives the node its turns and carries out what it wants.
+//!
+//! A turn takes everything that has gathered in the inbox, tells the node, flushes it once, and performs the effects. So
+//! what arrives together travels together: one frame per peer, one log batch, one hand-over to the applier.
+
+mod perform;
+mod ports;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use althing_api::service::ReplySender;
+use althing_api::watch::{WatchCommand, WatchEvent};
+use althing_api::{Call, Error, Health, SnapshotChunk};
+use althing_env::Clock;
+use althing_node::{Done, Effects, Input, Node, ReadDone};
+use althing_storage::engine::{Applied, EngineStats};
+use althing_types::{GroupId, RequestId, SpaceId, StreamId};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::feed::Feed;
+use crate::handle::Shared;
+use crate::metrics::{Published, ShellMetrics};
+use crate::transport;
+use crate::transport::Transport;
+use crate::transport::address::Address;
+use althing_types::NodeId;
+
+pub(crate) use ports::Ports;
+
+/// A stream of chunks on its way to a client.
+type ChunkFeed = Arc<Feed<Result<SnapshotChunk, Error>>>;
+
+/// What comes to the driver.
+pub(crate) enum Event {
+    /// A client asks.
+    Request { call: Call, sender: ReplySender },
+    /// A client opens a stream of watches.
+    WatchOpen { stream: StreamId, group: GroupId, require_leader: bool, feed: Arc<Feed<WatchEvent>> },
+    /// A client says something on it.
+    Watch { stream: StreamId, command: WatchCommand },
+    /// A client has taken events off it.
+    WatchDrained { stream: StreamId, bytes: usize },
+    /// A client closes it.
+    WatchClose { stream: StreamId },
+    /// A client wants a snapshot.
+    SnapshotOpen { stream: StreamId, group: GroupId, feed: ChunkFeed },
+    /// A client wants the next chunk.
+    SnapshotPull { stream: StreamId },
+    /// A client has enough.
+    SnapshotClose { stream: StreamId },
+    /// The transport has news.
+    Peer(transport::Event),
+    /// The log is durable so far.
+    Persisted(u64),
+    /// The log is pinned by these groups.
+    LogPinned(Vec<GroupId>),
+    /// The applier has done something.
+    Done(Vec<Done>),
+    /// The reader has done something.
+    Read(ReadDone),
+    /// A checkpoint is durable.
+    Checkpointed(BTreeMap<SpaceId, Applied>),
+    /// The engine's figures.
+    EngineStats(EngineStats),
+    /// Stop in good order.
+    Stop,
+    /// A thread of this node has failed: nothing more may leave it.
+    Failed,
+}
+
+/// How often requests whose caller is gone are looked for, in ticks.
+const CANCEL_TICKS: u64 = 8;
+/// How often the node's numbers are copied for the metrics page, in ticks.
+const PUBLISH_TICKS: u64 = 10;
+
+/// Why the driver ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ending {
+    /// The node has stopped in good order.
+    Stopped,
+    /// A thread has failed.
+    Failed,
+}
+
+/// What the driver drives, and whom it tells.
+pub(crate) struct Driver {
+    pub node: Node,
+    pub clock: Arc<dyn Clock>,
+    pub tick: Duration,
+    pub shared: Arc<Shared>,
+    pub published: Arc<Published>,
+    pub metrics: ShellMetrics,
+    pub transport: Transport,
+    /// Where peers can be found beside what their member entries say.
+    pub hints: BTreeMap<NodeId, Vec<Address>>,
+    pub ports: Ports,
+    pub pending: BTreeMap<RequestId, ReplySender>,
+    pub next_request: u64,
+    pub watches: BTreeMap<StreamId, Arc<Feed<WatchEvent>>>,
+    pub downloads: BTreeMap<StreamId, ChunkFeed>,
+    /// Groups that this turn's log batch writes forward.
+    pub rewritten: Vec<GroupId>,
+}
+
+impl Driver {
+    /// Gives turns until the node has stopped.
+    pub(crate) async fn run(&mut self) -> Ending {
+        let mut ticks = interval(self.tick);
+        // After a stall there is one tick, not a burst of them: time that nobody saw must not start an election.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let shared = Arc::clone(&self.shared);
+        let mut events = Vec::new();
+        let mut out = Effects::default();
+        let mut tick_count = 0_u64;
+        self.publish();
+        loop {
+            let ticked = tokio::select! {
+                biased;
+                _ = ticks.tick() => true,
+                () = shared.inbox.arrived() => false,
+                () = tokio::task::yield_now(), if self.node.has_more() => false,
+            };
+            let begun = self.clock.now();
+            shared.inbox.take(&mut events);
+            for event in events.drain(..) {
+                if matches!(event, Event::Failed) {
+                    return Ending::Failed;
+                }
+                self.take(event, &mut out);
+            }
+            if ticked {
+                tick_count += 1;
+                self.tick(tick_count, &mut out);
+            }
+            self.node.flush(self.clock.now(), &mut out);
+            if self.perform(&mut out) == perform::Next::End {
+                return Ending::Stopped;
+            }
+            self.metrics.turn_seconds.observe(self.clock.now().since(begun).as_secs_f64());
+        }
+    }
+
+    fn tell(&mut self, input: Input, out: &mut Effects) {
+        self.node.handle(self.clock.now(), input, out);
+    }
+
+    fn tick(&mut self, count: u64, out: &mut Effects) {
+        self.tell(Input::Tick, out);
+        if count.is_multiple_of(CANCEL_TICKS) {
+            self.cancel_abandoned(out);
+        }
+        if count.is_multiple_of(PUBLISH_TICKS) {
+            self.publish();
+        }
+        let reasons = self.node.not_ready();
+        self.shared.set_health(Health { live: true, ready: reasons.is_empty(), reasons });
+    }
+
+    /// Tells the node of requests that nobody waits for any more.
+    fn cancel_abandoned(&mut self, out: &mut Effects) {
+        let gone: Vec<_> =
+            self.pending.iter().filter(|(_, sender)| sender.is_canceled()).map(|(id, _)| *id).collect();
+        for id in gone {
+            self.pending.remove(&id);
+            self.shared.pending.fetch_sub(1, Ordering::Relaxed);
+            self.tell(Input::Cancel { id }, out);
+        }
+    }
+
+    fn publish(&self) {
+        let numbers = (self.node.metrics(), self.node.group_metrics().collect());
+        *self.published.node.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = numbers;
+    }
+
+    /// Takes in one event.
+    fn take(&mut self, event: Event, out: &mut Effects) {
+        match event {
+            Event::Request { call, sender } => {
+                self.next_request += 1;
+                let id = RequestId(self.next_request);
+                self.pending.insert(id, sender);
+                self.tell(Input::Request { id, call }, out);
+            }
+            Event::WatchOpen { stream, group, require_leader, feed } => {
+                self.watches.insert(stream, feed);
+                self.tell(Input::WatchOpen { stream, group, require_leader }, out);
+            }
+            Event::Watch { stream, command } => self.tell(Input::Watch { stream, command }, out),
+            Event::WatchDrained { stream, bytes } => self.tell(Input::WatchDrained { stream, bytes }, out),
+            Event::WatchClose { stream } => {
+                self.watches.remove(&stream);
+                self.tell(Input::WatchClose { stream }, out);
+            }
+            Event::SnapshotOpen { stream, group, feed } => {
+                self.downloads.insert(stream, feed);
+                self.tell(Input::SnapshotOpen { stream, group }, out);
+            }
+            Event::SnapshotPull { stream } => self.tell(Input::SnapshotPull { stream }, out),
+            Event::SnapshotClose { stream } => {
+                self.downloads.remove(&stream);
+                self.tell(Input::SnapshotClose { stream }, out);
+            }
+            Event::Peer(event) => self.tell(input_of(event), out),
+            Event::Persisted(seq) => self.tell(Input::Persisted { seq }, out),
+            Event::LogPinned(groups) => {
+                self.rewritten.extend(&groups);
+                self.tell(Input::LogPinned(groups), out);
+            }
+            Event::Done(done) => self.tell(Input::Done(done), out),
+            Event::Read(read) => self.tell(Input::Read(read), out),
+            Event::Checkpointed(spaces) => self.tell(Input::Checkpointed(spaces), out),
+            Event::EngineStats(stats) => {
+                self.node.set_engine_disk_bytes(stats.disk_bytes);
+                *self.published.engine.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = stats;
+            }
+            Event::Stop => self.tell(Input::Stop, out),
+            Event::Failed => {}
+        }
+    }
+}
+
+fn input_of(event: transport::Event) -> Input {
+    match event {
+        transport::Event::Up(peer) => Input::PeerUp(peer),
+        transport::Event::Down(peer) => Input::PeerDown(peer),
+        transport::Event::Frame { from, bytes } => Input::Frame { from, bytes },
+    }
+}

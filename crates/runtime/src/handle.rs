@@ -1,0 +1,177 @@
+//! The door of a running node: [`Service`] over the driver's inbox.
+//!
+//! A gateway's connections live on the driver's own thread, so that a call is an uncontended lock, a push and a wake of a
+//! task that runs next; from any other thread it works just the same.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use althing_api::watch::{WatchCommand, WatchEvent};
+use althing_api::{
+    Call, Error, ErrorKind, Health, Reply, Service, SnapshotChunk, SnapshotStream, WatchSession,
+};
+use althing_node::effects::event_bytes;
+use althing_types::limits::MAX_PENDING_REQUESTS;
+use althing_types::{ClusterId, GroupId, NodeId, StreamId};
+use futures_core::Stream;
+use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
+
+use crate::driver::Event;
+use crate::feed::Feed;
+use crate::mailbox::Inbox;
+
+/// Bytes of events that a consumer takes before the node is told, so that it is told seldom. Far below the buffer of a
+/// stream, so what is not told yet never holds anything up.
+const DRAINED_STEP_BYTES: usize = 64 * 1024;
+
+/// What the driver and its handles share.
+pub(crate) struct Shared {
+    pub cluster: ClusterId,
+    pub node: NodeId,
+    pub inbox: Inbox<Event>,
+    /// Requests that were taken in and are not answered.
+    pub pending: AtomicUsize,
+    pub health: Mutex<Health>,
+    pub registry: Registry,
+    pub next_stream: AtomicU64,
+}
+
+impl Shared {
+    fn stream(&self) -> StreamId {
+        StreamId(self.next_stream.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Says how the node is.
+    pub(crate) fn set_health(&self, health: Health) {
+        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
+    }
+}
+
+/// A running node, as gateways and the program see it. Clones are the same node.
+#[derive(Clone)]
+pub struct Handle(pub(crate) Arc<Shared>);
+
+impl Handle {
+    /// Asks the node to stop in good order. It then ends by itself.
+    pub fn stop(&self) {
+        self.0.inbox.push(Event::Stop);
+    }
+}
+
+impl Service for Handle {
+    fn call(&self, call: Call) -> Reply {
+        if self.0.pending.load(Ordering::Relaxed) >= MAX_PENDING_REQUESTS {
+            return Reply::ready(Err(Error::not_done(ErrorKind::Overloaded)));
+        }
+        self.0.pending.fetch_add(1, Ordering::Relaxed);
+        let (sender, reply) = Reply::channel();
+        self.0.inbox.push(Event::Request { call, sender });
+        reply
+    }
+
+    fn watch(&self, group: GroupId, require_leader: bool) -> Box<dyn WatchSession> {
+        let (stream, feed) = (self.0.stream(), Arc::new(Feed::default()));
+        self.0.inbox.push(Event::WatchOpen { stream, group, require_leader, feed: Arc::clone(&feed) });
+        Box::new(Session { shared: Arc::clone(&self.0), stream, feed, drained_bytes: 0 })
+    }
+
+    fn snapshot(&self, group: GroupId) -> SnapshotStream {
+        let (stream, feed) = (self.0.stream(), Arc::new(Feed::default()));
+        self.0.inbox.push(Event::SnapshotOpen { stream, group, feed: Arc::clone(&feed) });
+        Box::pin(Download { shared: Arc::clone(&self.0), stream, feed, asked: Asked::No })
+    }
+
+    fn cluster(&self) -> ClusterId {
+        self.0.cluster
+    }
+
+    fn member(&self) -> NodeId {
+        self.0.node
+    }
+
+    fn health(&self) -> Health {
+        self.0.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn metrics(&self) -> String {
+        let mut page = String::new();
+        // Writing to a string cannot fail; an encoder that does leaves a page cut short, which a scraper sees.
+        let _ = text::encode(&mut page, &self.0.registry);
+        page
+    }
+}
+
+/// A stream of watches.
+struct Session {
+    shared: Arc<Shared>,
+    stream: StreamId,
+    feed: Arc<Feed<WatchEvent>>,
+    /// Taken and not told yet.
+    drained_bytes: usize,
+}
+
+impl WatchSession for Session {
+    fn command(&mut self, command: WatchCommand) {
+        self.shared.inbox.push(Event::Watch { stream: self.stream, command });
+    }
+}
+
+impl Stream for Session {
+    type Item = WatchEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<WatchEvent>> {
+        let event = ready!(self.feed.poll(cx));
+        if let Some(event) = &event {
+            self.drained_bytes += event_bytes(event);
+            if self.drained_bytes >= DRAINED_STEP_BYTES {
+                let bytes = std::mem::take(&mut self.drained_bytes);
+                self.shared.inbox.push(Event::WatchDrained { stream: self.stream, bytes });
+            }
+        }
+        Poll::Ready(event)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.shared.inbox.push(Event::WatchClose { stream: self.stream });
+    }
+}
+
+/// Whether a chunk has been asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asked {
+    No,
+    Yes,
+}
+
+/// A snapshot on its way to a client: each poll that finds nothing asks for one chunk, so the client sets the pace.
+struct Download {
+    shared: Arc<Shared>,
+    stream: StreamId,
+    feed: Arc<Feed<Result<SnapshotChunk, Error>>>,
+    asked: Asked,
+}
+
+impl Stream for Download {
+    type Item = Result<SnapshotChunk, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.asked == Asked::No {
+            self.asked = Asked::Yes;
+            self.shared.inbox.push(Event::SnapshotPull { stream: self.stream });
+        }
+        let chunk = ready!(self.feed.poll(cx));
+        self.asked = Asked::No;
+        Poll::Ready(chunk)
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        self.shared.inbox.push(Event::SnapshotClose { stream: self.stream });
+    }
+}

@@ -1,0 +1,252 @@
+//! What the shell measures, and how the node's numbers become the Prometheus text format.
+//!
+//! Counters that the cores keep as plain numbers are copied by the driver from time to time ([`Published`]) and encoded
+//! when somebody asks; nothing on the hot path touches the registry.
+
+use std::fmt::Error;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use althing_consensus::Role;
+use althing_node::{GroupMetrics, Metrics};
+use althing_storage::engine::EngineStats;
+use althing_storage::wal::WalStats;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::transport::TransportMetrics;
+
+/// What the log's thread counts.
+#[derive(Clone, Debug)]
+pub struct LogMetrics {
+    /// How long each fsync took, in seconds.
+    pub sync_seconds: Histogram,
+    /// Records appended.
+    pub records: Counter,
+}
+
+impl Default for LogMetrics {
+    fn default() -> Self {
+        // From 50 µs to 1.6 s.
+        Self { sync_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)), records: Counter::default() }
+    }
+}
+
+/// All that the shell measures of one node.
+#[derive(Clone, Debug)]
+pub(crate) struct ShellMetrics {
+    pub log: LogMetrics,
+    /// How long the applier took for what had gathered, in seconds.
+    pub apply_seconds: Histogram,
+    /// How long a turn of the driver took, in seconds.
+    pub turn_seconds: Histogram,
+}
+
+impl Default for ShellMetrics {
+    fn default() -> Self {
+        let histogram = || Histogram::new(exponential_buckets(0.000_01, 4.0, 10));
+        Self { log: LogMetrics::default(), apply_seconds: histogram(), turn_seconds: histogram() }
+    }
+}
+
+impl ShellMetrics {
+    pub(crate) fn register(&self, registry: &mut Registry, published: Arc<Published>) {
+        registry.register(
+            "althing_wal_fsync_seconds",
+            "How long an fsync of the write-ahead log took",
+            self.log.sync_seconds.clone(),
+        );
+        registry.register("althing_wal_records", "Records appended to the log", self.log.records.clone());
+        registry.register(
+            "althing_apply_seconds",
+            "How long the applier took for the entries that had gathered",
+            self.apply_seconds.clone(),
+        );
+        registry.register("althing_turn_seconds", "How long a turn of the driver took", self.turn_seconds.clone());
+        registry.register_collector(Box::new(NodeCollector(published)));
+    }
+}
+
+/// The node's numbers as they were a moment ago.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub node: Mutex<(Metrics, Vec<GroupMetrics>)>,
+    pub wal: Arc<Mutex<WalStats>>,
+    pub engine: Mutex<EngineStats>,
+    pub transport: Arc<TransportMetrics>,
+}
+
+impl Published {
+    pub(crate) fn new(transport: Arc<TransportMetrics>) -> Self {
+        Self {
+            node: Mutex::new((Metrics::default(), Vec::new())),
+            wal: Arc::default(),
+            engine: Mutex::default(),
+            transport,
+        }
+    }
+}
+
+/// A copy of what a lock holds; whoever panicked while holding it only wrote numbers.
+fn copy<T: Clone>(mutex: &Mutex<T>) -> T {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct GroupLabel {
+    group: u64,
+}
+
+/// Encodes the published numbers.
+#[derive(Debug)]
+struct NodeCollector(Arc<Published>);
+
+struct Encoder<'a, 'b>(&'a mut DescriptorEncoder<'b>);
+
+impl Encoder<'_, '_> {
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> Result<(), Error> {
+        let metric = ConstCounter::new(value);
+        let encoder = self.0.encode_descriptor(name, help, None, metric.metric_type())?;
+        metric.encode(encoder)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> Result<(), Error> {
+        let metric = ConstGauge::new(signed(value));
+        let encoder = self.0.encode_descriptor(name, help, None, metric.metric_type())?;
+        metric.encode(encoder)
+    }
+
+    fn per_group(
+        &mut self,
+        name: &str,
+        help: &str,
+        groups: &[GroupMetrics],
+        value: impl Fn(&GroupMetrics) -> i64,
+    ) -> Result<(), Error> {
+        let kind = ConstGauge::new(0_i64).metric_type();
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
+        for group in groups {
+            let label = GroupLabel { group: group.group.get() };
+            ConstGauge::new(value(group)).encode(family.encode_family(&label)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// A gauge's number; beyond 2^63 nothing is told apart.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+const fn is_leader(role: Role) -> bool {
+    match role {
+        Role::Leader { .. } => true,
+        Role::Recovering
+        | Role::Follower { .. }
+        | Role::PreCandidate
+        | Role::Candidate
+        | Role::Learner { .. }
+        | Role::Removed => false,
+    }
+}
+
+const fn has_leader(role: Role) -> bool {
+    match role {
+        Role::Leader { .. } => true,
+        Role::Follower { leader } | Role::Learner { leader } => leader.is_some(),
+        Role::Recovering | Role::PreCandidate | Role::Candidate | Role::Removed => false,
+    }
+}
+
+impl Collector for NodeCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let mut encoder = Encoder(&mut encoder);
+        let (node, groups) = copy(&self.0.node);
+        encode_node(&mut encoder, &node)?;
+        encode_groups(&mut encoder, &groups)?;
+        encode_wal(&mut encoder, &copy(&self.0.wal))?;
+        encode_engine(&mut encoder, &copy(&self.0.engine))?;
+        encode_transport(&mut encoder, &self.0.transport)
+    }
+}
+
+fn encode_node(encoder: &mut Encoder<'_, '_>, node: &Metrics) -> Result<(), Error> {
+    encoder.counter("althing_requests", "Requests taken in", node.requests)?;
+    encoder.counter("althing_requests_overloaded", "Requests refused because too many wait", node.overloads)?;
+    encoder.counter("althing_reads", "Reads done", node.reads)?;
+    encoder.counter("althing_applied_entries", "Log entries applied", node.applied_entries)?;
+    encoder.counter("althing_role_changes", "Changes of role of any replica", node.role_changes)?;
+    encoder.counter("althing_leases_expired", "Leases that this node found past their time", node.leases_expired)?;
+    encoder.counter("althing_snapshots_sent", "Snapshots begun to followers", node.snapshots_sent)?;
+    encoder.counter("althing_snapshots_installed", "Snapshots installed", node.snapshots_installed)?;
+    encoder.counter("althing_frames_refused", "Frames of peers that were not accepted", node.frames_refused)?;
+    encoder.gauge("althing_wal_in_flight", "Log batches that wait for their fsync", node.wal_in_flight)?;
+    encoder.gauge("althing_requests_pending", "Proposals and reads that wait", node.pending)
+}
+
+fn encode_groups(encoder: &mut Encoder<'_, '_>, groups: &[GroupMetrics]) -> Result<(), Error> {
+    let leader = |group: &GroupMetrics| i64::from(is_leader(group.role));
+    let led = |group: &GroupMetrics| i64::from(has_leader(group.role));
+    encoder.per_group("althing_raft_is_leader", "Whether this replica leads", groups, leader)?;
+    encoder.per_group("althing_raft_has_leader", "Whether a leader is known", groups, led)?;
+    encoder.per_group("althing_raft_term", "Raft term", groups, |group| signed(group.term))?;
+    encoder.per_group("althing_raft_commit_index", "Last index known committed", groups, |group| signed(group.commit))?;
+    encoder.per_group("althing_raft_applied_index", "Last index applied", groups, |group| signed(group.applied))?;
+    encoder.per_group("althing_raft_log_bytes", "Raft log in memory", groups, |group| signed(group.log_bytes))?;
+    encoder.per_group("althing_watches", "Watches on this node", groups, |group| signed(group.watches))?;
+    encoder.per_group("althing_revision", "The table's revision", groups, |group| group.revision)?;
+    encoder.per_group("althing_size_bytes", "Logical data of the table", groups, |group| signed(group.size_bytes))
+}
+
+fn encode_wal(encoder: &mut Encoder<'_, '_>, wal: &WalStats) -> Result<(), Error> {
+    encoder.counter("althing_wal_batches", "Batches appended to the log", wal.batches)?;
+    encoder.counter("althing_wal_bytes_written", "Bytes appended to the log, padding included", wal.bytes)?;
+    encoder.counter("althing_wal_fsyncs", "Fsyncs of the log", wal.syncs)?;
+    encoder.gauge("althing_wal_segments", "Segments in the log", wal.segments as u64)?;
+    encoder.gauge("althing_wal_bytes", "Bytes from the oldest segment to the tail", wal.log_bytes)?;
+    encoder.gauge("althing_wal_headroom_bytes", "Bytes that certainly fit without more disk", wal.headroom_bytes)?;
+    encoder.gauge("althing_wal_epoch", "How often the log was opened", wal.epoch)
+}
+
+fn encode_engine(encoder: &mut Encoder<'_, '_>, engine: &EngineStats) -> Result<(), Error> {
+    encoder.gauge("althing_engine_disk_bytes", "Bytes of the engine's files", engine.disk_bytes)?;
+    encoder.gauge("althing_engine_memory_bytes", "Bytes since the last checkpoint, in memory", engine.memory_bytes)?;
+    encoder.gauge("althing_engine_files", "Table files of the engine", engine.files)
+}
+
+fn encode_transport(encoder: &mut Encoder<'_, '_>, transport: &TransportMetrics) -> Result<(), Error> {
+    let rows = [
+        ("althing_peer_frames_sent", "Frames sent to peers", &transport.frames_sent),
+        ("althing_peer_bytes_sent", "Bytes sent to peers", &transport.bytes_sent),
+        ("althing_peer_frames_received", "Frames received from peers", &transport.frames_received),
+        ("althing_peer_bytes_received", "Bytes received from peers", &transport.bytes_received),
+        ("althing_peer_frames_dropped", "Frames dropped without a connection or room", &transport.frames_dropped),
+        ("althing_peer_connections", "Connections made to peers", &transport.connections),
+        ("althing_peer_handshakes_failed", "Handshakes with peers that failed", &transport.handshakes_failed),
+    ];
+    rows.into_iter().try_for_each(|(name, help, value)| encoder.counter(name, help, value.load(Ordering::Relaxed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus_client::encoding::text;
+
+    #[test]
+    fn the_page_shows_every_source() {
+        let mut registry = Registry::default();
+        let published = Arc::new(Published::new(Arc::default()));
+        published.transport.frames_sent.store(7, Ordering::Relaxed);
+        published.wal.lock().unwrap().segments = 3;
+        ShellMetrics::default().register(&mut registry, published);
+        let mut page = String::new();
+        text::encode(&mut page, &registry).unwrap();
+        for line in ["althing_peer_frames_sent_total 7", "althing_wal_segments 3", "althing_wal_fsync_seconds_count 0"] {
+            assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
+        }
+    }
+}

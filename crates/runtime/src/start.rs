@@ -1,0 +1,365 @@
+//! Putting a node together: recovery of what is on disk, threads, sockets, and the driver.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use althing_api::{Health, Service};
+use althing_env::Clock;
+use althing_node::{Applier, LogRecovery, MAX_INCARNATION, Node, NodeConfig, RecoverError};
+use althing_storage::engine::lsm::{LsmEngine, LsmOptions};
+use althing_storage::engine::{Engine, EngineError};
+use althing_storage::wal::{self, Wal, WalError, WalOptions};
+use althing_types::NodeId;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::clients::{self, Gateway};
+use crate::directory::{DataDir, DirectoryError, ENGINE_DIR, WAL_DIR};
+use crate::driver::{Driver, Ending, Event, Ports};
+use crate::handle::{Handle, Shared};
+use crate::mailbox::Inbox;
+use crate::metrics::{Published, ShellMetrics};
+use crate::threads::applier::ApplierThread;
+use crate::threads::log::{self, LogThread};
+use crate::threads::maintenance::{self, MaintenanceThread};
+use crate::threads::reader::ReaderThread;
+use crate::threads::{self, Fatal};
+use crate::tls::PeerTls;
+use crate::transport::address::Address;
+use crate::transport::handshake::Identity;
+use crate::transport::{Transport, TransportOptions};
+
+/// What a node is started with.
+pub struct StartOptions {
+    /// Its data directory: locked, and founded for this node.
+    pub dir: DataDir,
+    /// What the node is told. `incarnation` and `seed` are set from the directory.
+    pub node: NodeConfig,
+    /// Where peers can be found beside what their member entries say.
+    pub hints: BTreeMap<NodeId, Vec<Address>>,
+    /// Where it listens for clients.
+    pub clients: TcpListener,
+    /// Where it listens for other nodes.
+    pub peers: TcpListener,
+    /// TLS for clients.
+    pub client_tls: Option<TlsAcceptor>,
+    /// TLS between nodes.
+    pub peer_tls: Option<PeerTls>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Where metrics are registered; those of the gateway may be there already.
+    pub registry: Registry,
+}
+
+/// Why a node cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// Its log cannot be opened.
+    #[error("cannot open the write-ahead log: {0}")]
+    Log(#[from] WalError),
+    /// Its log does not make sense.
+    #[error("cannot recover from the write-ahead log: {0}")]
+    Recover(#[from] RecoverError),
+    /// Its engine cannot be opened.
+    #[error("cannot open the engine: {0}")]
+    Engine(#[from] EngineError),
+    /// Its tables cannot be opened, or log and engine contradict each other.
+    #[error("cannot open the tables: {0}")]
+    Tables(String),
+    /// The directory was started too often for what identifies a start.
+    #[error("this data directory was started {0} times, which is the most; remove the node and add it anew")]
+    Starts(u64),
+    /// The system refused.
+    #[error(transparent)]
+    System(#[from] Fatal),
+}
+
+/// A node that runs.
+pub struct Running {
+    handle: Handle,
+    driver: JoinHandle<()>,
+}
+
+impl Running {
+    /// The node's door.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Waits until the node has ended and everything of it is closed.
+    pub fn join(self) {
+        // A panic of the driver was handed to `ended` already.
+        let _ = self.driver.join();
+    }
+}
+
+/// What recovery gave back.
+struct Recovered {
+    wal: Wal,
+    engine: Arc<dyn Engine>,
+    applier: Applier,
+    node: Node,
+    identity: Identity,
+}
+
+/// Opens what is on disk, in the order in which each needs the other.
+fn recover(dir: &mut DataDir, config: &mut NodeConfig) -> Result<Recovered, StartError> {
+    dir.check_storage()?;
+    let mut records = LogRecovery::default();
+    let mut damage = None;
+    let mut visit = |_, record| {
+        if damage.is_none() {
+            damage = records.record(record).err();
+        }
+    };
+    let identity = wal::Identity { cluster: config.cluster, node: config.node };
+    let (wal, replayed) =
+        Wal::open_with(Arc::new(dir.disk()), Path::new(WAL_DIR), identity, WalOptions::default(), &mut visit)?;
+    if let Some(damage) = damage {
+        return Err(damage.into());
+    }
+    if let Some(cut) = replayed.cut {
+        tracing::info!(segment = %cut.segment.display(), offset = cut.offset, bytes = cut.bytes,
+            "cut the torn tail of the log: what was not durable when the process ended");
+    }
+    let options = LsmOptions::new(config.cluster, config.node);
+    let engine: Arc<dyn Engine> = Arc::new(LsmEngine::open(&dir.path().join(ENGINE_DIR), &options)?);
+    let (applier, states) = Applier::open(Arc::clone(&engine), config, &records.spaces())
+        .map_err(|error| StartError::Tables(error.to_string()))?;
+    // Only now: a directory whose first start failed half-way is still a new one.
+    let identity = dir.start()?;
+    if identity.incarnation.starts > MAX_INCARNATION {
+        return Err(StartError::Starts(identity.incarnation.starts));
+    }
+    config.incarnation = identity.incarnation.starts;
+    config.seed = identity.node.get() ^ identity.incarnation.nonce;
+    let node = Node::new(config.clone(), records.join(states)).map_err(|error| StartError::Tables(error.to_string()))?;
+    Ok(Recovered { wal, engine, applier, node, identity })
+}
+
+/// Starts a node. `gateway` makes what serves its clients; `ended` is told once when the node has ended, in good order or
+/// not. After an end that is not in good order the process must end, too.
+pub fn start<G: Gateway>(
+    mut options: StartOptions,
+    gateway: impl FnOnce(Arc<dyn Service>) -> G + Send + 'static,
+    ended: impl FnOnce(Result<(), Fatal>) + Send + 'static,
+) -> Result<Running, StartError> {
+    let recovered = recover(&mut options.dir, &mut options.node)?;
+    let book = Arc::new(options.dir.peers()?);
+    let name = options.node.name.clone();
+    let metrics = ShellMetrics::default();
+    let transport_metrics = Arc::default();
+    let published = Arc::new(Published::new(Arc::clone(&transport_metrics)));
+    metrics.register(&mut options.registry, Arc::clone(&published));
+    let shared = Arc::new(Shared {
+        cluster: recovered.identity.cluster,
+        node: recovered.identity.node,
+        inbox: Inbox::default(),
+        pending: AtomicUsize::new(0),
+        health: Mutex::new(Health { live: true, ready: false, reasons: vec!["the node is starting".to_owned()] }),
+        registry: std::mem::take(&mut options.registry),
+        next_stream: AtomicU64::new(1),
+    });
+    let failure = Arc::new(Mutex::new(None));
+    let ports = Ports::default();
+    let crew = Crew { name: name.clone(), shared: Arc::clone(&shared), failure: Arc::clone(&failure), ports };
+    let Recovered { wal, engine, applier, node, identity } = recovered;
+    let workers = crew.spawn(wal, engine, applier, &options.clock, &metrics, &published)?;
+    let events = {
+        let shared = Arc::clone(&shared);
+        Arc::new(move |event| shared.inbox.push(Event::Peer(event)))
+    };
+    let shell = Shell {
+        transport: TransportOptions { me: identity, book, tls: options.peer_tls, events, metrics: transport_metrics },
+        node,
+        clock: options.clock,
+        tick: options.node.tick,
+        hints: options.hints,
+        metrics,
+        published,
+        shared: Arc::clone(&shared),
+        ports: crew.ports.clone(),
+        clients: options.clients,
+        peers: options.peers,
+        client_tls: options.client_tls,
+        dir: options.dir,
+    };
+    let ports = crew.ports.clone();
+    let finish = move |result: Result<(), Fatal>| {
+        shell_end(&ports, workers);
+        let first = failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        ended(first.map_or(result, Err));
+    };
+    let driver = threads::spawn(format!("{name}-driver"), move || shell.run(gateway), finish)?;
+    Ok(Running { handle: Handle(shared), driver })
+}
+
+/// Lets the threads finish what they have.
+fn shell_end(ports: &Ports, workers: Vec<JoinHandle<()>>) {
+    ports.close();
+    for worker in workers {
+        // A panic of a worker was recorded as the node's failure already.
+        let _ = worker.join();
+    }
+}
+
+/// The threads beside the driver, and what they share.
+struct Crew {
+    name: String,
+    shared: Arc<Shared>,
+    /// The first failure of any of them.
+    failure: Arc<Mutex<Option<Fatal>>>,
+    ports: Ports,
+}
+
+impl Crew {
+    fn spawn(
+        &self,
+        wal: Wal,
+        engine: Arc<dyn Engine>,
+        applier: Applier,
+        clock: &Arc<dyn Clock>,
+        metrics: &ShellMetrics,
+        published: &Published,
+    ) -> Result<Vec<JoinHandle<()>>, Fatal> {
+        let log = LogThread {
+            wal,
+            orders: Arc::clone(&self.ports.log),
+            clock: Arc::clone(clock),
+            metrics: metrics.log.clone(),
+            stats: Arc::clone(&published.wal),
+            report: self.report(|report| match report {
+                log::Report::Persisted(seq) => Event::Persisted(seq),
+                log::Report::Pinned(groups) => Event::LogPinned(groups),
+            }),
+        };
+        let applier = ApplierThread {
+            applier,
+            tasks: Arc::clone(&self.ports.applier),
+            checkpoints: Arc::clone(&self.ports.maintenance),
+            clock: Arc::clone(clock),
+            apply_seconds: metrics.apply_seconds.clone(),
+            report: self.report(Event::Done),
+        };
+        let maintenance = MaintenanceThread {
+            engine,
+            checkpoints: Arc::clone(&self.ports.maintenance),
+            report: self.report(|report| match report {
+                maintenance::Report::Checkpointed(spaces) => Event::Checkpointed(spaces),
+                maintenance::Report::Stats(stats) => Event::EngineStats(stats),
+            }),
+        };
+        let reader = ReaderThread { reads: Arc::clone(&self.ports.reader), report: self.report(Event::Read) };
+        Ok(vec![
+            self.thread("log", move || log.run())?,
+            self.thread("applier", move || applier.run())?,
+            self.thread("maintenance", move || maintenance.run())?,
+            self.thread("reader", move || reader.run())?,
+        ])
+    }
+
+    fn report<T>(&self, event: impl Fn(T) -> Event + Send + 'static) -> Box<dyn Fn(T) + Send> {
+        let shared = Arc::clone(&self.shared);
+        Box::new(move |report| shared.inbox.push(event(report)))
+    }
+
+    /// A thread whose failure fails the node.
+    fn thread(
+        &self,
+        role: &str,
+        body: impl FnOnce() -> Result<(), Fatal> + Send + 'static,
+    ) -> Result<JoinHandle<()>, Fatal> {
+        let (failure, shared) = (Arc::clone(&self.failure), Arc::clone(&self.shared));
+        let ended = move |result: Result<(), Fatal>| {
+            if let Err(error) = result {
+                tracing::error!("{error}");
+                failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
+                shared.inbox.push(Event::Failed);
+            }
+        };
+        threads::spawn(format!("{}-{role}", self.name), body, ended)
+    }
+}
+
+/// What the driver's thread starts from.
+struct Shell {
+    transport: TransportOptions,
+    node: Node,
+    clock: Arc<dyn Clock>,
+    tick: std::time::Duration,
+    hints: BTreeMap<NodeId, Vec<Address>>,
+    metrics: ShellMetrics,
+    published: Arc<Published>,
+    shared: Arc<Shared>,
+    ports: Ports,
+    clients: TcpListener,
+    peers: TcpListener,
+    client_tls: Option<TlsAcceptor>,
+    /// Holds the directory's lock for as long as anything of the node runs.
+    dir: DataDir,
+}
+
+fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Fatal {
+    move |error| Fatal::System { what, message: error.to_string() }
+}
+
+fn listener(listener: TcpListener) -> Result<tokio::net::TcpListener, Fatal> {
+    listener.set_nonblocking(true).map_err(system("listen"))?;
+    tokio::net::TcpListener::from_std(listener).map_err(system("listen"))
+}
+
+impl Shell {
+    fn run<G: Gateway>(self, gateway: impl FnOnce(Arc<dyn Service>) -> G) -> Result<(), Fatal> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("start a runtime"))?;
+        let shared = Arc::clone(&self.shared);
+        let result = runtime.block_on(self.drive(gateway));
+        shared.inbox.close();
+        result
+    }
+
+    async fn drive<G: Gateway>(self, gateway: impl FnOnce(Arc<dyn Service>) -> G) -> Result<(), Fatal> {
+        let mut transport = Transport::new(self.transport);
+        transport.listen(listener(self.peers)?);
+        let gateway = gateway(Arc::new(Handle(Arc::clone(&self.shared))));
+        let (stop, stopping) = watch::channel(());
+        let clients = tokio::spawn(clients::serve(listener(self.clients)?, self.client_tls, gateway, stopping));
+        let mut driver = Driver {
+            node: self.node,
+            clock: self.clock,
+            tick: self.tick,
+            shared: self.shared,
+            published: self.published,
+            metrics: self.metrics,
+            transport,
+            hints: self.hints,
+            ports: self.ports,
+            pending: BTreeMap::new(),
+            next_request: 0,
+            watches: BTreeMap::new(),
+            downloads: BTreeMap::new(),
+            rewritten: Vec::new(),
+        };
+        let ending = driver.run().await;
+        driver.end();
+        match ending {
+            Ending::Stopped => {
+                drop(stop);
+                // A task that was aborted or panicked has nothing left to finish.
+                let _ = clients.await;
+            }
+            Ending::Failed => clients.abort(),
+        }
+        drop(self.dir);
+        Ok(())
+    }
+}

@@ -1,0 +1,196 @@
+//! The calling side: one task per peer that connects, shakes hands, sends, and connects again.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use althing_types::NodeId;
+use bytes::BytesMut;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use super::address::Address;
+use super::backoff::Backoff;
+use super::frame::{self, FrameError, FrameReader, HEADER_BYTES};
+use super::handshake::{Answer, HandshakeError, Hello, MAX_HANDSHAKE_BYTES};
+use super::outbox::{Link, Outbox};
+use super::{BookError, Event, Shared, Stream, count, tune};
+
+/// How long a connection and its handshake may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Bytes of frames that are gathered into one write.
+const WRITE_BYTES: usize = 256 * 1024;
+
+/// Why a peer could not be reached.
+#[derive(Debug, thiserror::Error)]
+enum DialError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("no answer within {} s", CONNECT_TIMEOUT.as_secs())]
+    Timeout,
+    #[error("the host is not a name that TLS can check")]
+    ServerName,
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    #[error("{0}")]
+    Handshake(#[from] HandshakeError),
+    #[error("{0}")]
+    Book(#[from] BookError),
+    #[error("it closed the connection before it answered")]
+    Closed,
+}
+
+impl DialError {
+    /// Whether a person must do something: waiting will not help.
+    const fn is_refusal(&self) -> bool {
+        match self {
+            Self::Handshake(_) | Self::Book(_) | Self::ServerName => true,
+            Self::Io(_) | Self::Timeout | Self::Frame(_) | Self::Closed => false,
+        }
+    }
+}
+
+/// Calls one peer for as long as the task lives.
+pub(super) struct Dialer {
+    shared: Arc<Shared>,
+    peer: NodeId,
+    addresses: Vec<Address>,
+    outbox: Arc<Outbox>,
+    backoff: Backoff,
+    /// What was said about the last failure, so that it is not said again every few milliseconds.
+    complaint: Option<String>,
+}
+
+impl Dialer {
+    pub(super) fn new(shared: Arc<Shared>, peer: NodeId, addresses: Vec<Address>, outbox: Arc<Outbox>) -> Self {
+        let seed = shared.me.incarnation.nonce ^ peer.get();
+        let near = addresses.iter().all(Address::is_loopback);
+        let backoff = if near { Backoff::loopback(seed) } else { Backoff::network(seed) };
+        Self { shared, peer, addresses, outbox, backoff, complaint: None }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            for at in 0..self.addresses.len() {
+                let address = self.addresses[at].clone();
+                match timeout(CONNECT_TIMEOUT, self.connect(&address)).await {
+                    Ok(Ok(stream)) => self.serve(&address, stream).await,
+                    Ok(Err(error)) => self.complain(&address, &error),
+                    Err(_) => self.complain(&address, &DialError::Timeout),
+                }
+            }
+            sleep(self.backoff.next_wait()).await;
+        }
+    }
+
+    /// Says once per cause why the peer is not reached.
+    fn complain(&mut self, address: &Address, error: &DialError) {
+        let text = error.to_string();
+        if self.complaint.as_ref() == Some(&text) {
+            return;
+        }
+        if error.is_refusal() {
+            count(&self.shared.metrics.handshakes_failed, 1);
+            tracing::error!(peer = %self.peer, %address, "cannot join the peer: {text}");
+        } else {
+            tracing::warn!(peer = %self.peer, %address, "cannot reach the peer: {text}");
+        }
+        self.complaint = Some(text);
+    }
+
+    async fn connect(&self, address: &Address) -> Result<Box<dyn Stream>, DialError> {
+        let tcp = TcpStream::connect((address.host.as_str(), address.port)).await?;
+        tune(&tcp)?;
+        let mut stream: Box<dyn Stream> = match &self.shared.tls {
+            None => Box::new(tcp),
+            Some(tls) => {
+                let name = ServerName::try_from(address.host.clone()).map_err(|_| DialError::ServerName)?;
+                Box::new(tls.connector.connect(name, tcp).await?)
+            }
+        };
+        self.shake_hands(&mut stream).await?;
+        Ok(stream)
+    }
+
+    async fn shake_hands(&self, stream: &mut Box<dyn Stream>) -> Result<(), DialError> {
+        let hello = Hello { from: self.shared.me, to: self.peer }.encode();
+        stream.write_all(&[&frame::header(&hello)[..], &hello].concat()).await?;
+        stream.flush().await?;
+        let message = FrameReader::new(MAX_HANDSHAKE_BYTES).read(stream).await?.ok_or(DialError::Closed)?;
+        let run = Answer::decode(message)?.check(&self.shared.me, self.peer)?;
+        let (book, peer) = (Arc::clone(&self.shared.book), self.peer);
+        tokio::task::spawn_blocking(move || book.enter(peer, run)).await.map_err(io::Error::other)??;
+        Ok(())
+    }
+
+    async fn serve(&mut self, address: &Address, stream: Box<dyn Stream>) {
+        self.complaint = None;
+        self.backoff.reset();
+        count(&self.shared.metrics.connections, 1);
+        tracing::info!(peer = %self.peer, %address, "connected to the peer");
+        let link = LinkGuard::up(self);
+        let ended = self.send(stream).await;
+        drop(link);
+        match ended {
+            Ok(()) => tracing::info!(peer = %self.peer, %address, "the peer closed the connection"),
+            Err(error) => tracing::warn!(peer = %self.peer, %address, "lost the connection to the peer: {error}"),
+        }
+    }
+
+    /// Sends what is queued until the connection ends. The peer says nothing on it, so whatever can be read is its end.
+    async fn send(&self, stream: Box<dyn Stream>) -> io::Result<()> {
+        let (mut input, mut output) = tokio::io::split(stream);
+        let mut frames = VecDeque::new();
+        let mut buffer = BytesMut::new();
+        let mut end = [0; 1];
+        loop {
+            self.outbox.take(&mut frames);
+            if frames.is_empty() {
+                tokio::select! {
+                    () = self.outbox.arrived() => continue,
+                    read = input.read(&mut end) => return read.map(|_| ()),
+                }
+            }
+            let mut bytes = 0;
+            count(&self.shared.metrics.frames_sent, frames.len() as u64);
+            for frame in frames.drain(..) {
+                bytes += HEADER_BYTES + frame.len();
+                buffer.extend_from_slice(&frame::header(&frame));
+                buffer.extend_from_slice(&frame);
+                if buffer.len() >= WRITE_BYTES {
+                    output.write_all(&buffer).await?;
+                    buffer.clear();
+                }
+            }
+            output.write_all(&buffer).await?;
+            output.flush().await?;
+            buffer.clear();
+            count(&self.shared.metrics.bytes_sent, bytes as u64);
+        }
+    }
+}
+
+/// The time in which a connection stands; also when the task is aborted.
+struct LinkGuard {
+    shared: Arc<Shared>,
+    peer: NodeId,
+    outbox: Arc<Outbox>,
+}
+
+impl LinkGuard {
+    fn up(dialer: &Dialer) -> Self {
+        dialer.outbox.set_link(Link::Up);
+        (dialer.shared.events)(Event::Up(dialer.peer));
+        Self { shared: Arc::clone(&dialer.shared), peer: dialer.peer, outbox: Arc::clone(&dialer.outbox) }
+    }
+}
+
+impl Drop for LinkGuard {
+    fn drop(&mut self) {
+        self.outbox.set_link(Link::Down);
+        (self.shared.events)(Event::Down(self.peer));
+    }
+}

@@ -1,0 +1,108 @@
+//! The called side: takes connections, checks who calls, and hands on what they send.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use althing_types::NodeId;
+use althing_types::limits::MAX_FRAME_BYTES;
+use bytes::Bytes;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::frame::{self, FrameError, FrameReader, HEADER_BYTES};
+use super::handshake::{Answer, HandshakeError, Hello, MAX_HANDSHAKE_BYTES};
+use super::{BookError, Event, Shared, Stream, count, tune};
+
+/// How long a caller may take to say who it is.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long to wait when the system has no file descriptor for another connection.
+const EXHAUSTED_WAIT: Duration = Duration::from_millis(100);
+/// Connections from peers at the same time. A cluster has fewer nodes; more is a mistake or an enemy.
+const MAX_PEER_CONNECTIONS: usize = 256;
+
+/// Why a connection from a peer ended.
+#[derive(Debug, thiserror::Error)]
+enum ListenError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("the caller did not say who it is within {} s", HANDSHAKE_TIMEOUT.as_secs())]
+    Timeout,
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    #[error("{0}")]
+    Handshake(#[from] HandshakeError),
+    #[error("{0}")]
+    Book(#[from] BookError),
+    #[error("the caller left before it said who it is")]
+    Left,
+}
+
+/// Takes connections for as long as the task lives; its connections end with it.
+pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+    let mut connections = JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                while connections.try_join_next().is_some() {}
+                if connections.len() >= MAX_PEER_CONNECTIONS {
+                    tracing::warn!(%from, "refused a peer connection: {MAX_PEER_CONNECTIONS} are open");
+                    continue;
+                }
+                let shared = Arc::clone(&shared);
+                connections.spawn(async move {
+                    if let Err(error) = serve(&shared, stream).await {
+                        tracing::warn!(%from, "a peer connection ended: {error}");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!("cannot take a peer connection: {error}");
+                sleep(EXHAUSTED_WAIT).await;
+            }
+        }
+    }
+}
+
+async fn serve(shared: &Shared, tcp: TcpStream) -> Result<(), ListenError> {
+    tune(&tcp)?;
+    let greeting = timeout(HANDSHAKE_TIMEOUT, greet(shared, tcp)).await.map_err(|_| ListenError::Timeout)?;
+    let (from, mut stream, mut reader) = greeting.inspect_err(|_| count(&shared.metrics.handshakes_failed, 1))?;
+    reader.set_limit(MAX_FRAME_BYTES);
+    while let Some(bytes) = reader.read(&mut stream).await? {
+        count(&shared.metrics.frames_received, 1);
+        count(&shared.metrics.bytes_received, (HEADER_BYTES + bytes.len()) as u64);
+        (shared.events)(Event::Frame { from, bytes });
+    }
+    Ok(())
+}
+
+/// Learns who calls, and tells it to go on or why not.
+async fn greet(shared: &Shared, tcp: TcpStream) -> Result<(NodeId, Box<dyn Stream>, FrameReader), ListenError> {
+    let mut stream: Box<dyn Stream> = match &shared.tls {
+        None => Box::new(tcp),
+        Some(tls) => Box::new(tls.acceptor.accept(tcp).await?),
+    };
+    let mut reader = FrameReader::new(MAX_HANDSHAKE_BYTES);
+    let message = reader.read(&mut stream).await?.ok_or(ListenError::Left)?;
+    let checked = check(shared, message).await;
+    let answer = match &checked {
+        Ok(_) => Answer::Welcome(shared.me),
+        Err(error) => Answer::Refused(error.to_string()),
+    };
+    let answer = answer.encode();
+    stream.write_all(&[&frame::header(&answer)[..], &answer].concat()).await?;
+    stream.flush().await?;
+    Ok((checked?, stream, reader))
+}
+
+async fn check(shared: &Shared, message: Bytes) -> Result<NodeId, ListenError> {
+    let hello = Hello::decode(message)?;
+    hello.check(&shared.me)?;
+    let book = Arc::clone(&shared.book);
+    let entered = tokio::task::spawn_blocking(move || book.enter(hello.from.node, hello.from.incarnation));
+    entered.await.map_err(io::Error::other)??;
+    Ok(hello.from.node)
+}

@@ -1,0 +1,173 @@
+//! Transports of two nodes over loopback: who is let in, what arrives, and what happens when one of them goes.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use althing_runtime::transport::address::Address;
+use althing_runtime::transport::frame;
+use althing_runtime::transport::handshake::{Answer, Hello, Identity, Incarnation, Incarnations};
+use althing_runtime::transport::{Book, BookError, Event, Transport, TransportOptions};
+use althing_types::{ClusterId, NodeId};
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+struct MemoryBook(Mutex<Incarnations>);
+
+impl Book for MemoryBook {
+    fn enter(&self, node: NodeId, incarnation: Incarnation) -> Result<(), BookError> {
+        self.0.lock().unwrap().enter(node, incarnation)?;
+        Ok(())
+    }
+}
+
+const fn identity(cluster: u64, node: u64, starts: u64) -> Identity {
+    Identity {
+        cluster: ClusterId(cluster),
+        node: NodeId(node),
+        incarnation: Incarnation { starts, nonce: starts * 100 + node },
+    }
+}
+
+struct Side {
+    transport: Transport,
+    events: UnboundedReceiver<Event>,
+    address: SocketAddr,
+}
+
+impl Side {
+    async fn start(me: Identity) -> Self {
+        Self::start_at(me, "127.0.0.1:0".parse().unwrap()).await
+    }
+
+    async fn start_at(me: Identity, address: SocketAddr) -> Self {
+        let (sender, events) = unbounded_channel();
+        let mut transport = Transport::new(TransportOptions {
+            me,
+            book: Arc::new(MemoryBook(Mutex::default())),
+            metrics: Arc::default(),
+            tls: None,
+            events: Arc::new(move |event| {
+                let _ = sender.send(event);
+            }),
+        });
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        transport.listen(listener);
+        Self { transport, events, address }
+    }
+
+    fn call(&mut self, node: u64, address: SocketAddr) {
+        let address: Address = address.to_string().parse().unwrap();
+        self.transport.set_peers(BTreeMap::from([(NodeId(node), vec![address])]));
+    }
+
+    async fn event(&mut self) -> Event {
+        tokio::time::timeout(Duration::from_secs(10), self.events.recv()).await.expect("an event in time").unwrap()
+    }
+}
+
+/// Says hello by hand and returns what is answered.
+async fn say_hello(to: SocketAddr, hello: Hello) -> (Answer, TcpStream) {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    let hello = hello.encode();
+    stream.write_all(&[&frame::header(&hello)[..], &hello].concat()).await.unwrap();
+    let message = frame::FrameReader::new(1024).read(&mut stream).await.unwrap().unwrap();
+    (Answer::decode(message).unwrap(), stream)
+}
+
+#[tokio::test]
+async fn frames_arrive_in_order_with_the_name_of_their_sender() {
+    let mut one = Side::start(identity(1, 1, 1)).await;
+    let mut two = Side::start(identity(1, 2, 1)).await;
+    one.call(2, two.address);
+    assert_eq!(one.event().await, Event::Up(NodeId(2)));
+    for n in 0..1_000_u32 {
+        one.transport.send(NodeId(2), Bytes::from(n.to_le_bytes().repeat(n as usize % 97 + 1)));
+    }
+    for n in 0..1_000_u32 {
+        let Event::Frame { from, bytes } = two.event().await else { panic!("no frame") };
+        assert_eq!((from, &bytes[..4]), (NodeId(1), &n.to_le_bytes()[..]));
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_comes_back_is_called_again() {
+    let mut one = Side::start(identity(1, 1, 1)).await;
+    let two = Side::start(identity(1, 2, 1)).await;
+    let address = two.address;
+    one.call(2, address);
+    assert_eq!(one.event().await, Event::Up(NodeId(2)));
+    drop(two);
+    assert_eq!(one.event().await, Event::Down(NodeId(2)));
+    one.transport.send(NodeId(2), Bytes::from_static(b"lost"));
+    let mut two = Side::start_at(identity(1, 2, 2), address).await;
+    assert_eq!(one.event().await, Event::Up(NodeId(2)));
+    one.transport.send(NodeId(2), Bytes::from_static(b"kept"));
+    assert_eq!(two.event().await, Event::Frame { from: NodeId(1), bytes: Bytes::from_static(b"kept") });
+}
+
+#[tokio::test]
+async fn a_foreign_cluster_a_wrong_node_and_an_old_run_are_refused() {
+    let two = Side::start(identity(1, 2, 1)).await;
+    let refusals = [
+        (identity(9, 1, 1), 2, "the other side belongs to cluster 0000000000000009, this node to 0000000000000001"),
+        (identity(1, 1, 1), 3, "node 3 was called, but node 2 stands at this address"),
+        (identity(1, 2, 1), 2, "node 2 called itself: two nodes run with the same id, or an address leads back"),
+    ];
+    for (from, to, reason) in refusals {
+        let (answer, mut stream) = say_hello(two.address, Hello { from, to: NodeId(to) }).await;
+        assert_eq!(answer, Answer::Refused(reason.into()));
+        assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "the connection is closed");
+    }
+    let (answer, _) = say_hello(two.address, Hello { from: identity(1, 1, 5), to: NodeId(2) }).await;
+    assert_eq!(answer, Answer::Welcome(identity(1, 2, 1)));
+    let (answer, _) = say_hello(two.address, Hello { from: identity(1, 1, 4), to: NodeId(2) }).await;
+    let Answer::Refused(reason) = answer else { panic!("let in an old run") };
+    assert!(reason.starts_with("node 1 runs on a copied or rolled-back data directory (start 4 after start 5"));
+}
+
+#[tokio::test]
+async fn the_caller_refuses_a_wrong_node_and_never_sends_to_it() {
+    let mut one = Side::start(identity(1, 1, 1)).await;
+    let mut three = Side::start(identity(1, 3, 1)).await;
+    one.call(2, three.address);
+    let failed = one.transport.metrics();
+    while failed.handshakes_failed.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    one.transport.send(NodeId(2), Bytes::from_static(b"secret"));
+    assert!(one.events.try_recv().is_err());
+    assert!(three.events.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_corrupt_frame_ends_the_connection_and_is_never_delivered() {
+    let mut two = Side::start(identity(1, 2, 1)).await;
+    let (answer, mut stream) = say_hello(two.address, Hello { from: identity(1, 1, 1), to: NodeId(2) }).await;
+    assert!(matches!(answer, Answer::Welcome(_)));
+    let payload = b"a good frame";
+    let good = [&frame::header(payload)[..], payload].concat();
+    let mut bad = good.clone();
+    bad[frame::HEADER_BYTES + 3] ^= 0x10;
+    stream.write_all(&[good, bad].concat()).await.unwrap();
+    assert_eq!(two.event().await, Event::Frame { from: NodeId(1), bytes: Bytes::from_static(payload) });
+    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "the connection is closed");
+    assert!(two.events.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn what_does_not_speak_the_protocol_is_cut_off() {
+    let two = Side::start(identity(1, 2, 1)).await;
+    let mut stream = TcpStream::connect(two.address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut rest = Vec::new();
+    // A reset is as good as an end: what was sent and not read makes one.
+    let _ = stream.read_to_end(&mut rest).await;
+    assert!(rest.is_empty());
+}

@@ -1,0 +1,173 @@
+//! Which nodes there are, and where each stands.
+//!
+//! Node i of a cluster (from 0) has its etcd API on base + 100·i and its peer port one above: 2379 and 2380, 2479 and 2480,
+//! 2579 and 2580. Data is in DIR/n1, DIR/n2, ….
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use althing_cli::CliError;
+use althing_cli::args::{DevArgs, LogArgs, LogFormat};
+use althing_cli::config::ServerArgs;
+
+/// What lies between the ports of one node and those of the next.
+const PORT_STEP: u16 = 100;
+
+/// One node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodePlan {
+    /// Its name: n1, n2, ….
+    pub name: String,
+    /// Where its etcd API stands.
+    pub etcd: SocketAddr,
+    /// Where it listens for the others.
+    pub peer: SocketAddr,
+    /// Where its data is.
+    pub dir: PathBuf,
+}
+
+/// The cluster.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Its nodes.
+    pub nodes: Vec<NodePlan>,
+    /// Where all of its data is.
+    pub dir: PathBuf,
+    /// Whether to print JSON instead of words.
+    pub json: bool,
+    /// How to log.
+    pub log: LogArgs,
+}
+
+impl Plan {
+    /// The cluster that the command line asks for.
+    pub fn new(args: &DevArgs) -> Result<Self, CliError> {
+        let last = u32::from(args.base_port) + u32::from(PORT_STEP) * u32::from(args.nodes - 1) + 1;
+        if last > u32::from(u16::MAX) || args.base_port == 0 {
+            return Err(CliError::usage(format!(
+                "--base-port {}: {} nodes need ports up to {last}; choose one from 1 to {}",
+                args.base_port,
+                args.nodes,
+                u32::from(u16::MAX) - u32::from(PORT_STEP) * u32::from(args.nodes - 1) - 1
+            )));
+        }
+        let dir = std::path::absolute(&args.dir).map_err(CliError::usage)?;
+        let found = nodes_in(&dir);
+        if found != 0 && found != args.nodes {
+            return Err(CliError::usage(format!(
+                "{} holds a cluster of {found} nodes; start it with --nodes {found}, or choose another directory with --dir",
+                dir.display()
+            )));
+        }
+        let nodes = (0..args.nodes).map(|at| NodePlan::new(at, args.base_port, &dir)).collect();
+        Ok(Self { nodes, dir, json: args.json, log: args.log.clone() })
+    }
+
+    /// What a node of the plan is started with.
+    pub fn server_args(&self, node: &NodePlan) -> ServerArgs {
+        let members = self.nodes.iter().map(|node| format!("{}=http://{}", node.name, node.peer));
+        ServerArgs {
+            name: Some(node.name.clone()),
+            data_dir: Some(node.dir.clone()),
+            cluster: Some("althing-dev".to_owned()),
+            initial_cluster: Some(members.collect()),
+            listen_client: Some(node.etcd),
+            listen_peer: Some(node.peer),
+            log: self.log.clone(),
+            ..ServerArgs::default()
+        }
+    }
+
+    /// The command line that starts a node of the plan by itself.
+    pub fn command_line(&self, node: &NodePlan) -> Vec<String> {
+        let args = self.server_args(node);
+        let mut line = vec!["server".to_owned()];
+        let mut flag = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                line.extend([format!("--{name}"), value]);
+            }
+        };
+        flag("name", args.name);
+        flag("data-dir", args.data_dir.map(|dir| dir.display().to_string()));
+        flag("cluster", args.cluster);
+        flag("initial-cluster", args.initial_cluster.map(|members| members.join(",")));
+        flag("listen-client", args.listen_client.map(|address| address.to_string()));
+        flag("listen-peer", args.listen_peer.map(|address| address.to_string()));
+        flag("log-level", Some(args.log.log_level.unwrap_or_else(|| "warn".to_owned())));
+        flag("log-format", args.log.log_format.map(|format| match format {
+            LogFormat::Human => "human".to_owned(),
+            LogFormat::Json => "json".to_owned(),
+        }));
+        line
+    }
+}
+
+impl NodePlan {
+    fn new(at: u16, base_port: u16, dir: &Path) -> Self {
+        let name = format!("n{}", at + 1);
+        let port = base_port + at * PORT_STEP;
+        Self {
+            etcd: SocketAddr::from(([127, 0, 0, 1], port)),
+            peer: SocketAddr::from(([127, 0, 0, 1], port + 1)),
+            dir: dir.join(&name),
+            name,
+        }
+    }
+}
+
+/// How many nodes a directory holds: n1, n2, … without a gap.
+fn nodes_in(dir: &Path) -> u16 {
+    (1..=u16::MAX).take_while(|number| dir.join(format!("n{number}/identity")).exists()).last().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use althing_cli::config::Settings;
+    use clap::Parser;
+
+    fn args(line: &[&str]) -> DevArgs {
+        let cli = althing_cli::Cli::parse_from(["althing", "dev"].iter().chain(line));
+        let althing_cli::Command::Dev(args) = cli.command else { panic!("not dev") };
+        args
+    }
+
+    #[test]
+    fn three_nodes_stand_a_hundred_ports_apart() {
+        let plan = Plan::new(&args(&["--dir", "/d"])).unwrap();
+        let stands = plan.nodes.iter().map(|node| format!("{} {} {}", node.name, node.etcd, node.peer));
+        assert_eq!(
+            stands.collect::<Vec<_>>(),
+            ["n1 127.0.0.1:2379 127.0.0.1:2380", "n2 127.0.0.1:2479 127.0.0.1:2480", "n3 127.0.0.1:2579 127.0.0.1:2580"]
+        );
+    }
+
+    #[test]
+    fn the_printed_command_line_means_what_the_plan_means() {
+        let plan = Plan::new(&args(&["--dir", "/d", "--log-format", "json"])).unwrap();
+        let line = plan.command_line(&plan.nodes[1]);
+        let cli = althing_cli::Cli::parse_from(std::iter::once("althing".to_owned()).chain(line));
+        let althing_cli::Command::Server(parsed) = cli.command else { panic!("not server") };
+        let planned = plan.server_args(&plan.nodes[1]);
+        assert_eq!(Settings::resolve(*parsed).unwrap(), Settings::resolve(planned).unwrap());
+    }
+
+    #[test]
+    fn a_directory_with_another_number_of_nodes_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        for name in ["n1", "n2", "n3"] {
+            std::fs::create_dir(temp.path().join(name)).unwrap();
+            std::fs::write(temp.path().join(name).join("identity"), "").unwrap();
+        }
+        let dir = temp.path().display().to_string();
+        assert!(Plan::new(&args(&["--dir", &dir])).is_ok());
+        let error = Plan::new(&args(&["--dir", &dir, "--nodes", "5"])).unwrap_err().to_string();
+        assert!(error.contains("holds a cluster of 3 nodes; start it with --nodes 3"), "{error}");
+    }
+
+    #[test]
+    fn ports_beyond_the_last_are_refused() {
+        let error = Plan::new(&args(&["--base-port", "65500"])).unwrap_err().to_string();
+        assert_eq!(error, "--base-port 65500: 3 nodes need ports up to 65701; choose one from 1 to 65334");
+    }
+}

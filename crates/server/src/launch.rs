@@ -1,0 +1,159 @@
+//! From settings to a running node.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use althing_api::cluster::Member;
+use althing_cli::CliError;
+use althing_cli::config::Settings;
+use althing_cli::ids::Founding;
+use althing_cli::remote::RemoteArgs;
+use althing_env::Clock;
+use althing_gateway_etcd as gateway;
+use althing_node::NodeConfig;
+use althing_runtime::directory::{Birth, DataDir, Owner};
+use althing_runtime::transport::address::Address;
+use althing_runtime::{Fatal, Running, StartOptions, start, tls};
+use althing_types::{ClusterId, NodeId};
+use prometheus_client::registry::Registry;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// A node has ended: its name, and how.
+pub type Ended = (String, Result<(), Fatal>);
+
+/// Starts a node. Its end is told to `ended`.
+pub async fn launch(settings: Settings, clock: Arc<dyn Clock>, ended: UnboundedSender<Ended>) -> Result<Running, CliError> {
+    let mut dir = DataDir::open(&settings.data_dir).map_err(CliError::usage)?;
+    dir.check(&settings.cluster, &settings.name).map_err(CliError::usage)?;
+    let clients = bind("listen-client", settings.listen_client)?;
+    let peers = bind("listen-peer", settings.listen_peer)?;
+    let client_tls = settings.client_tls.as_ref().map(tls::for_clients).transpose().map_err(CliError::usage)?;
+    let peer_tls = settings.peer_tls.as_ref().map(tls::for_peers).transpose().map_err(CliError::usage)?;
+    if dir.owner().is_none() {
+        let owner = new_owner(&settings).await?;
+        dir.found(owner).map_err(CliError::failed)?;
+    }
+    let owner = dir.owner().expect("the directory was founded above").clone();
+    let mut registry = Registry::default();
+    let metrics = gateway::Metrics::default();
+    metrics.register(&mut registry);
+    let options = StartOptions {
+        node: node_config(&settings, &owner),
+        hints: hints(&settings, &owner),
+        dir,
+        clients,
+        peers,
+        client_tls,
+        peer_tls,
+        clock: Arc::clone(&clock),
+        registry,
+    };
+    let name = settings.name.clone();
+    tracing::info!(node = %owner.node, cluster = %owner.cluster, name, "starting the node");
+    let serve = move |service| gateway::router(service, gateway::Options { clock, metrics });
+    let tell = move |result| {
+        // Whoever waited is gone when the process is ending anyhow.
+        let _ = ended.send((name, result));
+    };
+    start(options, serve, tell).map_err(CliError::failed)
+}
+
+/// Takes an address, or says who should change what.
+fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, CliError> {
+    TcpListener::bind(address).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => CliError::usage(format!(
+            "{address} is in use by another program; stop that one or choose another address with --{flag}"
+        )),
+        _ => CliError::usage(format!("cannot listen on {address}: {error}; choose another address with --{flag}")),
+    })
+}
+
+/// Whose a new directory becomes.
+async fn new_owner(settings: &Settings) -> Result<Owner, CliError> {
+    let owner = |birth, cluster, node, members| Owner {
+        birth,
+        members,
+        cluster_name: settings.cluster.clone(),
+        cluster,
+        node,
+        name: settings.name.clone(),
+    };
+    if settings.join.is_empty() {
+        let founding = Founding::new(&settings.cluster, &settings.members, b"");
+        let node = founding.id_of(&settings.name).expect("settings are refused unless they list this node");
+        return Ok(owner(Birth::Founded, founding.cluster, node, founding.members));
+    }
+    let (cluster, node, members) = ask_to_join(settings).await?;
+    Ok(owner(Birth::Joined, cluster, node, members))
+}
+
+/// Asks a running cluster who this node is in it: it must have been added by its peer URL.
+async fn ask_to_join(settings: &Settings) -> Result<(ClusterId, NodeId, Vec<Member>), CliError> {
+    let remote = RemoteArgs {
+        endpoints: settings.join.clone(),
+        cacert: settings.client_tls.as_ref().and_then(|tls| tls.ca.clone()),
+        cert: settings.client_tls.as_ref().map(|tls| tls.cert.clone()),
+        key: settings.client_tls.as_ref().map(|tls| tls.key.clone()),
+        timeout_ms: 5_000,
+    };
+    let list = remote.members().await?;
+    let cluster = ClusterId(list.header.map_or(0, |header| header.cluster_id));
+    let members: Vec<_> = list
+        .members
+        .into_iter()
+        .map(|member| Member {
+            id: NodeId(member.id),
+            name: member.name,
+            peer_urls: member.peer_ur_ls,
+            client_urls: member.client_ur_ls,
+            is_learner: member.is_learner,
+        })
+        .collect();
+    let mine = members.iter().find(|member| member.peer_urls.contains(&settings.peer_url));
+    let url = &settings.peer_url;
+    match mine {
+        None => Err(CliError::usage(format!(
+            "the cluster has no member with peer URL {url}; add it first: etcdctl member add {} --peer-urls={url}",
+            settings.name
+        ))),
+        Some(member) => Ok((cluster, member.id, members.clone())),
+    }
+}
+
+fn node_config(settings: &Settings, owner: &Owner) -> NodeConfig {
+    let mut config = NodeConfig::new(owner.cluster, owner.node, owner.members.clone());
+    config.name.clone_from(&settings.name);
+    config.client_urls.clone_from(&settings.client_urls);
+    config.join = match owner.birth {
+        Birth::Joined => true,
+        Birth::Founded | Birth::Restored => false,
+    };
+    for group in &mut config.groups {
+        group.quota_bytes = settings.quota_bytes;
+    }
+    let ticks = ticks_of(settings.election_timeout, config.tick);
+    config.election_ticks = ticks..ticks * 2;
+    // Three heartbeats must be lost before anybody doubts the leader.
+    config.heartbeat_ticks = (ticks / 3).max(1);
+    config
+}
+
+/// How many ticks a time is, rounded up.
+fn ticks_of(time: Duration, tick: Duration) -> u32 {
+    u32::try_from(time.as_millis().div_ceil(tick.as_millis().max(1))).unwrap_or(u32::MAX / 4)
+}
+
+/// Where peers may be found beside what they said themselves: members that have moved since.
+fn hints(settings: &Settings, owner: &Owner) -> BTreeMap<NodeId, Vec<Address>> {
+    let mut hints: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for setting in &settings.members {
+        let member = owner.members.iter().find(|member| member.name == setting.name);
+        let address = setting.peer_url.parse();
+        if let (Some(member), Ok(address)) = (member, address) {
+            hints.entry(member.id).or_default().push(address);
+        }
+    }
+    hints
+}

@@ -1,0 +1,117 @@
+//! From a disk to a process: what a server does when it starts.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use althing_api::cluster::Member;
+use althing_node::{Applier, GroupState, LogRecovery, Node, NodeConfig};
+use althing_storage::engine::Engine;
+use althing_storage::wal::{Identity, Wal, WalOptions};
+use althing_types::{ClusterId, Duration, GroupId, NodeId, Revision};
+
+use fastrand::Rng;
+
+use super::{Host, Process, Stage};
+use crate::host::writer::Writer;
+use crate::options::Sabotage;
+
+/// The cluster of every run.
+pub const CLUSTER: ClusterId = ClusterId(0x51_4d);
+
+/// The log's segments, small enough that a run of some seconds recycles them.
+const SEGMENT_BYTES: u64 = 256 * 1024;
+/// A group that keeps more of the log alive has to write what lives of it again.
+const PINNED_BYTES: u64 = 512 * 1024;
+/// Log that a group keeps for slow followers, at the least and at the most: some need a snapshot after a short absence,
+/// some never do.
+const RETAINED_BYTES: std::ops::Range<usize> = 0..64 * 1024;
+
+/// How often the remainder of a lease is written to the log: within the life of the short leases that clients take.
+const LEASE_CHECKPOINTS: Duration = Duration::from_millis(1500);
+
+/// Why a process could not start. The world had given it every right to.
+pub type BootError = String;
+
+/// A process that has started, and where its groups stand.
+#[derive(Debug)]
+pub struct Booted {
+    /// Where each group stands.
+    pub standings: Vec<Standing>,
+    /// Whether anything had been there before.
+    pub history: DiskHistory,
+}
+
+/// Where one group of a process stands when it starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// The group.
+    pub group: GroupId,
+    /// The last entry that its engine holds.
+    pub applied: u64,
+    /// Its revision.
+    pub revision: Revision,
+}
+
+/// Whether a disk was used before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DiskHistory {
+    /// It was empty.
+    Fresh,
+    /// It was not.
+    Used,
+}
+
+impl<E> Host<E> {
+    /// Starts a process on the disk as it is.
+    pub fn boot(&mut self, nodes: &[NodeId], seed: u64, sabotage: Sabotage) -> Result<Booted, BootError> {
+        self.life += 1;
+        let identity = Identity { cluster: CLUSTER, node: self.id };
+        let (wal, log) = Wal::open(Arc::new(self.disk.clone()), Path::new("wal"), identity, wal_options())
+            .map_err(|error| format!("the log cannot be opened: {error}"))?;
+        let mut recovery = LogRecovery::default();
+        for (_, record) in log.records {
+            recovery.record(record).map_err(|error| error.to_string())?;
+        }
+        let config = config(self.id, log.epoch, nodes, seed);
+        let engine: Arc<dyn Engine> = self.engine.clone();
+        let (applier, states) = Applier::open(engine, &config, &recovery.spaces())
+            .map_err(|error| format!("the state cannot be opened: {error}"))?;
+        let standings = states.iter().map(standing).collect();
+        let node = Node::new(config, recovery.join(states)).map_err(|error| error.to_string())?;
+        self.stage = Stage::Running(Box::new(Process::new(node, applier, Writer::new(wal, sabotage))));
+        let history = if log.epoch > 1 { DiskHistory::Used } else { DiskHistory::Fresh };
+        Ok(Booted { standings, history })
+    }
+}
+
+fn standing(state: &GroupState) -> Standing {
+    Standing { group: state.group, applied: state.applied.index, revision: state.reader.revision() }
+}
+
+fn wal_options() -> WalOptions {
+    WalOptions {
+        segment_bytes: SEGMENT_BYTES,
+        max_batch_bytes: 64 * 1024,
+        grow_bytes: 16 * 1024,
+        reserve_bytes: 4 * 1024,
+        max_pinned_bytes: PINNED_BYTES,
+        ..WalOptions::default()
+    }
+}
+
+fn config(node: NodeId, incarnation: u64, nodes: &[NodeId], seed: u64) -> NodeConfig {
+    let members = nodes.iter().map(|id| Member {
+        id: *id,
+        name: format!("node-{id}"),
+        peer_urls: vec![format!("http://node-{id}:2380")],
+        client_urls: Vec::new(),
+        is_learner: false,
+    });
+    let mut config = NodeConfig::new(CLUSTER, node, members.collect());
+    config.incarnation = incarnation;
+    config.client_urls = vec![format!("http://node-{node}:2379")];
+    config.seed = seed;
+    config.lease_checkpoint_interval = LEASE_CHECKPOINTS;
+    config.retained_log_bytes = Rng::with_seed(seed).usize(RETAINED_BYTES);
+    config
+}

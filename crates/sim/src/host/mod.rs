@@ -1,0 +1,169 @@
+//! One machine: its disk, its engine, its clock, and the process that runs on it, if one does.
+//!
+//! The host does what a server's threads do, one event at a time: it collects inputs for the node's next turn, writes
+//! and syncs the log, runs the applier, finishes checkpoints. It decides nothing about *when*: the world does.
+
+pub mod boot;
+pub mod process;
+pub mod writer;
+
+use std::sync::Arc;
+
+use althing_faultdisk::FaultDisk;
+use althing_storage::engine::model::ModelEngine;
+use althing_types::{Duration, NodeId};
+use fastrand::Rng;
+
+use crate::clocks::LocalClock;
+pub use process::Process;
+
+/// What runs on a machine.
+#[derive(Debug)]
+pub enum Stage<E> {
+    /// Nothing.
+    Down,
+    /// A process.
+    Running(Box<Process>),
+    /// A process that stands still; what happens to it meanwhile waits.
+    Paused {
+        /// The process.
+        process: Box<Process>,
+        /// What waits, in order.
+        waiting: Vec<E>,
+    },
+}
+
+/// How a process ends against its will.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// The machine loses power.
+    Power,
+    /// Only the process dies.
+    Process,
+}
+
+/// Whether the world has prepared a disk to fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DiskFault {
+    /// It has not.
+    None,
+    /// The next write or sync of the present process fails.
+    Armed,
+}
+
+/// One machine. `E` is whatever the world wants to remember for a process that stands still.
+#[derive(Debug)]
+pub struct Host<E> {
+    /// Its node's id.
+    pub id: NodeId,
+    /// Its clock.
+    pub clock: LocalClock,
+    /// How often a process was started on it; events for an earlier life are void.
+    pub life: u64,
+    /// What runs on it.
+    pub stage: Stage<E>,
+    /// Every sync takes longer by this.
+    pub slow_by: Duration,
+    /// What its disk will do next.
+    pub disk_fault: DiskFault,
+    pub(crate) disk: FaultDisk,
+    pub(crate) engine: Arc<ModelEngine>,
+}
+
+impl<E> Host<E> {
+    /// A machine with an empty disk, switched off.
+    #[must_use]
+    pub fn new(id: NodeId, clock: LocalClock) -> Self {
+        Self {
+            id,
+            clock,
+            life: 0,
+            stage: Stage::Down,
+            slow_by: Duration::ZERO,
+            disk_fault: DiskFault::None,
+            disk: FaultDisk::new(),
+            engine: Arc::new(ModelEngine::new()),
+        }
+    }
+
+    /// The process, unless it is down or stands still.
+    pub fn running(&mut self) -> Option<&mut Process> {
+        match &mut self.stage {
+            Stage::Running(process) => Some(process),
+            Stage::Down | Stage::Paused { .. } => None,
+        }
+    }
+
+    /// Whether a process exists, running or not.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        match self.stage {
+            Stage::Running(_) | Stage::Paused { .. } => true,
+            Stage::Down => false,
+        }
+    }
+
+    /// Ends the process, if there is one, and lets the disk and the engine lose what they lose by that.
+    pub fn end(&mut self, how: End, rng: &mut Rng) -> Option<Box<Process>> {
+        let (disk_seed, engine_seed) = (rng.u64(..), rng.u64(..));
+        self.disk_fault = DiskFault::None;
+        match how {
+            End::Power => self.disk.crash(disk_seed),
+            End::Process => self.disk.restart(),
+        }
+        let process = match std::mem::replace(&mut self.stage, Stage::Down) {
+            Stage::Running(process) | Stage::Paused { process, .. } => process,
+            Stage::Down => return None,
+        };
+        self.engine = Arc::new(self.engine.crash(engine_seed));
+        Some(process)
+    }
+
+    /// The process stands still from now on. `false` if none runs.
+    pub fn pause(&mut self) -> bool {
+        match std::mem::replace(&mut self.stage, Stage::Down) {
+            Stage::Running(process) => {
+                self.stage = Stage::Paused { process, waiting: Vec::new() };
+                true
+            }
+            other @ (Stage::Down | Stage::Paused { .. }) => {
+                self.stage = other;
+                false
+            }
+        }
+    }
+
+    /// The process goes on. What waited is handed back, in order.
+    pub fn resume(&mut self) -> Vec<E> {
+        match std::mem::replace(&mut self.stage, Stage::Down) {
+            Stage::Paused { process, waiting } => {
+                self.stage = Stage::Running(process);
+                waiting
+            }
+            other @ (Stage::Down | Stage::Running(_)) => {
+                self.stage = other;
+                Vec::new()
+            }
+        }
+    }
+
+    /// The next sync fails.
+    pub fn fail_sync(&mut self) {
+        self.disk_fault = DiskFault::Armed;
+        self.disk.fail_sync(0);
+    }
+
+    /// The next write fails.
+    pub fn fail_write(&mut self) {
+        self.disk_fault = DiskFault::Armed;
+        self.disk.fail_write(0);
+    }
+
+    /// Nothing fails from now on.
+    pub fn mend(&mut self) {
+        self.disk.fail_sync(u64::MAX);
+        self.disk.fail_write(u64::MAX);
+        self.disk_fault = DiskFault::None;
+        self.slow_by = Duration::ZERO;
+    }
+}

@@ -1,0 +1,108 @@
+//! The log's writer: what a server does on a thread of its own. While one sync is under way, batches gather; then they
+//! are written together, and one sync serves them all.
+
+use std::collections::BTreeSet;
+
+use althing_node::WalBatch;
+use althing_storage::wal::{Wal, WalError};
+use althing_types::GroupId;
+
+use crate::options::Sabotage;
+
+/// What waits for the writer.
+#[derive(Debug)]
+enum Item {
+    Batch(WalBatch),
+    Release(GroupId, u64),
+}
+
+/// Whether the writer needs a sync before it may report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// Somebody waits for a sync.
+    Sync,
+    /// Nobody does.
+    Later,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Idle,
+    Writing { seq: u64, durability: Durability },
+}
+
+/// The log and its writer.
+pub struct Writer {
+    wal: Wal,
+    sabotage: Sabotage,
+    queue: Vec<Item>,
+    stage: Stage,
+    /// Groups that were asked to write what lives of theirs again, and have not yet.
+    asked: BTreeSet<GroupId>,
+}
+
+impl Writer {
+    /// A writer of an open log.
+    #[must_use]
+    pub fn new(wal: Wal, sabotage: Sabotage) -> Self {
+        Self { wal, sabotage, queue: Vec::new(), stage: Stage::Idle, asked: BTreeSet::new() }
+    }
+
+    /// Hands a batch over.
+    pub fn push(&mut self, batch: WalBatch) {
+        self.queue.push(Item::Batch(batch));
+    }
+
+    /// Hands a release over, after the batches so far.
+    pub fn release(&mut self, group: GroupId, keep_from: u64) {
+        self.queue.push(Item::Release(group, keep_from));
+    }
+
+    /// Writes all that waits, unless a sync is under way. Then [`Writer::finish`] is due after a while.
+    pub fn start(&mut self) -> Result<Option<Durability>, WalError> {
+        if self.stage != Stage::Idle || self.queue.is_empty() {
+            return Ok(None);
+        }
+        let (mut last, mut durability) = (None, Durability::Later);
+        for item in std::mem::take(&mut self.queue) {
+            match item {
+                Item::Batch(batch) => {
+                    let before = self.wal.tail();
+                    self.wal.append(&batch.records)?;
+                    for group in batch.rewritten {
+                        self.wal.supersede(group, before);
+                        self.asked.remove(&group);
+                    }
+                    last = Some(batch.seq);
+                    durability = if batch.sync { Durability::Sync } else { durability };
+                }
+                Item::Release(group, keep_from) => self.wal.release(group, keep_from),
+            }
+        }
+        let Some(seq) = last else { return Ok(None) };
+        self.stage = Stage::Writing { seq, durability };
+        Ok(Some(durability))
+    }
+
+    /// Groups that keep too much of the log alive, each told once until it has done something about it.
+    pub fn pinned(&mut self) -> Vec<GroupId> {
+        let pinned = self.wal.pinned().into_iter().map(|pinned| pinned.group);
+        pinned.filter(|group| self.asked.insert(*group)).collect()
+    }
+
+    /// Ends what [`Writer::start`] began: the number of the last batch that may be reported.
+    pub fn finish(&mut self) -> Result<Option<u64>, WalError> {
+        let Stage::Writing { seq, durability } = std::mem::replace(&mut self.stage, Stage::Idle) else {
+            return Ok(None);
+        };
+        match durability {
+            Durability::Sync if self.sabotage != Sabotage::AcknowledgeBeforeSync => {
+                self.wal.sync()?;
+                self.wal.recycle()?;
+            }
+            Durability::Sync => {}
+            Durability::Later => {}
+        }
+        Ok(Some(seq))
+    }
+}

@@ -1,0 +1,174 @@
+//! Who makes things go wrong: turns the rates of a fault plan into faults, with an end for each.
+
+use althing_types::{Duration, NodeId};
+use fastrand::Rng;
+
+use crate::faults::{Episodes, Fault, FaultPlan};
+use crate::random::between;
+
+/// Kinds of episodes, one per rate of the plan.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Kind {
+    /// A full partition.
+    Partition,
+    /// A one-way cut.
+    OneWay,
+    /// Power failures.
+    Crash,
+    /// Processes killed.
+    Kill,
+    /// A process that stands still.
+    Pause,
+    /// A slow disk.
+    SlowDisk,
+    /// A sync that fails.
+    FailSync,
+    /// A write that fails.
+    FailWrite,
+    /// A leadership handed over.
+    Transfer,
+    /// A graceful stop.
+    Stop,
+}
+
+/// All kinds.
+pub const KINDS: [Kind; 10] = [
+    Kind::Partition,
+    Kind::OneWay,
+    Kind::Crash,
+    Kind::Kill,
+    Kind::Pause,
+    Kind::SlowDisk,
+    Kind::FailSync,
+    Kind::FailWrite,
+    Kind::Transfer,
+    Kind::Stop,
+];
+
+impl Kind {
+    /// The plan's rate for this kind.
+    #[must_use]
+    pub fn episodes(self, plan: &FaultPlan) -> Episodes {
+        match self {
+            Self::Partition => plan.partitions,
+            Self::OneWay => plan.one_way,
+            Self::Crash => plan.crashes,
+            Self::Kill => plan.kills,
+            Self::Pause => plan.pauses,
+            Self::SlowDisk => plan.slow_disks,
+            Self::FailSync => plan.failed_syncs,
+            Self::FailWrite => plan.failed_writes,
+            Self::Transfer => plan.transfers,
+            Self::Stop => plan.stops,
+        }
+    }
+}
+
+/// What the nemesis sees of the cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    /// All nodes.
+    pub nodes: &'a [NodeId],
+    /// Who leads, as far as anybody knows.
+    pub leader: Option<NodeId>,
+}
+
+/// A fault and how long after the episode's beginning it comes.
+pub type Timed = (Duration, Fault);
+
+/// The faults of one episode of a kind: what begins now, and what ends it.
+pub fn episode(kind: Kind, length: Duration, sight: Sight<'_>, rng: &mut Rng) -> Vec<Timed> {
+    let now = Duration::ZERO;
+    let victim = pick(sight, rng);
+    match kind {
+        Kind::Partition => vec![(now, Fault::Partition { island: island(sight, rng) }), (length, Fault::Heal)],
+        Kind::OneWay => {
+            let others: Vec<NodeId> = sight.nodes.iter().copied().filter(|node| *node != victim).collect();
+            let Some(to) = rng.choice(others) else { return Vec::new() };
+            let (from, to) = if rng.bool() { (victim, to) } else { (to, victim) };
+            vec![(now, Fault::OneWay { from, to }), (length, Fault::Heal)]
+        }
+        Kind::Crash => outage(sight, length, Fault::Crash, rng),
+        Kind::Kill => outage(sight, length, Fault::Kill, rng),
+        Kind::Pause => vec![(now, Fault::Pause(victim)), (length, Fault::Resume(victim))],
+        Kind::SlowDisk => {
+            let by = between(Duration::from_millis(5), Duration::from_millis(250), rng);
+            let slow = |by| Fault::SlowDisk { node: victim, by };
+            vec![(now, slow(by)), (length, slow(Duration::ZERO))]
+        }
+        // A supervisor starts a process again that ended by itself.
+        Kind::FailSync => vec![(now, Fault::FailSync(victim))],
+        Kind::FailWrite => vec![(now, Fault::FailWrite(victim))],
+        Kind::Transfer => vec![(now, Fault::TransferLeader(sight.nodes[rng.usize(..sight.nodes.len())]))],
+        Kind::Stop => vec![(now, Fault::Stop(victim)), (length, Fault::Restart(victim))],
+    }
+}
+
+/// Half of the time the leader, because most of what can break passes through it.
+fn pick(sight: Sight<'_>, rng: &mut Rng) -> NodeId {
+    let any = sight.nodes[rng.usize(..sight.nodes.len())];
+    if rng.bool() { sight.leader.unwrap_or(any) } else { any }
+}
+
+/// Usually one node; at times several, at times all, a few milliseconds apart or at once.
+fn outage(sight: Sight<'_>, length: Duration, fault: fn(NodeId) -> Fault, rng: &mut Rng) -> Vec<Timed> {
+    let victims = match rng.u32(0..8) {
+        0 => sight.nodes.to_vec(),
+        1 => island(sight, rng),
+        _ => vec![pick(sight, rng)],
+    };
+    let together = rng.bool();
+    let mut faults = Vec::new();
+    for victim in victims {
+        let start = if together { Duration::ZERO } else { between(Duration::ZERO, Duration::from_millis(20), rng) };
+        faults.push((start, fault(victim)));
+        faults.push((start + between(length / 2, length, rng), Fault::Restart(victim)));
+    }
+    faults
+}
+
+/// Some but not all nodes; where there is only one, that one.
+fn island(sight: Sight<'_>, rng: &mut Rng) -> Vec<NodeId> {
+    let mut nodes = sight.nodes.to_vec();
+    rng.shuffle(&mut nodes);
+    let most = nodes.len().saturating_sub(1).max(1);
+    nodes.truncate(rng.usize(1..=most));
+    nodes.sort_unstable();
+    nodes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::stream;
+
+    const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
+    const SIGHT: Sight<'static> = Sight { nodes: &NODES, leader: Some(NodeId(2)) };
+
+    #[test]
+    fn an_island_is_neither_empty_nor_everybody() {
+        let mut rng = stream(1, "test");
+        for _ in 0..100 {
+            assert!((1..=2).contains(&island(SIGHT, &mut rng).len()));
+        }
+    }
+
+    #[test]
+    fn whatever_takes_a_node_down_brings_it_back() {
+        let mut rng = stream(1, "test");
+        for kind in [Kind::Crash, Kind::Kill, Kind::Stop] {
+            for _ in 0..50 {
+                let faults = episode(kind, Duration::from_secs(1), SIGHT, &mut rng);
+                let restarts = faults.iter().filter(|(_, fault)| matches!(fault, Fault::Restart(_))).count();
+                assert_eq!(restarts * 2, faults.len(), "{kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_leader_is_hit_more_often_than_the_others() {
+        let mut rng = stream(1, "test");
+        let hits = (0..300).filter(|_| pick(SIGHT, &mut rng) == NodeId(2)).count();
+        assert!((150..250).contains(&hits), "{hits}");
+    }
+}

@@ -1,0 +1,147 @@
+//! What came of a run.
+
+use std::fmt;
+
+use althing_types::{Duration, Instant};
+
+use crate::history::{History, Outcome};
+use crate::network;
+
+/// Which promise was broken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Check {
+    /// At most one leader per term, the same entries everywhere, revisions that never go back.
+    Ledger,
+    /// Each register behaves as if there were one copy of it.
+    Linearizability,
+    /// The revisions in answers agree with the order in which they were given.
+    Revisions,
+    /// A lease lives at least as long as was promised.
+    Leases,
+    /// Watches are ordered, unique, atomic and complete.
+    Watches,
+    /// No acknowledged write is lost.
+    LostWrites,
+    /// A node must start from the disk that it left.
+    Recovery,
+    /// A node must not panic, nor stop for a reason that the world did not give it.
+    Crash,
+    /// After all is healed, writes succeed within [`crate::world::WRITE_WITHIN`].
+    Progress,
+    /// After all is healed, all replicas become equal within [`crate::world::EQUAL_WITHIN`].
+    Convergence,
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ledger => "ledger",
+            Self::Linearizability => "linearizability",
+            Self::Revisions => "revisions",
+            Self::Leases => "leases",
+            Self::Watches => "watches",
+            Self::LostWrites => "lost writes",
+            Self::Recovery => "recovery",
+            Self::Crash => "crash",
+            Self::Progress => "progress",
+            Self::Convergence => "convergence",
+        })
+    }
+}
+
+/// A promise that was broken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// When it was noticed, in the world's time.
+    pub at: Instant,
+    /// Which promise.
+    pub check: Check,
+    /// How.
+    pub detail: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {:?}: {}", self.check, self.at, self.detail)
+    }
+}
+
+/// Faults that were inflicted, by kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FaultCounts {
+    /// Full partitions.
+    pub partitions: u64,
+    /// One-way cuts.
+    pub one_way: u64,
+    /// Power failures of nodes that ran.
+    pub crashes: u64,
+    /// Processes killed.
+    pub kills: u64,
+    /// Nodes that stood still.
+    pub pauses: u64,
+    /// Slow disks.
+    pub slow_disks: u64,
+    /// Writes and syncs that failed.
+    pub failed_disks: u64,
+    /// Leaderships handed over on demand.
+    pub transfers: u64,
+    /// Graceful stops.
+    pub stops: u64,
+    /// Starts from a disk that was used before.
+    pub restarts: u64,
+    /// Snapshots that replicas were put on. A consequence, not a fault, counted because it is rare.
+    pub snapshots: u64,
+}
+
+/// Whether all promises were kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// They were.
+    Kept,
+    /// At least one was broken.
+    Broken,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The seed that it followed from.
+    pub seed: u64,
+    /// The hash of all that happened: equal for two runs of one seed, or something is not deterministic.
+    pub trace_hash: u64,
+    /// Events that happened.
+    pub events: u64,
+    /// How long it was, in the world's time.
+    pub simulated: Duration,
+    /// What happened to frames.
+    pub network: network::Counts,
+    /// What was inflicted.
+    pub faults: FaultCounts,
+    /// Entries that were committed.
+    pub entries: u64,
+    /// Terms that had a leader.
+    pub terms: u64,
+    /// What clients saw.
+    pub history: History,
+    /// How often a checker gave up.
+    pub undecided: u64,
+    /// What was broken.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Whether all promises were kept.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        if self.findings.is_empty() { Verdict::Kept } else { Verdict::Broken }
+    }
+
+    /// Operations that are known to have happened, and those that may have.
+    #[must_use]
+    pub fn operations(&self) -> (usize, usize) {
+        let count = |wanted: fn(&Outcome) -> bool| {
+            self.history.operations.iter().filter(|operation| wanted(&operation.outcome)).count()
+        };
+        (count(|outcome| matches!(outcome, Outcome::Done { .. })), count(|outcome| *outcome == Outcome::Unknown))
+    }
+}

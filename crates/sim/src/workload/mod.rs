@@ -1,0 +1,316 @@
+//! Clients: what they ask, and what they write into the history.
+//!
+//! A client is a state machine. The world tells it what reached it ([`News`]); it answers with what it wants done
+//! ([`Ask`]). It knows neither the network nor the nodes' insides, only their ids; it sees what a program with a client
+//! library would see, and the world's time, with which it fills the history.
+//!
+//! * [`register`]: reads, writes, removals and compare-and-swaps on registers, one of them hot;
+//! * [`lease`]: grants, a key attached, keep-alives, and reads that look whether the key went too early;
+//! * [`watch`]: follows a prefix from some revision, changing nodes and resuming, at times reading slowly;
+//! * [`keeper`]: compacts now and then;
+//! * [`auditor`]: when all others have ended, reads everything once more and compares the replicas.
+
+pub mod auditor;
+pub mod keeper;
+pub mod lease;
+pub mod register;
+pub mod watch;
+
+use althing_api::error::ErrorKind;
+use althing_api::request::{Answer, Request};
+use althing_api::watch::{WatchCommand, WatchEvent};
+use althing_api::{Call, Error};
+use althing_types::{Duration, Instant, NodeId, Revision};
+use fastrand::Rng;
+
+use crate::history::{ClientId, History};
+use crate::random::{Latency, between};
+
+/// The place of a client in the world. A client that is retired is followed by another in the same place.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Slot(pub usize);
+
+/// Names one call or stream of one slot; each is one more than the last.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Ticket(pub u64);
+
+impl Ticket {
+    /// The next.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// What reaches a client.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// The time that it wanted to wait is over.
+    Wake,
+    /// A call is answered. A connection that broke, a node that refused it and a deadline that passed are answers, too.
+    Answered {
+        /// Which call.
+        ticket: Ticket,
+        /// The answer.
+        result: Result<Answer, Error>,
+    },
+    /// Something came on a stream.
+    Streamed {
+        /// Which stream.
+        ticket: Ticket,
+        /// What.
+        event: WatchEvent,
+    },
+    /// A stream broke.
+    Broken {
+        /// Which stream.
+        ticket: Ticket,
+    },
+}
+
+/// What a client wants done.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// Wake me in a while.
+    Wake(Duration),
+    /// Send a call, and answer it with an error when `patience` is over.
+    Call {
+        /// Names the answer.
+        ticket: Ticket,
+        /// To which node.
+        node: NodeId,
+        /// What.
+        call: Call,
+        /// How long the client waits.
+        patience: Duration,
+    },
+    /// Open a stream of watches and say this on it.
+    Open {
+        /// Names the stream.
+        ticket: Ticket,
+        /// To which node.
+        node: NodeId,
+        /// What is said first.
+        first: WatchCommand,
+    },
+    /// Say something on a stream.
+    Say {
+        /// Which stream.
+        ticket: Ticket,
+        /// At which node.
+        node: NodeId,
+        /// What.
+        command: WatchCommand,
+    },
+    /// So many bytes of events have been read off a stream.
+    Drained {
+        /// Which stream.
+        ticket: Ticket,
+        /// At which node.
+        node: NodeId,
+        /// How many.
+        bytes: usize,
+    },
+    /// Close a stream.
+    Close {
+        /// Which stream.
+        ticket: Ticket,
+        /// At which node.
+        node: NodeId,
+    },
+}
+
+/// How much of what clients do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WorkloadOptions {
+    /// Clients on registers. At most 10: more concurrent operations on the hot register cannot be judged in time.
+    pub register_clients: usize,
+    /// Registers, the hot one included.
+    pub registers: u64,
+    /// How many of a hundred operations go to the hot register.
+    pub hot_percent: u32,
+    /// Clients that hold leases.
+    pub lease_clients: usize,
+    /// Clients that watch.
+    pub watch_clients: usize,
+    /// Clients that compact.
+    pub keepers: usize,
+    /// How long a client pauses between two operations.
+    pub think: Latency,
+    /// The shortest time that a client waits for an answer.
+    pub least_patience: Duration,
+    /// The longest.
+    pub most_patience: Duration,
+}
+
+/// Clients on registers at the most.
+pub const MAX_REGISTER_CLIENTS: usize = 10;
+
+impl Default for WorkloadOptions {
+    fn default() -> Self {
+        Self {
+            register_clients: 6,
+            registers: 8,
+            hot_percent: 25,
+            lease_clients: 2,
+            watch_clients: 3,
+            keepers: 1,
+            think: Latency::even(Duration::from_millis(1), Duration::from_millis(60)),
+            least_patience: Duration::from_millis(500),
+            most_patience: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What all clients share: the history, and numbers that must be unique.
+#[derive(Clone, Debug, Default)]
+pub struct Shared {
+    /// The history so far.
+    pub history: History,
+    /// The greatest revision that any answer showed.
+    pub revision: Revision,
+    clients: u64,
+    values: u64,
+}
+
+impl Shared {
+    /// A client id that nobody had.
+    pub fn new_client(&mut self) -> ClientId {
+        self.clients += 1;
+        ClientId(self.clients)
+    }
+
+    /// A value that nobody wrote.
+    pub fn new_value(&mut self) -> u64 {
+        self.values += 1;
+        self.values
+    }
+
+    fn saw(&mut self, revision: Revision) {
+        self.revision = self.revision.max(revision);
+    }
+}
+
+/// What a client is handed with each piece of news.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The world's time.
+    pub now: Instant,
+    /// The workload's stream.
+    pub rng: &'a mut Rng,
+    /// All nodes.
+    pub nodes: &'a [NodeId],
+    /// How much of what.
+    pub options: &'a WorkloadOptions,
+    /// The history and the counters.
+    pub shared: &'a mut Shared,
+    /// What the client wants done, in order.
+    pub asks: &'a mut Vec<Ask>,
+}
+
+impl Context<'_> {
+    /// Any node.
+    pub fn any_node(&mut self) -> NodeId {
+        self.nodes[self.rng.usize(..self.nodes.len())]
+    }
+
+    fn patience(&mut self) -> Duration {
+        between(self.options.least_patience, self.options.most_patience, self.rng)
+    }
+
+    fn rest(&mut self) {
+        let pause = self.options.think.draw(self.rng);
+        self.asks.push(Ask::Wake(pause));
+    }
+
+    /// Sends a call; now and then it carries the client's own deadline.
+    fn call(&mut self, ticket: Ticket, node: NodeId, request: Request) {
+        let patience = self.patience();
+        let timeout = self.rng.bool().then_some(patience);
+        let call = Call { timeout, ..Call::new(request) };
+        self.asks.push(Ask::Call { ticket, node, call, patience });
+    }
+}
+
+/// One client.
+#[derive(Debug)]
+pub enum Client {
+    /// On registers.
+    Register(register::RegisterClient),
+    /// With a lease.
+    Lease(lease::LeaseClient),
+    /// Watching.
+    Watch(watch::WatchClient),
+    /// Compacting.
+    Keeper(keeper::Keeper),
+    /// Reading and comparing at the end.
+    Auditor(auditor::Auditor),
+}
+
+impl Client {
+    /// Handles what reached the client.
+    pub fn handle(&mut self, news: News, cx: &mut Context<'_>) {
+        if let News::Answered { result: Ok(answer), .. } = &news {
+            cx.shared.saw(answer.header.revision);
+        }
+        match self {
+            Self::Register(client) => client.handle(news, cx),
+            Self::Lease(client) => client.handle(news, cx),
+            Self::Watch(client) => client.handle(news, cx),
+            Self::Keeper(client) => client.handle(news, cx),
+            Self::Auditor(client) => client.handle(news, cx),
+        }
+    }
+
+    /// Begin nothing new from now on.
+    pub fn finish(&mut self) {
+        match self {
+            Self::Register(client) => client.finish(),
+            Self::Lease(client) => client.finish(),
+            Self::Keeper(client) => client.finish(),
+            Self::Watch(_) | Self::Auditor(_) => {}
+        }
+    }
+}
+
+/// All clients that the options want, in their slots; the last one is the auditor.
+pub fn clients(options: &WorkloadOptions, shared: &mut Shared) -> Vec<Client> {
+    assert!(options.register_clients <= MAX_REGISTER_CLIENTS, "at most {MAX_REGISTER_CLIENTS} clients on registers");
+    let mut clients = Vec::new();
+    for _ in 0..options.register_clients {
+        clients.push(Client::Register(register::RegisterClient::new(shared.new_client())));
+    }
+    for _ in 0..options.lease_clients {
+        clients.push(Client::Lease(lease::LeaseClient::new(shared.new_client())));
+    }
+    for _ in 0..options.watch_clients {
+        clients.push(Client::Watch(watch::WatchClient::new(shared.new_client())));
+    }
+    for _ in 0..options.keepers {
+        clients.push(Client::Keeper(keeper::Keeper::default()));
+    }
+    clients.push(Client::Auditor(auditor::Auditor::new(shared.new_client())));
+    clients
+}
+
+/// The error of a node that could not be reached: the call was never sent.
+#[must_use]
+pub fn unreachable() -> Error {
+    Error::not_done(ErrorKind::Stopped)
+}
+
+/// The error of a connection that broke or a deadline that passed.
+#[must_use]
+pub fn lost() -> Error {
+    Error::maybe_done(ErrorKind::Timeout)
+}
+
+/// Whether a client goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Drive {
+    /// It begins new work whenever it wakes.
+    #[default]
+    Working,
+    /// It ends what it has begun.
+    Finishing,
+}

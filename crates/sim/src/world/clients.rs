@@ -1,0 +1,141 @@
+//! Between clients and nodes.
+
+use althing_api::service::DEFAULT_GROUP;
+use althing_api::watch::{WatchCommand, WatchEvent};
+use althing_api::{Answer, Error};
+use althing_node::Input;
+use althing_types::{NodeId, RequestId, StreamId};
+
+use super::{Arrival, Event, World};
+use crate::host::Process;
+use crate::workload::{Ask, Context, News, Slot, Ticket, lost, unreachable};
+
+impl World {
+    /// Something reaches a client, who asks for more.
+    pub(super) fn news(&mut self, slot: Slot, news: News) {
+        match &news {
+            // Only the first answer counts: the client has stopped waiting for this one.
+            News::Answered { ticket, .. } if self.outstanding.remove(&(slot, *ticket)).is_none() => return,
+            News::Streamed { ticket, .. } if !self.open.contains(&(slot, *ticket)) => return,
+            News::Broken { ticket } if !self.open.remove(&(slot, *ticket)) => return,
+            News::Answered { .. } | News::Streamed { .. } | News::Broken { .. } | News::Wake => {}
+        }
+        let mut asks = Vec::new();
+        let mut context = Context {
+            now: self.agenda.now(),
+            rng: &mut self.streams.workload,
+            nodes: &self.nodes,
+            options: &self.options.workload,
+            shared: &mut self.shared,
+            asks: &mut asks,
+        };
+        self.clients[slot.0].handle(news, &mut context);
+        for ask in asks {
+            self.ask(slot, ask);
+        }
+        self.check_audit(slot);
+    }
+
+    fn ask(&mut self, slot: Slot, ask: Ask) {
+        match ask {
+            Ask::Wake(after) => self.agenda.after(after, Event::News { slot, news: News::Wake }),
+            Ask::Call { ticket, node, call, patience } => {
+                self.outstanding.insert((slot, ticket), node);
+                self.agenda.after(patience, Event::Patience { slot, ticket });
+                self.send_to_node(slot, ticket, node, Arrival::Call(call));
+            }
+            Ask::Open { ticket, node, first } => {
+                self.open.insert((slot, ticket));
+                self.send_to_node(slot, ticket, node, Arrival::Open(first));
+            }
+            Ask::Say { ticket, node, command } => self.send_to_node(slot, ticket, node, Arrival::Say(command)),
+            Ask::Drained { ticket, node, bytes } => self.send_to_node(slot, ticket, node, Arrival::Drained(bytes)),
+            Ask::Close { ticket, node } => {
+                self.open.remove(&(slot, ticket));
+                self.send_to_node(slot, ticket, node, Arrival::Close);
+            }
+        }
+    }
+
+    fn send_to_node(&mut self, slot: Slot, ticket: Ticket, node: NodeId, what: Arrival) {
+        let at = self.network.to_node(self.agenda.now(), slot.0);
+        self.agenda.at(at, Event::Arrival { slot, ticket, node, what });
+    }
+
+    fn send_to_client(&mut self, slot: Slot, news: News) {
+        let at = self.network.to_client(self.agenda.now(), slot.0);
+        self.agenda.at(at, Event::News { slot, news });
+    }
+
+    /// A client's message has come to where a node should be.
+    pub(super) fn arrival(&mut self, slot: Slot, ticket: Ticket, node: NodeId, what: Arrival) {
+        let caller = (slot, ticket);
+        let Some(process) = self.host(node).running() else { return self.nobody_there(slot, ticket, &what) };
+        let input = match what {
+            Arrival::Call(call) => Some(Input::Request { id: process.new_request(caller), call }),
+            Arrival::Cancel => process.request_of(caller).map(|id| Input::Cancel { id }),
+            Arrival::Open(first) => return self.open_stream(slot, ticket, node, first),
+            Arrival::Say(command) => process.stream_of(caller).map(|stream| Input::Watch { stream, command }),
+            Arrival::Drained(bytes) => process.stream_of(caller).map(|stream| Input::WatchDrained { stream, bytes }),
+            Arrival::Close => process.stream_of(caller).map(|stream| {
+                process.streams.remove(&stream);
+                Input::WatchClose { stream }
+            }),
+        };
+        if let Some(input) = input {
+            self.input(node, input);
+        }
+    }
+
+    fn open_stream(&mut self, slot: Slot, ticket: Ticket, node: NodeId, first: WatchCommand) {
+        let require_leader = self.streams.workload.u32(0..4) == 0;
+        let Some(process) = self.host(node).running() else { return };
+        let stream = process.new_stream((slot, ticket));
+        self.input(node, Input::WatchOpen { stream, group: DEFAULT_GROUP, require_leader });
+        self.input(node, Input::Watch { stream, command: first });
+    }
+
+    fn nobody_there(&mut self, slot: Slot, ticket: Ticket, what: &Arrival) {
+        match what {
+            Arrival::Call(_) => self.send_to_client(slot, News::Answered { ticket, result: Err(unreachable()) }),
+            Arrival::Open(_) => self.send_to_client(slot, News::Broken { ticket }),
+            Arrival::Cancel | Arrival::Say(_) | Arrival::Drained(_) | Arrival::Close => {}
+        }
+    }
+
+    pub(super) fn respond(&mut self, node: NodeId, responses: Vec<(RequestId, Result<Answer, Error>)>) {
+        for (id, result) in responses {
+            let Some(process) = self.host(node).running() else { return };
+            if let Some((slot, ticket)) = process.requests.remove(&id) {
+                self.send_to_client(slot, News::Answered { ticket, result });
+            }
+        }
+    }
+
+    pub(super) fn stream(&mut self, node: NodeId, events: Vec<(StreamId, WatchEvent)>) {
+        for (stream, event) in events {
+            let Some(process) = self.host(node).running() else { return };
+            if let Some((slot, ticket)) = process.streams.get(&stream).copied() {
+                self.send_to_client(slot, News::Streamed { ticket, event });
+            }
+        }
+    }
+
+    pub(super) fn patience_ends(&mut self, slot: Slot, ticket: Ticket) {
+        let Some(node) = self.outstanding.get(&(slot, ticket)).copied() else { return };
+        if self.streams.workload.bool() {
+            self.send_to_node(slot, ticket, node, Arrival::Cancel);
+        }
+        self.news(slot, News::Answered { ticket, result: Err(lost()) });
+    }
+
+    /// The connections of a process that has ended break.
+    pub(super) fn break_connections(&mut self, process: &Process) {
+        for (slot, ticket) in process.requests.values().copied() {
+            self.send_to_client(slot, News::Answered { ticket, result: Err(lost()) });
+        }
+        for (slot, ticket) in process.streams.values().copied() {
+            self.send_to_client(slot, News::Broken { ticket });
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Frames in words, for those who read a trace.
+
+use althing_node::envelope::{Message, open_frame};
+use bytes::Bytes;
+
+/// What a frame says: the kinds of its messages, and the terms and pages that matter most.
+pub(super) fn frame(bytes: &Bytes) -> String {
+    let Ok((header, mut reader)) = open_frame(bytes.clone()) else { return "damaged".to_owned() };
+    let mut words = vec![format!("#{}.{}", header.incarnation, header.sequence)];
+    while reader.remaining() > 0 {
+        let Ok(message) = Message::decode(&mut reader) else {
+            words.push("damaged".to_owned());
+            break;
+        };
+        words.push(word(&message));
+    }
+    words.join(" ")
+}
+
+fn word(message: &Message) -> String {
+    match message {
+        Message::Raft(_, message) => format!("{message:?}"),
+        Message::Forward(forward) => format!("Forward(term {}, {})", forward.term, forward.ticket),
+        Message::Refused { ticket, error, .. } => format!("Refused({ticket}, {error})"),
+        Message::Ask { ticket, question, .. } => format!("Ask({ticket}, {question:?})"),
+        Message::Told { ticket, result, .. } => format!("Told({ticket}, {result:?})"),
+        Message::Page(page) => format!("Page({} of {:x}, {:?})", page.number, page.transfer, page.last),
+        Message::PageAck { transfer, pages, state, .. } => format!("PageAck({pages} of {transfer:x}, {state:?})"),
+    }
+}

@@ -1,0 +1,100 @@
+//! After the faults: all is healed, writes must succeed, replicas must become equal.
+
+use althing_types::{Duration, NodeId};
+
+use super::{Event, Phase, World};
+use crate::faults::{DiskFaults, NetworkFaults};
+use crate::history::Outcome;
+use crate::report::Check;
+use crate::workload::auditor::{Audit, Auditor};
+use crate::workload::{Client, News, Slot};
+
+/// After all is healed, a write must succeed within this time of the world.
+pub const WRITE_WITHIN: Duration = Duration::from_secs(5);
+/// Clients have this long to end what they have begun: longer than any of them waits for an answer.
+const QUIET_FOR: Duration = Duration::from_secs(6);
+/// After the clients have ended, all registers must be read and all replicas equal within this time.
+pub const EQUAL_WITHIN: Duration = Duration::from_secs(30);
+
+impl World {
+    pub(super) fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        match phase {
+            Phase::Safety => {}
+            Phase::Liveness => {
+                self.heal();
+                self.agenda.after(WRITE_WITHIN, Event::Phase(Phase::Quiet));
+            }
+            Phase::Quiet => {
+                self.check_progress();
+                self.clients.iter_mut().for_each(Client::finish);
+                self.agenda.after(QUIET_FOR, Event::Phase(Phase::Audit));
+            }
+            Phase::Audit => {
+                let slot = self.auditor_slot();
+                if let Client::Auditor(auditor) = &mut self.clients[slot.0] {
+                    auditor.begin();
+                }
+                self.agenda.after(Duration::ZERO, Event::News { slot, news: News::Wake });
+                self.agenda.after(EQUAL_WITHIN, Event::Phase(Phase::Over));
+            }
+            Phase::Over => {
+                let state =
+                    self.auditor().map(|auditor| format!("{:?}, last {:?}", auditor.audit(), auditor.last_round()));
+                self.find(
+                    Check::Convergence,
+                    format!("{EQUAL_WITHIN:?} after the last write: {}", state.unwrap_or_default()),
+                );
+            }
+        }
+    }
+
+    /// Ends every fault that is under way.
+    fn heal(&mut self) {
+        self.healed = self.agenda.now();
+        self.network.heal();
+        self.network.set_faults(NetworkFaults::CALM);
+        self.options.faults.disk = DiskFaults::CALM;
+        for node in self.nodes.clone() {
+            self.host(node).mend();
+            self.resume(node);
+            self.restart(node);
+        }
+    }
+
+    fn check_progress(&mut self) {
+        let healed = self.healed;
+        let written = self.shared.history.operations.iter().any(|operation| {
+            operation.action.is_write()
+                && operation.invoked >= healed
+                && matches!(operation.outcome, Outcome::Done { .. })
+        });
+        if !written && self.options.workload.register_clients > 0 {
+            self.find(Check::Progress, format!("no write succeeded within {WRITE_WITHIN:?} after all was healed"));
+        }
+    }
+
+    fn auditor_slot(&self) -> Slot {
+        Slot(self.clients.len() - 1)
+    }
+
+    fn auditor(&self) -> Option<&Auditor> {
+        match self.clients.last() {
+            Some(Client::Auditor(auditor)) => Some(auditor),
+            _ => None,
+        }
+    }
+
+    /// The run is over once the auditor has nothing left to ask.
+    pub(super) fn check_audit(&mut self, slot: Slot) {
+        if slot == self.auditor_slot() && self.auditor().is_some_and(|auditor| *auditor.audit() == Audit::Finished) {
+            self.phase = Phase::Over;
+        }
+    }
+
+    /// Who leads, as far as anybody has seen.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        self.leader.map(|(_, node)| node)
+    }
+}

@@ -1,0 +1,162 @@
+//! Faults, as they happen.
+
+use althing_api::{Call, Request};
+use althing_node::Input;
+use althing_types::{Duration, NodeId, RequestId};
+
+use super::{Event, Happening, PeerHint, Phase, World};
+use crate::faults::Fault;
+use crate::host::boot::DiskHistory;
+use crate::host::process::Intent;
+use crate::host::{DiskFault, End};
+use crate::nemesis::{self, Kind, Sight};
+use crate::random::between;
+use crate::report::Check;
+
+/// How long a supervisor waits before it starts a process again that ended by itself.
+const SUPERVISOR_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(800));
+
+/// Requests of the world itself are named from here on, above all those of clients.
+const WORLD_REQUEST: RequestId = RequestId(1 << 38);
+
+impl World {
+    pub(super) fn plan_episode(&mut self, kind: Kind) {
+        let gap = kind.episodes(&self.options.faults).draw_gap(&mut self.streams.faults);
+        if let Some(gap) = gap {
+            self.agenda.after(gap, Event::Episode(kind));
+        }
+    }
+
+    pub(super) fn begin_episode(&mut self, kind: Kind) {
+        if self.phase != Phase::Safety {
+            return;
+        }
+        let length = kind.episodes(&self.options.faults).draw_length(&mut self.streams.faults);
+        let sight = Sight { nodes: &self.nodes, leader: self.leader.map(|(_, node)| node) };
+        for (delay, fault) in nemesis::episode(kind, length, sight, &mut self.streams.faults) {
+            self.agenda.after(delay, Event::Fault(fault));
+        }
+        self.plan_episode(kind);
+    }
+
+    /// Lets a fault happen. After the safety phase only what ends one still does.
+    pub(super) fn inflict(&mut self, fault: Fault) {
+        match fault {
+            Fault::Heal => self.network.heal(),
+            Fault::Restart(node) => self.restart(node),
+            Fault::Resume(node) => self.resume(node),
+            Fault::SlowDisk { node, by } if by.is_zero() => self.host(node).slow_by = by,
+            harm if self.phase == Phase::Safety => self.harm(harm),
+            // A fault that was planned before the end of the phase.
+            _ => {}
+        }
+    }
+
+    fn harm(&mut self, fault: Fault) {
+        match fault {
+            Fault::Partition { island } => {
+                self.counts.partitions += 1;
+                self.network.isolate(&island, &self.nodes);
+            }
+            Fault::OneWay { from, to } => {
+                self.counts.one_way += 1;
+                self.network.cut(from, to);
+            }
+            Fault::Crash(node) => {
+                self.counts.crashes += u64::from(self.host(node).is_up());
+                self.end_process(node, End::Power);
+            }
+            Fault::Kill(node) => {
+                self.counts.kills += u64::from(self.host(node).is_up());
+                self.end_process(node, End::Process);
+            }
+            Fault::Pause(node) => self.counts.pauses += u64::from(self.host(node).pause()),
+            Fault::SlowDisk { node, by } => {
+                self.counts.slow_disks += 1;
+                self.host(node).slow_by = by;
+            }
+            Fault::FailSync(node) => self.host(node).fail_sync(),
+            Fault::FailWrite(node) => self.host(node).fail_write(),
+            Fault::TransferLeader(to) => self.transfer(to),
+            Fault::Stop(node) => self.stop(node),
+            Fault::Heal | Fault::Restart(_) | Fault::Resume(_) => self.inflict(fault),
+        }
+    }
+
+    /// Ends a process, tells its clients and peers, and forgets it.
+    pub(super) fn end_process(&mut self, node: NodeId, how: End) {
+        let host = self.hosts.get_mut(&node).expect("every node has a machine");
+        let Some(process) = host.end(how, &mut self.streams.disk) else { return };
+        self.break_connections(&process);
+        self.hint_all(node, PeerHint::Down);
+    }
+
+    /// Tells every process that runs about its connection to a node; not all of them notice.
+    fn hint_all(&mut self, about: NodeId, hint: PeerHint) {
+        for node in self.nodes.clone() {
+            let delay = self.network.hint_delay();
+            let noticed = self.streams.network.u32(0..4) > 0;
+            if node != about && noticed && self.host(node).is_up() {
+                self.plan(node, delay, Happening::Peer(about, hint));
+            }
+        }
+    }
+
+    pub(super) fn restart(&mut self, node: NodeId) {
+        let stopping = self.host(node).running().is_some_and(|process| process.intent == Intent::Stopping);
+        if stopping {
+            // It has had its time.
+            self.end_process(node, End::Process);
+        }
+        if self.host(node).is_up() {
+            return;
+        }
+        let seed = self.streams.nodes.u64(..);
+        let nodes = self.nodes.clone();
+        let sabotage = self.options.sabotage;
+        match self.host(node).boot(&nodes, seed, sabotage) {
+            Ok(booted) => {
+                self.counts.restarts += u64::from(booted.history == DiskHistory::Used);
+                for standing in booted.standings {
+                    self.ledger.stands_at(standing.group, node, standing.applied, standing.revision);
+                }
+                self.plan_routine(node);
+                self.hint_all(node, PeerHint::Up);
+            }
+            Err(error) => self.find(Check::Recovery, format!("node {node} cannot start: {error}")),
+        }
+    }
+
+    pub(super) fn resume(&mut self, node: NodeId) {
+        for event in self.host(node).resume() {
+            self.agenda.after(Duration::ZERO, event);
+        }
+    }
+
+    /// The log of a node has failed, as it should only if the world made it. The process ends; a supervisor starts it
+    /// again.
+    pub(super) fn storage_failed(&mut self, node: NodeId, error: &str) {
+        let armed = std::mem::replace(&mut self.host(node).disk_fault, DiskFault::None);
+        if armed == DiskFault::None {
+            return self.find(Check::Crash, format!("the log of node {node} failed by itself: {error}"));
+        }
+        self.counts.failed_disks += 1;
+        self.end_process(node, End::Process);
+        let pause = between(SUPERVISOR_PAUSE.0, SUPERVISOR_PAUSE.1, &mut self.streams.faults);
+        self.agenda.after(pause, Event::Fault(Fault::Restart(node)));
+    }
+
+    fn transfer(&mut self, to: NodeId) {
+        self.counts.transfers += 1;
+        let Some((_, leader)) = self.leader else { return };
+        let id = WORLD_REQUEST;
+        self.input(leader, Input::Request { id, call: Call::new(Request::MoveLeader(to)) });
+    }
+
+    fn stop(&mut self, node: NodeId) {
+        let Some(process) = self.host(node).running() else { return };
+        process.intent = Intent::Stopping;
+        self.counts.stops += 1;
+        self.input(node, Input::Stop);
+    }
+}

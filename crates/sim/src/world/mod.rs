@@ -1,0 +1,376 @@
+//! The world: one thread, one heap, one truth.
+//!
+//! Everything that happens is an [`Event`] on the agenda. The world takes the next, writes it into the trace, and lets it
+//! happen: to a node (as an input for its next turn), to a disk, to a client, or to the world itself (a fault). What
+//! follows from it goes on the agenda, at a time that is drawn from the stream of its concern.
+//!
+//! * `turn`: a node's turn and what comes of its effects;
+//! * `clients`: calls and streams between clients and nodes;
+//! * `havoc`: faults;
+//! * `finish`: the liveness phase and the end.
+
+mod clients;
+mod describe;
+mod finish;
+mod havoc;
+mod turn;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use althing_api::Call;
+use althing_api::watch::WatchCommand;
+use althing_node::ReadWork;
+use althing_types::{Duration, Instant, NodeId};
+use bytes::Bytes;
+
+use crate::agenda::{Agenda, Due};
+use crate::clocks::LocalClock;
+use crate::faults::Fault;
+use crate::host::{Host, Stage};
+use crate::judge;
+use crate::ledger::Ledger;
+use crate::nemesis::{KINDS, Kind};
+use crate::network::Network;
+use crate::options::{MAX_NODES, Options};
+use crate::random::{Streams, up_to};
+use crate::report::{Check, FaultCounts, Finding, Report};
+use crate::trace::{Line, Trace};
+use crate::workload::{self, Client, News, Shared, Slot, Ticket};
+
+pub use finish::{EQUAL_WITHIN, WRITE_WITHIN};
+
+/// Something that happens.
+#[derive(Debug)]
+pub enum Event {
+    /// A frame arrives.
+    Frame {
+        /// From here.
+        from: NodeId,
+        /// There.
+        to: NodeId,
+        /// This.
+        bytes: Bytes,
+    },
+    /// Something happens within a process.
+    Process {
+        /// On which machine.
+        node: NodeId,
+        /// In which of its lives; void in any other.
+        life: u64,
+        /// What.
+        what: Happening,
+    },
+    /// A client's message arrives at a node.
+    Arrival {
+        /// Whose.
+        slot: Slot,
+        /// Of which call or stream.
+        ticket: Ticket,
+        /// Where.
+        node: NodeId,
+        /// What it says.
+        what: Arrival,
+    },
+    /// Something reaches a client.
+    News {
+        /// Whom.
+        slot: Slot,
+        /// What.
+        news: News,
+    },
+    /// A client has waited long enough.
+    Patience {
+        /// Who.
+        slot: Slot,
+        /// For what.
+        ticket: Ticket,
+    },
+    /// Something goes wrong, or stops going wrong.
+    Fault(Fault),
+    /// Time for an episode of a kind to begin.
+    Episode(Kind),
+    /// The run comes to its next phase.
+    Phase(Phase),
+}
+
+/// Something that happens within a process.
+#[derive(Debug)]
+pub enum Happening {
+    /// The node's clock ticks.
+    Tick,
+    /// The node takes its turn.
+    Turn,
+    /// What was written to the log is synced.
+    Synced,
+    /// The applier takes its turn.
+    Work,
+    /// A read is done.
+    Read(ReadWork),
+    /// A checkpoint is durable.
+    Checkpointed,
+    /// Time to look whether the applier and the engine have something to do in the background.
+    Background,
+    /// Time for a checkpoint that nobody asked for.
+    Checkpoint,
+    /// A hint about a connection.
+    Peer(NodeId, PeerHint),
+}
+
+/// What a transport says of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PeerHint {
+    /// It stands.
+    Up,
+    /// It broke.
+    Down,
+}
+
+/// What a client says to a node.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A call.
+    Call(Call),
+    /// It no longer waits for the call.
+    Cancel,
+    /// A new stream and the first thing said on it.
+    Open(WatchCommand),
+    /// More on a stream.
+    Say(WatchCommand),
+    /// So many bytes were read off it.
+    Drained(usize),
+    /// It is closed.
+    Close,
+}
+
+/// Phases of a run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Phase {
+    /// Faults come and go.
+    Safety,
+    /// All is healed; clients go on.
+    Liveness,
+    /// Clients end what they have begun.
+    Quiet,
+    /// Everything is read once more, and replicas are compared.
+    Audit,
+    /// The end.
+    Over,
+}
+
+/// All of it.
+pub struct World {
+    options: Options,
+    streams: Streams,
+    agenda: Agenda<Event>,
+    trace: Trace,
+    network: Network,
+    nodes: Vec<NodeId>,
+    hosts: BTreeMap<NodeId, Host<Event>>,
+    clients: Vec<Client>,
+    shared: Shared,
+    /// Calls without an answer yet, and where they went.
+    outstanding: BTreeMap<(Slot, Ticket), NodeId>,
+    /// Streams that clients believe to be open.
+    open: BTreeSet<(Slot, Ticket)>,
+    ledger: Ledger,
+    /// Who led the greatest term that anybody has seen.
+    leader: Option<(u64, NodeId)>,
+    phase: Phase,
+    healed: Instant,
+    counts: FaultCounts,
+    findings: Vec<Finding>,
+}
+
+impl World {
+    /// A world before anything has happened.
+    #[must_use]
+    pub fn new(mut options: Options) -> Self {
+        assert!((1..=MAX_NODES).contains(&options.nodes), "1 to {MAX_NODES} nodes");
+        let mut streams = Streams::new(options.seed);
+        let network = Network::new(options.faults.network, streams.network.fork());
+        let nodes: Vec<NodeId> = (1..=options.nodes).map(NodeId).collect();
+        let hosts = nodes
+            .iter()
+            .map(|id| (*id, Host::new(*id, LocalClock::draw(&options.faults.clocks, &mut streams.clocks))))
+            .collect();
+        let mut shared = Shared::default();
+        let clients = workload::clients(&options.workload, &mut shared);
+        let trace = Trace::new(options.trace.take());
+        Self {
+            options,
+            streams,
+            agenda: Agenda::default(),
+            trace,
+            network,
+            nodes,
+            hosts,
+            clients,
+            shared,
+            outstanding: BTreeMap::new(),
+            open: BTreeSet::new(),
+            ledger: Ledger::default(),
+            leader: None,
+            phase: Phase::Safety,
+            healed: Instant::FAR_FUTURE,
+            counts: FaultCounts::default(),
+            findings: Vec::new(),
+        }
+    }
+
+    /// Lets everything happen, and says what came of it. A panic of a node is a finding, not the end of the simulator.
+    #[must_use]
+    pub fn run(mut self) -> Report {
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            self.begin();
+            while self.phase != Phase::Over && self.findings.is_empty() {
+                let Some(due) = self.agenda.take_next() else { break };
+                self.happen(due);
+            }
+        }));
+        if let Err(panic) = ended {
+            self.find(Check::Crash, format!("a panic: {}", panic_text(&*panic)));
+        }
+        self.report()
+    }
+
+    fn begin(&mut self) {
+        for node in self.nodes.clone() {
+            let start = up_to(Duration::from_millis(50), &mut self.streams.faults);
+            self.agenda.after(start, Event::Fault(Fault::Restart(node)));
+        }
+        for slot in 0..self.clients.len() {
+            let start = up_to(Duration::from_millis(500), &mut self.streams.workload);
+            self.agenda.after(start, Event::News { slot: Slot(slot), news: News::Wake });
+        }
+        for kind in KINDS {
+            self.plan_episode(kind);
+        }
+        for (at, fault) in self.options.faults.schedule.clone() {
+            self.agenda.after(at, Event::Fault(fault));
+        }
+        self.agenda.after(self.options.duration, Event::Phase(Phase::Liveness));
+    }
+
+    fn happen(&mut self, due: Due<Event>) {
+        let Some(event) = self.admit(due.event) else { return };
+        self.write_trace(due.at, due.sequence, &event);
+        match event {
+            Event::Frame { from, to, bytes } => self.frame_arrives(from, to, bytes),
+            Event::Process { node, what, .. } => self.process_event(node, what),
+            Event::Arrival { slot, ticket, node, what } => self.arrival(slot, ticket, node, what),
+            Event::News { slot, news } => self.news(slot, news),
+            Event::Patience { slot, ticket } => self.patience_ends(slot, ticket),
+            Event::Fault(fault) => self.inflict(fault),
+            Event::Episode(kind) => self.begin_episode(kind),
+            Event::Phase(phase) => self.enter(phase),
+        }
+    }
+
+    /// Drops what concerns an earlier life of a process, and keeps back what a process that stands still cannot notice.
+    fn admit(&mut self, event: Event) -> Option<Event> {
+        let node = match &event {
+            Event::Process { node, life, .. } => {
+                if self.hosts[node].life != *life {
+                    return None;
+                }
+                *node
+            }
+            Event::Frame { to, .. } => *to,
+            Event::Arrival { node, .. } => *node,
+            Event::News { .. } | Event::Patience { .. } | Event::Fault(_) | Event::Episode(_) | Event::Phase(_) => {
+                return Some(event);
+            }
+        };
+        match &mut self.host(node).stage {
+            Stage::Paused { waiting, .. } => {
+                waiting.push(event);
+                None
+            }
+            Stage::Running(_) | Stage::Down => Some(event),
+        }
+    }
+
+    fn host(&mut self, node: NodeId) -> &mut Host<Event> {
+        self.hosts.get_mut(&node).expect("every node has a machine, and no machine is ever removed")
+    }
+
+    /// Something happens in the present life of a process after a while.
+    fn plan(&mut self, node: NodeId, after: Duration, what: Happening) {
+        let life = self.host(node).life;
+        self.agenda.after(after, Event::Process { node, life, what });
+    }
+
+    fn find(&mut self, check: Check, detail: impl Into<String>) {
+        self.findings.push(Finding { at: self.agenda.now(), check, detail: detail.into() });
+    }
+
+    fn write_trace(&mut self, at: Instant, sequence: u64, event: &Event) {
+        let line = |node, kind, peer| Line { at, sequence, node, kind, peer, payload: &[], note: "" };
+        let text;
+        let line = match event {
+            Event::Frame { from, to, bytes } => {
+                text = if self.trace.is_written() { describe::frame(bytes) } else { String::new() };
+                Line { payload: bytes, note: &text, ..line(*to, "frame", from.get()) }
+            }
+            Event::Process { node, what, .. } => line(*node, what.name(), 0),
+            Event::Arrival { slot, node, what, .. } => {
+                text = format!("{what:?}");
+                Line { payload: text.as_bytes(), note: &text, ..line(*node, "arrival", slot.0 as u64 + 1) }
+            }
+            Event::News { slot, news } => {
+                text = format!("{news:?}");
+                Line { payload: text.as_bytes(), note: &text, ..line(NodeId::NONE, "news", slot.0 as u64 + 1) }
+            }
+            Event::Patience { slot, .. } => line(NodeId::NONE, "patience", slot.0 as u64 + 1),
+            Event::Fault(_) | Event::Episode(_) | Event::Phase(_) => {
+                text = format!("{event:?}");
+                Line { payload: text.as_bytes(), note: &text, ..line(NodeId::NONE, "world", 0) }
+            }
+        };
+        self.trace.add(&line);
+    }
+
+    fn report(mut self) -> Report {
+        self.trace.flush();
+        let judgement = judge::judge(&self.shared.history);
+        let now = self.agenda.now();
+        let found = judgement.broken.into_iter().map(|(check, detail)| Finding { at: now, check, detail });
+        self.findings.extend(found);
+        Report {
+            seed: self.options.seed,
+            trace_hash: self.trace.digest(),
+            events: self.trace.lines(),
+            simulated: now.since(Instant::ZERO),
+            network: self.network.counts(),
+            faults: self.counts,
+            entries: self.ledger.entries() as u64,
+            terms: self.ledger.terms_led() as u64,
+            history: self.shared.history,
+            undecided: judgement.undecided,
+            findings: self.findings,
+        }
+    }
+}
+
+impl Happening {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Tick => "tick",
+            Self::Turn => "turn",
+            Self::Synced => "synced",
+            Self::Work => "work",
+            Self::Read(_) => "read",
+            Self::Checkpointed => "checkpointed",
+            Self::Background => "background",
+            Self::Checkpoint => "checkpoint",
+            Self::Peer(_, PeerHint::Up) => "peer up",
+            Self::Peer(_, PeerHint::Down) => "peer down",
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
+}

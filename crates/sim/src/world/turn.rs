@@ -1,0 +1,319 @@
+//! A node's turn, and what comes of it.
+
+use althing_node::{Done, Effects, Input, ReadWork, Work, read};
+use althing_storage::engine::Engine;
+use althing_types::{Duration, NodeId};
+use bytes::Bytes;
+
+use super::{Event, Happening, PeerHint, World};
+use crate::host::process::{CheckpointStage, Intent, Planned};
+use crate::host::writer::Durability;
+use crate::options::Sabotage;
+use crate::random::{between, up_to};
+use crate::report::Check;
+
+/// How long after an input the node takes its turn, so that several share one.
+const TURN_WITHIN: Duration = Duration::from_micros(100);
+/// How often the background is looked at.
+const BACKGROUND_EVERY: Duration = Duration::from_millis(20);
+/// Checkpoints that nobody asked for are this far apart at the least and at the most: far more often than in a server,
+/// where they follow from bytes written.
+const CHECKPOINT_EVERY: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(6));
+
+impl World {
+    pub(super) fn frame_arrives(&mut self, from: NodeId, to: NodeId, bytes: Bytes) {
+        self.input(to, Input::Frame { from, bytes });
+    }
+
+    /// Hands an input to a node, if it runs, for its next turn.
+    pub(super) fn input(&mut self, node: NodeId, input: Input) {
+        let delay = up_to(TURN_WITHIN, &mut self.streams.network);
+        let Some(process) = self.host(node).running() else { return };
+        process.inbox.push(input);
+        if process.turn == Planned::No {
+            process.turn = Planned::Yes;
+            self.plan(node, delay, Happening::Turn);
+        }
+    }
+
+    pub(super) fn process_event(&mut self, node: NodeId, what: Happening) {
+        match what {
+            Happening::Tick => self.tick(node),
+            Happening::Turn => self.turn(node),
+            Happening::Synced => self.synced(node),
+            Happening::Work => self.work(node),
+            Happening::Read(work) => self.input(node, Input::Read(read(work))),
+            Happening::Checkpointed => self.checkpointed(node),
+            Happening::Background => self.background(node),
+            Happening::Checkpoint => {
+                self.want_checkpoint(node);
+                self.plan_checkpoint(node);
+            }
+            Happening::Peer(peer, PeerHint::Up) => self.input(node, Input::PeerUp(peer)),
+            Happening::Peer(peer, PeerHint::Down) => self.input(node, Input::PeerDown(peer)),
+        }
+    }
+
+    /// What every process begins with.
+    pub(super) fn plan_routine(&mut self, node: NodeId) {
+        self.plan(node, Duration::ZERO, Happening::Tick);
+        self.plan(node, BACKGROUND_EVERY, Happening::Background);
+        self.plan_checkpoint(node);
+    }
+
+    fn plan_checkpoint(&mut self, node: NodeId) {
+        let pause = between(CHECKPOINT_EVERY.0, CHECKPOINT_EVERY.1, &mut self.streams.disk);
+        self.plan(node, pause, Happening::Checkpoint);
+    }
+
+    fn tick(&mut self, node: NodeId) {
+        self.input(node, Input::Tick);
+        let span = self.host(node).clock.world_span(althing_node::DEFAULT_TICK);
+        self.plan(node, span, Happening::Tick);
+    }
+
+    fn turn(&mut self, node: NodeId) {
+        let now = self.agenda.now();
+        let host = self.host(node);
+        let local = host.clock.read(now);
+        let Some(process) = host.running() else { return };
+        process.turn = Planned::No;
+        let mut out = Effects::default();
+        for input in std::mem::take(&mut process.inbox) {
+            process.node.handle(local, input, &mut out);
+        }
+        process.node.flush(local, &mut out);
+        if process.node.has_more() {
+            process.turn = Planned::Yes;
+            self.plan(node, Duration::ZERO, Happening::Turn);
+        }
+        self.observe(node);
+        self.execute(node, out);
+    }
+
+    /// Lets the witness see who leads.
+    fn observe(&mut self, node: NodeId) {
+        let Some(process) = self.host(node).running() else { return };
+        let leads: Vec<_> = process
+            .node
+            .group_metrics()
+            .filter(|group| matches!(group.role, althing_consensus::Role::Leader { .. }))
+            .map(|group| (group.group, group.term))
+            .collect();
+        for (group, term) in leads {
+            if self.leader.is_none_or(|(greatest, _)| greatest <= term) {
+                self.leader = Some((term, node));
+            }
+            if let Err(contradiction) = self.ledger.leads(group, node, term) {
+                self.find(Check::Ledger, contradiction);
+            }
+        }
+    }
+
+    fn execute(&mut self, node: NodeId, out: Effects) {
+        self.send(node, out.frames);
+        self.write(node, out.wal, out.wal_release);
+        self.read(node, out.reads);
+        self.respond(node, out.responses);
+        self.stream(node, out.watch);
+        let Some(process) = self.host(node).running() else { return };
+        process.work.extend(out.work);
+        if out.checkpoint {
+            self.want_checkpoint(node);
+        }
+        self.plan_work(node);
+        if out.stopped {
+            self.stopped(node);
+        }
+    }
+
+    fn send(&mut self, from: NodeId, frames: Vec<(NodeId, Bytes)>) {
+        let now = self.agenda.now();
+        for (to, bytes) in frames {
+            for arrival in self.network.send(now, from, to) {
+                self.agenda.at(arrival, Event::Frame { from, to, bytes: bytes.clone() });
+            }
+        }
+    }
+
+    fn write(
+        &mut self,
+        node: NodeId,
+        batch: Option<althing_node::WalBatch>,
+        releases: Vec<(althing_types::GroupId, u64)>,
+    ) {
+        let Some(process) = self.host(node).running() else { return };
+        if let Some(batch) = batch {
+            process.writer.push(batch);
+        }
+        for (group, keep_from) in releases {
+            process.writer.release(group, keep_from);
+        }
+        self.start_writing(node);
+    }
+
+    fn start_writing(&mut self, node: NodeId) {
+        let slow_by = self.host(node).slow_by;
+        let Some(process) = self.host(node).running() else { return };
+        match process.writer.start() {
+            Ok(None) => {}
+            Ok(Some(Durability::Later)) => {
+                let latency = up_to(TURN_WITHIN, &mut self.streams.disk);
+                self.plan(node, latency, Happening::Synced);
+            }
+            Ok(Some(Durability::Sync)) => {
+                let latency = self.options.faults.disk.sync_latency.draw(&mut self.streams.disk) + slow_by;
+                self.plan(node, latency, Happening::Synced);
+            }
+            Err(error) => self.storage_failed(node, &error.to_string()),
+        }
+    }
+
+    fn synced(&mut self, node: NodeId) {
+        let Some(process) = self.host(node).running() else { return };
+        let written = process.writer.finish();
+        let pinned = process.writer.pinned();
+        match written {
+            Ok(Some(seq)) => self.input(node, Input::Persisted { seq }),
+            Ok(None) => {}
+            Err(error) => return self.storage_failed(node, &error.to_string()),
+        }
+        if !pinned.is_empty() {
+            self.input(node, Input::LogPinned(pinned));
+        }
+        self.start_writing(node);
+    }
+
+    fn plan_work(&mut self, node: NodeId) {
+        let latency = self.options.faults.disk.apply_latency.draw(&mut self.streams.disk);
+        let Some(process) = self.host(node).running() else { return };
+        let wanted = !process.work.is_empty() || matches!(process.checkpoint, CheckpointStage::Wanted);
+        if wanted && process.working == Planned::No {
+            process.working = Planned::Yes;
+            self.plan(node, latency, Happening::Work);
+        }
+    }
+
+    fn work(&mut self, node: NodeId) {
+        let Some(process) = self.host(node).running() else { return };
+        process.working = Planned::No;
+        let work = std::mem::take(&mut process.work);
+        for piece in &work {
+            self.witness_work(node, piece);
+        }
+        let Some(process) = self.host(node).running() else { return };
+        match process.applier.work(work) {
+            Ok(done) => self.done(node, done),
+            Err(error) => self.find(Check::Crash, format!("the applier of node {node} failed: {error}")),
+        }
+        self.begin_checkpoint(node);
+        self.plan_work(node);
+    }
+
+    fn done(&mut self, node: NodeId, done: Vec<Done>) {
+        for piece in &done {
+            self.witness_done(node, piece);
+        }
+        if !done.is_empty() {
+            self.input(node, Input::Done(done));
+        }
+    }
+
+    fn witness_work(&mut self, node: NodeId, work: &Work) {
+        let Work::Apply { group, entries } = work else { return };
+        for entry in entries {
+            let seen = self.ledger.applies(*group, node, entry.index, entry.term, &entry.data);
+            if let Err(contradiction) = seen {
+                self.find(Check::Ledger, contradiction);
+            }
+        }
+    }
+
+    fn witness_done(&mut self, node: NodeId, done: &Done) {
+        match done {
+            Done::Applied { group, output, .. } => {
+                for change in &output.changes {
+                    let text = format!("{:?}", change.events);
+                    let seen = self.ledger.changes(*group, node, change.revision, text.as_bytes());
+                    if let Err(contradiction) = seen {
+                        self.find(Check::Ledger, contradiction);
+                    }
+                }
+            }
+            Done::Installed(state) => {
+                self.counts.snapshots += 1;
+                self.ledger.stands_at(state.group, node, state.applied.index, state.reader.revision());
+            }
+            Done::Imported { .. } | Done::CompactionFinished { .. } => {}
+        }
+    }
+
+    fn want_checkpoint(&mut self, node: NodeId) {
+        let Some(process) = self.host(node).running() else { return };
+        if matches!(process.checkpoint, CheckpointStage::Idle) {
+            process.checkpoint = CheckpointStage::Wanted;
+        }
+        self.plan_work(node);
+    }
+
+    fn begin_checkpoint(&mut self, node: NodeId) {
+        let latency = self.options.faults.disk.checkpoint_latency.draw(&mut self.streams.disk);
+        let Some(process) = self.host(node).running() else { return };
+        if !matches!(process.checkpoint, CheckpointStage::Wanted) {
+            return;
+        }
+        match process.applier.begin_checkpoint() {
+            Ok(checkpoint) => {
+                process.checkpoint = CheckpointStage::UnderWay(checkpoint);
+                self.plan(node, latency, Happening::Checkpointed);
+            }
+            Err(error) => self.find(Check::Crash, format!("node {node} cannot begin a checkpoint: {error}")),
+        }
+    }
+
+    fn checkpointed(&mut self, node: NodeId) {
+        let Some(process) = self.host(node).running() else { return };
+        let stage = std::mem::replace(&mut process.checkpoint, CheckpointStage::Idle);
+        let CheckpointStage::UnderWay(checkpoint) = stage else { return };
+        let finished = match self.options.sabotage {
+            Sabotage::ReportCheckpointEarly => Ok(self.host(node).engine.applied()),
+            Sabotage::None | Sabotage::AcknowledgeBeforeSync => checkpoint.finish(),
+        };
+        match finished {
+            Ok(spaces) => self.input(node, Input::Checkpointed(spaces)),
+            Err(error) => self.find(Check::Crash, format!("node {node} cannot finish a checkpoint: {error}")),
+        }
+    }
+
+    fn background(&mut self, node: NodeId) {
+        let host = self.host(node);
+        let engine = host.engine.clone();
+        let Some(process) = host.running() else { return };
+        let worked = process.applier.background();
+        let maintained = engine.maintain();
+        match worked {
+            Ok((done, _)) => self.done(node, done),
+            Err(error) => self.find(Check::Crash, format!("node {node} cannot compact: {error}")),
+        }
+        if let Err(error) = maintained {
+            self.find(Check::Crash, format!("the engine of node {node} failed: {error}"));
+        }
+        self.plan(node, BACKGROUND_EVERY, Happening::Background);
+    }
+
+    /// A read is done at once or later, but its result is back only later: both can happen to a thread.
+    fn read(&mut self, node: NodeId, reads: Vec<ReadWork>) {
+        for work in reads {
+            let latency = self.options.faults.disk.read_latency.draw(&mut self.streams.disk);
+            self.plan(node, latency, Happening::Read(work));
+        }
+    }
+
+    fn stopped(&mut self, node: NodeId) {
+        let Some(process) = self.host(node).running() else { return };
+        if process.intent == Intent::Serving {
+            self.find(Check::Crash, format!("node {node} stopped though nobody had asked"));
+        }
+        self.end_process(node, crate::host::End::Process);
+    }
+}

@@ -1,0 +1,61 @@
+//! The simulator's own promise: one seed is one run.
+
+use std::process::Command;
+
+use althing_sim::{FaultPlan, Options, Report, Verdict, run};
+use althing_types::Duration;
+
+/// Seeds that are run twice.
+const SEEDS: std::ops::Range<u64> = 0..3;
+
+fn short(seed: u64) -> Options {
+    Options { duration: Duration::from_secs(5), ..Options::new(seed) }
+}
+
+fn hashes() -> String {
+    SEEDS.map(|seed| format!("{:016x}", run(short(seed)).trace_hash)).collect::<Vec<_>>().join(" ")
+}
+
+fn assert_kept(report: &Report) {
+    assert_eq!(report.verdict(), Verdict::Kept, "seed {}: {:#?}", report.seed, report.findings);
+}
+
+#[test]
+fn a_run_without_faults_keeps_every_promise_and_does_real_work() {
+    let report = run(Options { faults: FaultPlan::none(), ..short(1) });
+    assert_kept(&report);
+    let (done, unknown) = report.operations();
+    assert!(done > 200, "only {done} operations were done");
+    assert_eq!(unknown, 0);
+    assert_eq!(report.terms, 1, "a calm cluster elects one leader");
+    assert!(!report.history.watches.is_empty() && !report.history.leases.is_empty());
+}
+
+#[test]
+fn runs_under_faults_keep_every_promise() {
+    for seed in 0..6 {
+        assert_kept(&run(short(seed)));
+    }
+}
+
+#[test]
+fn different_seeds_are_different_runs() {
+    assert_ne!(run(short(1)).trace_hash, run(short(2)).trace_hash);
+}
+
+#[test]
+fn a_seed_run_twice_in_two_processes_is_the_same_run() {
+    let program = std::env::current_exe().expect("a running test has a path");
+    let output = Command::new(program)
+        .args(["--exact", "prints_the_hashes_of_the_seeds", "--ignored", "--nocapture"])
+        .output()
+        .expect("a test can start itself");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains(&hashes()), "another process says: {text}");
+}
+
+#[test]
+#[ignore = "the other process of `a_seed_run_twice_in_two_processes_is_the_same_run`"]
+fn prints_the_hashes_of_the_seeds() {
+    println!("{}", hashes());
+}

@@ -1,0 +1,77 @@
+//! What a log entry asks of the machine.
+//!
+//! The data of a log entry is a [`Proposal`]: the command and who waits for its answer. Everything that a command needs
+//! is in it: nothing that differs between replicas (time, sizes on disk, configuration) is ever looked up when it is
+//! applied. An entry without data is Raft's own; it changes nothing but the applied index.
+
+pub(crate) mod codec;
+
+use althing_api::cluster::{AlarmAction, AlarmKind, Member};
+use althing_api::kv::{DeleteRangeRequest, PutRequest, TxnRequest};
+use althing_types::{LeaseId, NodeId, RequestId, Revision};
+
+/// A command and who waits for its answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Proposal {
+    /// The node that took the request.
+    pub origin: NodeId,
+    /// The request, unique on that node.
+    pub request: RequestId,
+    /// What is to be done.
+    pub command: Command,
+}
+
+/// What is to be done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Write one key.
+    Put(PutRequest),
+    /// Remove the keys of a range.
+    DeleteRange(DeleteRangeRequest),
+    /// Compare, then do one of two lists of operations.
+    Txn(TxnRequest),
+    /// Versions superseded at or below this revision may go.
+    Compact {
+        /// The least revision that can be read afterwards.
+        revision: Revision,
+    },
+    /// A new lease.
+    LeaseGrant {
+        /// Its id, chosen by the client or by the node that proposes it.
+        id: LeaseId,
+        /// Seconds to live; the proposer has raised it to the least that is allowed.
+        ttl_seconds: i64,
+    },
+    /// End a lease and remove the keys attached to it, in one revision.
+    LeaseRevoke {
+        /// Which.
+        id: LeaseId,
+    },
+    /// What a new leader would give each lease. Unknown leases are ignored.
+    LeaseCheckpoint {
+        /// Seconds for each lease.
+        remaining: Vec<(LeaseId, i64)>,
+    },
+    /// Raise or lower an alarm.
+    Alarm {
+        /// What to do.
+        action: AlarmAction,
+        /// Of whom; `NONE` is everybody where alarms are listed or lowered.
+        member: NodeId,
+        /// Which kind; `None` is every kind where alarms are listed or lowered.
+        kind: Option<AlarmKind>,
+    },
+    /// A member says, or is told, its name and addresses. It must be a member; whether it votes stays as it is.
+    MemberUpsert(Member),
+    /// With a configuration change: a new member.
+    MemberAdd(Member),
+    /// With a configuration change: a member leaves; its id never comes back.
+    MemberRemove(NodeId),
+    /// With a configuration change: a learner becomes a voter.
+    MemberPromote(NodeId),
+    /// Change the table's quota, in bytes of logical data.
+    SetQuota {
+        /// The new quota.
+        bytes: u64,
+    },
+}
