@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use althing_storage::engine::lsm::{LsmEngine, LsmOptions};
 use althing_storage::engine::model::ModelEngine;
-use althing_storage::engine::{Applied, Engine, Read};
+use althing_storage::engine::{Applied, Engine};
 use althing_types::{ClusterId, NodeId, SpaceId};
 
 const KEYS: u64 = 200_000;

@@ -1,5 +1,7 @@
 //! The engine's contract, held to every implementation: named cases, then random histories against a plain map.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 mod support;
 
 use std::collections::BTreeMap;

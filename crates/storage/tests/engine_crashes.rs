@@ -7,6 +7,7 @@
 //! another test (`engine_power.rs`).
 
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod support;
 

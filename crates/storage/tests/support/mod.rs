@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test binary uses its part")]
 
+#[cfg(target_os = "linux")]
+pub mod trace;
 pub mod workload;
 
 use std::path::Path;
