@@ -20,7 +20,6 @@ mod checkpoint;
 mod engine_file;
 mod error;
 mod graves;
-mod keys;
 mod manifest;
 mod reads;
 mod tree;
@@ -41,6 +40,7 @@ use self::error::{corrupt, of_io};
 use self::graves::Graves;
 use self::reads::{LsmBatch, LsmView, Published};
 use self::tree::{ManagedTree, Pools, Progress};
+use super::keys;
 use super::turn::Writer;
 use super::{Applied, Batch, Checkpoint, Engine, EngineError, EngineStats, View};
 
