@@ -521,7 +521,7 @@ fn collect(read: &(impl Read + ?Sized), id: u64) -> Entries {
     forward.into_iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
 }
 
-/// The same history through two engines: not only each against the map, but byte for byte against each other.
+// The same history through two engines: not only each against the map, but both against each other.
 #[cfg(feature = "redb")]
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
