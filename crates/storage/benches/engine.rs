@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use althing_storage::engine::lsm::{LsmEngine, LsmOptions};
 use althing_storage::engine::model::ModelEngine;
-use althing_storage::engine::{Applied, Engine, Read};
+use althing_storage::engine::{Applied, Engine};
 use althing_types::{ClusterId, NodeId, SpaceId};
 
 const KEYS: u64 = 200_000;
@@ -48,6 +48,7 @@ fn run(name: &str, engine: &dyn Engine) {
     while engine.maintain().expect("maintenance") {}
     println!("  {:<34} {:>9} ms", "compaction", begun.elapsed().as_millis());
     reads(engine, "after compaction");
+    stalls(engine, &mut index);
     bulk_load(engine);
     println!("  {:?}", engine.stats());
 }
@@ -90,6 +91,37 @@ fn reads(engine: &dyn Engine, place: &str) {
         black_box(view.scan(SPACE, (Included(&start), Unbounded)).take(SCAN_ITEMS).count());
     }
     report(&format!("scan of {SCAN_ITEMS} {place}"), SCANS, begun.elapsed());
+}
+
+/// The longest that a reader and the writer wait while a checkpoint is made durable and tables are compacted.
+fn stalls(engine: &dyn Engine, index: &mut u64) {
+    let (mut longest_get, mut longest_commit) = (Duration::ZERO, Duration::ZERO);
+    for _ in 0..5 {
+        write(engine, 100, index);
+        let cut = engine.begin_checkpoint().expect("a cut");
+        std::thread::scope(|scope| {
+            let background = scope.spawn(move || {
+                cut.finish().expect("a checkpoint");
+                while engine.maintain().expect("maintenance") {}
+            });
+            for number in 0.. {
+                let begun = Instant::now();
+                black_box(engine.get(SPACE, &key(number % KEYS)).expect("a read"));
+                longest_get = longest_get.max(begun.elapsed());
+                let begun = Instant::now();
+                *index += 1;
+                let mut batch = engine.begin(SPACE);
+                batch.put(&key(number % KEYS), b"small");
+                batch.commit(Applied { index: *index, term: 1 }).expect("a commit");
+                longest_commit = longest_commit.max(begun.elapsed());
+                if background.is_finished() {
+                    break;
+                }
+            }
+        });
+    }
+    println!("  {:<34} {:>9.2} ms", "longest get in the background's way", longest_get.as_secs_f64() * 1e3);
+    println!("  {:<34} {:>9.2} ms", "longest commit, likewise", longest_commit.as_secs_f64() * 1e3);
 }
 
 /// A snapshot that is installed: large batches into a new space, a checkpoint, and the space dropped again.

@@ -7,6 +7,7 @@
 //! another test (`engine_power.rs`).
 
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod support;
 
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 use althing_storage::engine::lsm::LsmEngine;
 use althing_storage::engine::{Checkpoint, Engine};
 use althing_types::SpaceId;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use support::workload::{self, Oracle};
 
 const CHILD_DIR: &str = "ALTHING_TEST_ENGINE_DIR";
@@ -84,6 +85,14 @@ impl Writer {
         Self { child, finished }
     }
 
+    /// Stops the child; returns when all of its threads stand still.
+    fn stop(&self) {
+        self.signal(Signal::STOP);
+        let pid = Some(Pid::from_child(&self.child));
+        let (_, status) = waitpid(pid, WaitOptions::UNTRACED).unwrap().unwrap();
+        assert!(status.stopped(), "the child has ended by itself: {status:?}");
+    }
+
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -123,7 +132,7 @@ fn whatever_the_moment_of_a_kill_every_space_is_a_prefix_that_holds_the_last_che
         let mut writer = Writer::start(&dir);
         for _ in 0..IMAGES {
             listen(&writer, &mut least, Duration::from_millis(moments.u64(1..120)));
-            writer.signal(Signal::STOP);
+            writer.stop();
             // What was finished before the stop is in the pipe by now; what is read later only makes the check weaker.
             copy(&dir, &image);
             if image.join("ENGINE").exists() {

@@ -1,5 +1,7 @@
 //! Damaged, foreign and newer directories, and a full disk: found, named, and never served.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 mod support;
 
 use std::fs;

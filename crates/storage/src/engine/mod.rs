@@ -13,11 +13,14 @@
 //! 5. A damaged file is an error that names it; its content is never served.
 //! 6. Only the writer's thread and one maintenance thread call the methods that write.
 
+mod keys;
 mod overlay;
 mod turn;
 
 pub mod lsm;
 pub mod model;
+#[cfg(feature = "redb")]
+pub mod redb;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -2,12 +2,16 @@
 
 #![allow(dead_code, reason = "every test binary uses its part")]
 
+#[cfg(target_os = "linux")]
+pub mod trace;
 pub mod workload;
 
 use std::path::Path;
 
 use althing_storage::engine::lsm::{LsmEngine, LsmOptions};
 use althing_storage::engine::model::ModelEngine;
+#[cfg(feature = "redb")]
+use althing_storage::engine::redb::RedbEngine;
 use althing_storage::engine::{Applied, Engine, EngineError, Read};
 use althing_types::{ClusterId, NodeId, SpaceId};
 
@@ -33,6 +37,25 @@ impl Subject for LsmEngine {
     fn fresh() -> Home<Self> {
         let dir = tempfile::tempdir().unwrap();
         Home { engine: open(dir.path()).unwrap(), dir: Some(dir) }
+    }
+}
+
+#[cfg(feature = "redb")]
+impl Subject for RedbEngine {
+    fn fresh() -> Home<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        Home { engine: Self::open(&dir.path().join("engine.redb")).unwrap(), dir: Some(dir) }
+    }
+}
+
+#[cfg(feature = "redb")]
+impl Crash for RedbEngine {
+    /// A copy of the file as it is: what the process had not yet written is lost.
+    fn crash(home: Home<Self>, _seed: u64) -> Home<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let copy = dir.path().join("engine.redb");
+        std::fs::copy(home.dir.as_ref().unwrap().path().join("engine.redb"), &copy).unwrap();
+        Home { engine: Self::open(&copy).unwrap(), dir: Some(dir) }
     }
 }
 

@@ -16,11 +16,11 @@ use std::sync::Arc;
 use althing_types::SpaceId;
 
 use super::super::EngineError;
+use super::super::keys::{applied_key, space_bounds};
 use super::super::overlay::Direction;
 use super::Shared;
 use super::engine_file::{self, EngineFile};
 use super::error::corrupt;
-use super::keys::{applied_key, space_bounds};
 use super::reads::scan;
 use super::tree::Progress;
 

@@ -20,7 +20,6 @@ mod checkpoint;
 mod engine_file;
 mod error;
 mod graves;
-mod keys;
 mod manifest;
 mod reads;
 mod tree;
@@ -41,6 +40,7 @@ use self::error::{corrupt, of_io};
 use self::graves::Graves;
 use self::reads::{LsmBatch, LsmView, Published};
 use self::tree::{ManagedTree, Pools, Progress};
+use super::keys;
 use super::turn::Writer;
 use super::{Applied, Batch, Checkpoint, Engine, EngineError, EngineStats, View};
 
@@ -359,5 +359,8 @@ fn create(dir: &Path, options: &LsmOptions, pools: &Pools) -> Result<(EngineFile
     let (cluster, node) = (options.cluster, options.node);
     let file = EngineFile { cluster, node, trees: options.trees, dead: BTreeSet::new() };
     file.write(dir)?;
+    // The directory's own name, too: what is acknowledged in it later would be lost with it.
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| of_io(parent, &error))?;
     Ok((file, trees))
 }

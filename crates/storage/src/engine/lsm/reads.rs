@@ -7,11 +7,11 @@ use althing_types::SpaceId;
 use bytes::Bytes;
 use lsm_tree::{InternalValue, SeqNo};
 
+use super::super::keys::{PREFIX_BYTES, TreeBounds, applied_bounds, decode_applied, tree_bounds, tree_key};
 use super::super::overlay::{Direction, Overlay, is_empty};
 use super::super::turn::Turn;
 use super::super::{Applied, Batch, Bounds, EngineError, Read, Scan, View, assert_key};
 use super::error::{corrupt, of_tree};
-use super::keys::{PREFIX_BYTES, TreeBounds, applied_bounds, decode_applied, tree_bounds, tree_key};
 use super::tree::{ManagedTree, State};
 use super::{Shared, manifest};
 

@@ -22,8 +22,8 @@ use lsm_tree::{
 };
 
 use super::super::EngineError;
+use super::super::keys::TreeBounds;
 use super::error::{corrupt, of_tree};
-use super::keys::TreeBounds;
 use super::manifest;
 
 /// Bytes of one table file that a compaction writes.

@@ -1,4 +1,4 @@
-//! How the keys of all spaces of a tree lie side by side (docs/formats-engine.md).
+//! How the keys of all spaces of a tree or table lie side by side (docs/formats-engine.md).
 //!
 //! ```text
 //!   space (8, big-endian) │ key           → value          what a batch wrote
@@ -11,7 +11,7 @@ use althing_codec::{Reader, Writer};
 use althing_types::SpaceId;
 use bytes::Bytes;
 
-use super::super::{Applied, Bounds};
+use super::{Applied, Bounds};
 
 /// Bytes of a space's id before each key.
 pub(super) const PREFIX_BYTES: usize = 8;
