@@ -155,7 +155,7 @@ impl WatchClient {
 
     fn drain(&mut self, cx: &mut Context<'_>) {
         let bytes = std::mem::take(&mut self.undrained_bytes);
-        if bytes > 0 {
+        if bytes > 0 && self.node != NodeId::NONE {
             cx.asks.push(Ask::Drained { ticket: self.ticket, node: self.node, bytes });
         }
     }
