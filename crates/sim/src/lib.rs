@@ -17,6 +17,7 @@
 //! ```
 
 pub mod agenda;
+pub mod checker;
 pub mod cli;
 pub mod clocks;
 pub mod faults;

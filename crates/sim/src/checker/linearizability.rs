@@ -1,0 +1,310 @@
+//! Linearizability per key: some order of the operations agrees with real time and with every answer.
+//!
+//! The search is Wing and Gong's (*Testing and verifying concurrent objects*, 1993) with Lowe's memory of configurations
+//! already seen (*Testing for linearizability*, 2017): calls and returns lie in a linked list; an operation whose call
+//! comes before every return may be next; if the register allows it, it is lifted out and the search goes on from the
+//! front; at a return nothing more can be next, and the last choice is undone. A configuration is the set of operations
+//! lifted out and the register's state; one that was seen before is not entered again. Keys are independent
+//! (linearizability is local), so each is searched on its own.
+//!
+//! An operation with an unknown outcome has a call and no return, and may stay in the list for ever. Lifting it out means
+//! that it took effect. An effect that the very next operation neither sees nor depends on could as well be left out, so
+//! such a choice is not followed: without this, every write that timed out would double the search.
+//!
+//! Registers with many clients can take exponential time; after a number of configurations the answer is
+//! [`Verdict::Undecided`].
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{BuildHasherDefault, DefaultHasher};
+
+use althing_types::{Instant, Revision};
+use bytes::Bytes;
+
+use super::operation::{Action, Answer, Expected, Operation, Outcome, Version};
+
+/// What the checker found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// An order exists for every key.
+    Linearizable,
+    /// No order exists for this key.
+    Violated {
+        /// The key.
+        key: Bytes,
+        /// How many of its operations fit into the longest order found.
+        fitted: usize,
+        /// The operation whose return could not be passed there.
+        stuck_at: Box<Operation>,
+    },
+    /// The search was given up on this key, and no other key is violated.
+    Undecided {
+        /// The key.
+        key: Bytes,
+    },
+}
+
+/// Judges all keys; `max_configurations` bounds the search of each.
+#[must_use]
+pub fn check(operations: &[Operation], max_configurations: usize) -> Verdict {
+    let mut keys: BTreeMap<&Bytes, Vec<&Operation>> = BTreeMap::new();
+    for operation in operations {
+        match operation.outcome {
+            Outcome::Refused => {}
+            Outcome::Done { .. } | Outcome::Unknown => keys.entry(&operation.key).or_default().push(operation),
+        }
+    }
+    let mut verdict = Verdict::Linearizable;
+    for (key, operations) in keys {
+        match Search::new(operations).run(max_configurations) {
+            Found::Order => {}
+            Found::None { fitted, stuck_at } => {
+                return Verdict::Violated { key: key.clone(), fitted, stuck_at: Box::new(stuck_at) };
+            }
+            Found::GaveUp => verdict = Verdict::Undecided { key: key.clone() },
+        }
+    }
+    verdict
+}
+
+/// The register: what a key holds. The revision of a write that was never answered is not known until it is read.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+struct Register(Option<(Bytes, Option<Revision>)>);
+
+impl Register {
+    fn holding(value: &Bytes, revision: Option<Revision>) -> Self {
+        Self(Some((value.clone(), revision)))
+    }
+
+    /// The register after an operation with this outcome, or `None` if it cannot come next.
+    fn after(&self, operation: &Operation) -> Option<Self> {
+        match (&operation.action, &operation.outcome) {
+            (_, Outcome::Refused) => None,
+            (action, Outcome::Done { revision, answer, .. }) => self.answered(action, answer, *revision),
+            (Action::Get, Outcome::Unknown) => None,
+            (Action::Put(value), Outcome::Unknown) => Some(Self::holding(value, None)),
+            (Action::Delete, Outcome::Unknown) => self.0.is_some().then(Self::default),
+            (Action::CompareAndSwap { expected, new }, Outcome::Unknown) => {
+                self.may_be(expected).then(|| Self::holding(new, None))
+            }
+        }
+    }
+
+    fn answered(&self, action: &Action, answer: &Answer, revision: Revision) -> Option<Self> {
+        match (action, answer) {
+            (Action::Get, Answer::Held(held)) => self.read_as(held.as_ref()),
+            (Action::Put(value), Answer::Written) => Some(Self::holding(value, Some(revision))),
+            (Action::Delete, Answer::Deleted) => self.0.is_some().then(Self::default),
+            (Action::Delete, Answer::NothingToDelete) => self.0.is_none().then(Self::default),
+            (Action::CompareAndSwap { expected, new }, Answer::Written) => {
+                self.may_be(expected).then(|| Self::holding(new, Some(revision)))
+            }
+            (Action::CompareAndSwap { expected, .. }, Answer::Held(held)) => {
+                let read = self.read_as(held.as_ref())?;
+                (!read.may_be(expected)).then_some(read)
+            }
+            (Action::Get, Answer::Written | Answer::Deleted | Answer::NothingToDelete)
+            | (Action::Put(_), Answer::Held(_) | Answer::Deleted | Answer::NothingToDelete)
+            | (Action::Delete, Answer::Held(_) | Answer::Written)
+            | (Action::CompareAndSwap { .. }, Answer::Deleted | Answer::NothingToDelete) => None,
+        }
+    }
+
+    /// The register, if a read may have shown `held`; it tells the revision.
+    fn read_as(&self, held: Option<&Version>) -> Option<Self> {
+        match (&self.0, held) {
+            (None, None) => Some(Self::default()),
+            (Some((value, revision)), Some(version))
+                if *value == version.value && revision.is_none_or(|revision| revision == version.revision) =>
+            {
+                Some(Self::holding(value, Some(version.revision)))
+            }
+            (None, Some(_)) | (Some(_), None | Some(_)) => None,
+        }
+    }
+
+    fn may_be(&self, expected: &Expected) -> bool {
+        match (&self.0, expected) {
+            (None, Expected::Absent) => true,
+            (Some((value, _)), Expected::Value(wanted)) => value == wanted,
+            (Some((_, revision)), Expected::ModRevision(wanted)) => revision.is_none_or(|revision| revision == *wanted),
+            (None, Expected::Value(_) | Expected::ModRevision(_)) | (Some(_), Expected::Absent) => false,
+        }
+    }
+}
+
+/// Whether the last effect must be seen by the next operation, because nobody was told of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Owed {
+    Nothing,
+    Witness,
+}
+
+impl Owed {
+    const fn after(operation: &Operation) -> Self {
+        match operation.outcome {
+            Outcome::Unknown => Self::Witness,
+            Outcome::Done { .. } | Outcome::Refused => Self::Nothing,
+        }
+    }
+
+    /// Whether `operation` may follow: a blind write is no witness.
+    const fn allows(self, operation: &Operation) -> bool {
+        match (self, &operation.action) {
+            (Self::Witness, Action::Put(_)) => false,
+            (Self::Witness, Action::Get | Action::Delete | Action::CompareAndSwap { .. }) | (Self::Nothing, _) => true,
+        }
+    }
+}
+
+/// Where the search stands: which operations are lifted out, and what the register holds then.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Configuration {
+    lifted: Vec<u64>,
+    register: Register,
+    owed: Owed,
+}
+
+/// An entry of the list: the call or the return of an operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Entry {
+    Call { operation: usize, returns: Option<usize> },
+    Return { operation: usize },
+}
+
+enum Found {
+    Order,
+    None { fitted: usize, stuck_at: Operation },
+    GaveUp,
+}
+
+/// The list of one key's calls and returns. Place 0 is its head; `next` of the last is 0.
+struct Search<'a> {
+    operations: Vec<&'a Operation>,
+    entries: Vec<Option<Entry>>,
+    next: Vec<usize>,
+    previous: Vec<usize>,
+    /// Operations with an answer that are not lifted out.
+    unplaced: usize,
+}
+
+impl<'a> Search<'a> {
+    fn new(operations: Vec<&'a Operation>) -> Self {
+        let mut events: Vec<(Instant, bool, usize)> = Vec::new();
+        for (number, operation) in operations.iter().enumerate() {
+            events.push((operation.invoked, false, number));
+            if let Outcome::Done { returned, .. } = operation.outcome {
+                // At one instant calls come before returns: who cannot be told apart is concurrent.
+                events.push((returned, true, number));
+            }
+        }
+        events.sort_unstable();
+        let mut return_of = vec![None; operations.len()];
+        for (place, (_, is_return, operation)) in events.iter().enumerate() {
+            if *is_return {
+                return_of[*operation] = Some(place + 1);
+            }
+        }
+        let entry = |(_, is_return, operation): &(Instant, bool, usize)| {
+            let operation = *operation;
+            Some(if *is_return {
+                Entry::Return { operation }
+            } else {
+                Entry::Call { operation, returns: return_of[operation] }
+            })
+        };
+        let entries: Vec<Option<Entry>> = std::iter::once(None).chain(events.iter().map(entry)).collect();
+        let length = entries.len();
+        Self {
+            unplaced: return_of.iter().flatten().count(),
+            operations,
+            entries,
+            next: (0..length).map(|place| (place + 1) % length).collect(),
+            previous: (0..length).map(|place| (place + length - 1) % length).collect(),
+        }
+    }
+
+    fn run(mut self, max_configurations: usize) -> Found {
+        let words = self.operations.len().div_ceil(64);
+        let mut here = Configuration { lifted: vec![0; words], register: Register::default(), owed: Owed::Nothing };
+        let mut seen: HashSet<Configuration, BuildHasherDefault<DefaultHasher>> = HashSet::default();
+        let mut choices: Vec<(usize, Configuration)> = Vec::new();
+        let mut best = (0, None);
+        let mut place = self.next[0];
+        while self.unplaced > 0 {
+            match self.entries[place] {
+                Some(Entry::Call { operation, returns }) => match self.choose(&here, operation) {
+                    Some(there) if seen.insert(there.clone()) => {
+                        if seen.len() > max_configurations {
+                            return Found::GaveUp;
+                        }
+                        choices.push((place, std::mem::replace(&mut here, there)));
+                        self.lift(place, returns);
+                        place = self.next[0];
+                    }
+                    Some(_) | None => place = self.next[place],
+                },
+                end @ (Some(Entry::Return { .. }) | None) => {
+                    if choices.len() >= best.0 {
+                        best = (choices.len(), end);
+                    }
+                    let Some((last, before)) = choices.pop() else { return self.stuck(best) };
+                    here = before;
+                    self.put_back(last);
+                    place = self.next[last];
+                }
+            }
+        }
+        Found::Order
+    }
+
+    fn choose(&self, here: &Configuration, operation: usize) -> Option<Configuration> {
+        let chosen = self.operations[operation];
+        if !here.owed.allows(chosen) {
+            return None;
+        }
+        let register = here.register.after(chosen)?;
+        let mut lifted = here.lifted.clone();
+        lifted[operation / 64] |= 1 << (operation % 64);
+        Some(Configuration { lifted, register, owed: Owed::after(chosen) })
+    }
+
+    fn stuck(&self, (fitted, end): (usize, Option<Entry>)) -> Found {
+        let number = match end {
+            Some(Entry::Return { operation } | Entry::Call { operation, .. }) => operation,
+            None => 0,
+        };
+        Found::None { fitted, stuck_at: self.operations[number].clone() }
+    }
+
+    fn lift(&mut self, call: usize, returns: Option<usize>) {
+        self.unlink(call);
+        if let Some(returns) = returns {
+            self.unlink(returns);
+            self.unplaced -= 1;
+        }
+    }
+
+    fn put_back(&mut self, call: usize) {
+        if let Some(Entry::Call { returns: Some(returns), .. }) = self.entries[call] {
+            self.relink(returns);
+            self.unplaced += 1;
+        }
+        self.relink(call);
+    }
+
+    fn unlink(&mut self, place: usize) {
+        let (before, after) = (self.previous[place], self.next[place]);
+        self.next[before] = after;
+        self.previous[after] = before;
+    }
+
+    /// Undoes [`Search::unlink`]; what was taken out last is put back first.
+    fn relink(&mut self, place: usize) {
+        let (before, after) = (self.previous[place], self.next[place]);
+        self.next[before] = place;
+        self.previous[after] = place;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,44 @@
+//! The table's history as a replica holds it in the end.
+
+use std::collections::BTreeMap;
+
+use althing_api::kv::Event;
+use althing_types::Revision;
+
+/// Every event from `first` on, by revision.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Truth {
+    first: Revision,
+    changes: BTreeMap<Revision, Vec<Event>>,
+}
+
+impl Truth {
+    /// The history from `first` on, below which it is compacted. Each change is its revision and its events in order.
+    #[must_use]
+    pub fn new(first: Revision, changes: impl IntoIterator<Item = (Revision, Vec<Event>)>) -> Self {
+        Self { first, changes: changes.into_iter().collect() }
+    }
+
+    /// The first revision that is known.
+    #[must_use]
+    pub const fn first(&self) -> Revision {
+        self.first
+    }
+
+    /// The last revision.
+    #[must_use]
+    pub fn last(&self) -> Revision {
+        self.changes.last_key_value().map_or(self.first, |(revision, _)| *revision)
+    }
+
+    /// The events of one revision.
+    #[must_use]
+    pub fn at(&self, revision: Revision) -> &[Event] {
+        self.changes.get(&revision).map_or(&[], Vec::as_slice)
+    }
+
+    /// All events from `from` on, in order.
+    pub fn since(&self, from: Revision) -> impl Iterator<Item = &Event> {
+        self.changes.range(from..).flat_map(|(_, events)| events)
+    }
+}
