@@ -119,41 +119,59 @@ impl Disk for PlainDisk {
     }
 }
 
-/// What a loop of commits took.
-struct Figure {
-    per_second: f64,
-    median: Duration,
-    slowest: Duration,
-}
+/// How long one side is measured before it is the other one's turn: what neighbours do to the disk meets both alike.
+const SLICE: Duration = Duration::from_millis(20);
 
-fn measure(length: Duration, mut commit: impl FnMut()) -> Figure {
-    let start = Instant::now();
-    let mut times = Vec::new();
-    while start.elapsed() < length {
-        let begin = Instant::now();
-        commit();
-        times.push(begin.elapsed());
+/// The times of all commits of one kind.
+#[derive(Default)]
+struct Times(Vec<Duration>);
+
+impl Times {
+    fn measure_slice(&mut self, mut commit: impl FnMut()) {
+        let start = Instant::now();
+        while start.elapsed() < SLICE {
+            let begin = Instant::now();
+            commit();
+            self.0.push(begin.elapsed());
+        }
     }
-    let per_second = times.len() as f64 / start.elapsed().as_secs_f64();
-    times.sort_unstable();
-    Figure { per_second, median: times[times.len() / 2], slowest: times[times.len() - 1] }
+
+    fn per_second(&self) -> f64 {
+        self.0.len() as f64 / self.0.iter().sum::<Duration>().as_secs_f64()
+    }
+
+    /// Rates, median and slowest on one line; `ratio` is of commits to the bare ones.
+    fn print(&mut self, name: &str, commits: u64, bare_per_second: f64) {
+        self.0.sort_unstable();
+        let (median, slowest) = (self.0[self.0.len() / 2], self.0[self.0.len() - 1]);
+        let per_second = self.per_second();
+        let rate = per_second * commits as f64;
+        let ratio = rate / bare_per_second;
+        println!("{name:<12} {per_second:>10.0} {rate:>10.0} {ratio:>8.2} {median:>10.1?} {slowest:>10.1?}");
+    }
 }
 
 /// 4 KiB and an fdatasync into a file whose blocks were all written before.
-fn bare(directory: &Path, length: Duration) -> Figure {
+struct Bare {
+    file: File,
+    offset: u64,
+}
+
+impl Bare {
     const FILE_BYTES: u64 = 16 * 1024 * 1024;
-    let path = directory.join("bare");
-    let file = File::create(&path).expect("the directory is ours");
-    file.write_all_at(&vec![0; FILE_BYTES as usize], 0).expect("there is space");
-    file.sync_all().expect("the disk works");
-    let (page, mut offset) = ([7; 4096], 0);
-    let figure = measure(length, || {
-        file.write_all_at(&page, offset).expect("the blocks exist");
-        file.sync_data().expect("the disk works");
-        offset = (offset + 4096) % FILE_BYTES;
-    });
-    fs::remove_file(path).expect("it was just created");
-    figure
+
+    fn open(directory: &Path) -> Self {
+        let file = File::create(directory.join("bare")).expect("the directory is ours");
+        file.write_all_at(&vec![0; Self::FILE_BYTES as usize], 0).expect("there is space");
+        file.sync_all().expect("the disk works");
+        Self { file, offset: 0 }
+    }
+
+    fn commit(&mut self) {
+        self.file.write_all_at(&[7; 4096], self.offset).expect("the blocks exist");
+        self.file.sync_data().expect("the disk works");
+        self.offset = (self.offset + 4096) % Self::FILE_BYTES;
+    }
 }
 
 /// A log that recycles itself.
@@ -205,18 +223,17 @@ fn main() {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target directory is ours");
     let mut bench = Bench::open(directory.path());
     bench.warm();
+    let mut bare = Bare::open(directory.path());
     println!("{:<12} {:>10} {:>10} {:>8} {:>10} {:>10}", "", "syncs/s", "commits/s", "ratio", "median", "slowest");
     for writers in [1, 8, 32] {
-        let base = bare(directory.path(), length);
-        print_line("bare 4 KiB", 1.0, &base, &base);
-        let figure = measure(length, || bench.commit(writers));
-        print_line(&format!("{writers} writers"), writers as f64, &figure, &base);
+        let (mut bare_times, mut times) = (Times::default(), Times::default());
+        let start = Instant::now();
+        while start.elapsed() < 2 * length {
+            bare_times.measure_slice(|| bare.commit());
+            times.measure_slice(|| bench.commit(writers));
+        }
+        let base = bare_times.per_second();
+        bare_times.print("bare 4 KiB", 1, base);
+        times.print(&format!("{writers} writers"), writers, base);
     }
-}
-
-fn print_line(name: &str, commits: f64, figure: &Figure, base: &Figure) {
-    let Figure { per_second, median, slowest } = figure;
-    let rate = per_second * commits;
-    let ratio = rate / base.per_second;
-    println!("{name:<12} {per_second:>10.0} {rate:>10.0} {ratio:>8.2} {median:>10.1?} {slowest:>10.1?}");
 }

@@ -4,7 +4,9 @@
 //! gateway with a SHA-256 over everything.
 
 mod pages;
+mod restore;
 mod save;
 
 pub use pages::{PageError, Pages};
+pub use restore::restore;
 pub use save::save;

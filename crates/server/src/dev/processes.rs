@@ -1,8 +1,9 @@
 //! Each node in a process of its own, so that one can be killed.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use althing_cli::CliError;
@@ -10,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{sleep, timeout};
 
 use super::plan::{NodePlan, Plan};
@@ -26,38 +27,42 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 pub async fn run(plan: Plan) -> Result<(), CliError> {
     let mut signals = Signals::listen().map_err(CliError::failed)?;
     let (sender, mut ended) = unbounded_channel();
-    let mut pids = Vec::new();
+    let mut pids = Pids::new();
     for node in &plan.nodes {
         let child = spawn(&plan, node)?;
         let pid = child.id().ok_or_else(|| CliError::failed(format!("{} ended at once", node.name)))?;
-        pids.push(pid);
+        pids.insert(node.name.clone(), pid);
         tokio::spawn(watch(node.name.clone(), child, sender.clone()));
     }
+    // The channel closes with the last node.
+    drop(sender);
     tokio::select! {
-        ready = all_ready(&plan) => ready?,
-        _ = signals.stop() => return stop(&pids, &mut ended).await,
-        end = ended.recv() => {
-            let _ = stop(&pids, &mut ended).await;
-            let (name, status) = end.unwrap_or_default();
-            return Err(CliError::failed(format!("{name} ended before the cluster served ({status}); {}", log_of(&plan, &name))));
+        ready = all_ready(&plan) => ready,
+        _ = signals.stop() => return stop(pids, &mut ended).await,
+        Some((name, status)) = ended.recv() => {
+            pids.remove(&name);
+            // Why the cluster never served is worth more than how its other nodes stopped.
+            let _ = stop(pids, &mut ended).await;
+            let log = log_of(&plan, &name);
+            return Err(CliError::failed(format!("{name} ended before the cluster served ({status}); {log}")));
         }
     }
-    show::ready(&plan, &plan.nodes.iter().zip(pids.iter().copied()).collect::<Vec<_>>())?;
-    let mut left = pids.len();
-    loop {
+    let nodes = plan.nodes.iter().filter_map(|node| Some((node, *pids.get(&node.name)?)));
+    show::ready(&plan, &nodes.collect::<Vec<_>>())?;
+    while !pids.is_empty() {
         tokio::select! {
-            _ = signals.stop() => return stop(&pids, &mut ended).await,
-            end = ended.recv() => {
-                let (name, status) = end.unwrap_or_default();
+            _ = signals.stop() => return stop(pids, &mut ended).await,
+            Some((name, status)) = ended.recv() => {
+                pids.remove(&name);
                 tell_end(&plan, &name, &status);
-                left -= 1;
-                if left == 0 {
-                    return Err(CliError::failed("all nodes have ended"));
-                }
             }
         }
     }
+    Err(CliError::failed("all nodes have ended"))
 }
+
+/// The nodes that run, by name. One that has ended is taken out at once: its number may be another process's soon.
+type Pids = BTreeMap<String, u32>;
 
 /// A node that has ended: its name, and how.
 type End = (String, String);
@@ -90,14 +95,10 @@ fn log_of(plan: &Plan, name: &str) -> String {
 
 async fn watch(name: String, mut child: Child, ended: UnboundedSender<End>) {
     let held_open = child.stdin.take();
-    let status = child.wait().await.map_or_else(|error| error.to_string(), |status| words(status));
+    let status = child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
     drop(held_open);
     // If nobody listens any more, the program is ending itself.
     let _ = ended.send((name, status));
-}
-
-fn words(status: ExitStatus) -> String {
-    status.to_string()
 }
 
 /// Says on standard error that a node is gone, and how to start it again.
@@ -111,13 +112,12 @@ fn tell_end(plan: &Plan, name: &str, status: &str) {
     );
 }
 
-async fn all_ready(plan: &Plan) -> Result<(), CliError> {
+async fn all_ready(plan: &Plan) {
     for node in &plan.nodes {
         while !is_ready(node.etcd).await {
             sleep(POLL).await;
         }
     }
-    Ok(())
 }
 
 /// Whether a node says that it can do its work.
@@ -132,20 +132,24 @@ async fn is_ready(etcd: SocketAddr) -> bool {
     matches!(timeout(Duration::from_secs(2), ask).await, Ok(Ok(true)))
 }
 
-async fn stop(pids: &[u32], ended: &mut tokio::sync::mpsc::UnboundedReceiver<End>) -> Result<(), CliError> {
-    signal_all(pids, Signal::TERM);
-    // The channel closes when every node has ended: its senders are the tasks that wait for them.
-    let all = async { while ended.recv().await.is_some() {} };
+/// Stops the nodes in good order, and those that do not stop in time otherwise.
+async fn stop(mut pids: Pids, ended: &mut UnboundedReceiver<End>) -> Result<(), CliError> {
+    signal_all(&pids, Signal::TERM);
+    let all = async {
+        while let Some((name, _)) = ended.recv().await {
+            pids.remove(&name);
+        }
+    };
     if timeout(STOP_TIMEOUT, all).await.is_err() {
-        signal_all(pids, Signal::KILL);
+        signal_all(&pids, Signal::KILL);
         return Err(CliError::failed("the nodes did not stop in time and were killed; nothing acknowledged is lost"));
     }
     Ok(())
 }
 
-fn signal_all(pids: &[u32], signal: Signal) {
-    for pid in pids.iter().filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?)) {
-        // One that has ended already needs no signal.
+fn signal_all(pids: &Pids, signal: Signal) {
+    for pid in pids.values().filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?)) {
+        // One that has ended this moment needs no signal.
         let _ = kill_process(pid, signal);
     }
 }

@@ -19,6 +19,7 @@ mod apply;
 mod compaction;
 mod lease;
 pub(crate) mod plan;
+mod refound;
 pub(crate) mod table;
 mod write;
 
