@@ -25,10 +25,13 @@ pub enum Message {
     Raft(GroupId, consensus::Message),
     /// A proposal on its way to the leader.
     Forward(Forward),
-    /// The leader did not propose it and never will.
+    /// It was not proposed in the term that it was meant for, and never will be in that term. The sender may have sent it
+    /// again for another term meanwhile, which this says nothing about.
     Refused {
         /// Of which group.
         group: GroupId,
+        /// The term that it was meant for.
+        term: u64,
         /// Which proposal.
         ticket: RequestId,
         /// Why; a refusal for want of leadership may be sent again at once.
@@ -194,9 +197,10 @@ impl Message {
                 message.encode(w);
             }
             Self::Forward(forward) => encode_forward(forward, w),
-            Self::Refused { group, ticket, error } => {
+            Self::Refused { group, term, ticket, error } => {
                 w.u8(REFUSED);
                 w.u64(group.get());
+                w.u64(*term);
                 w.u64(ticket.get());
                 encode_error(error, w);
             }
@@ -240,7 +244,12 @@ impl Message {
                 membership: r.bool("whether a proposal changes the membership")?,
                 data: r.bytes("a proposal")?,
             }),
-            REFUSED => Self::Refused { group, ticket: decode_ticket(r)?, error: decode_error(r)? },
+            REFUSED => Self::Refused {
+                group,
+                term: r.u64("a refused proposal's term")?,
+                ticket: decode_ticket(r)?,
+                error: decode_error(r)?,
+            },
             ASK => Self::Ask { group, ticket: decode_ticket(r)?, question: decode_question(r)? },
             TOLD => Self::Told { group, ticket: decode_ticket(r)?, result: decode_told(r)? },
             PAGE => Self::Page(Page {
@@ -432,8 +441,8 @@ mod tests {
         let ticket = RequestId(1 << 50);
         let messages = [
             Message::Forward(Forward { group, term: 4, ticket, membership: true, data: Bytes::from_static(b"x") }),
-            Message::Refused { group, ticket, error: ErrorKind::NotLeader },
-            Message::Refused { group, ticket, error: ErrorKind::LearnerNotReady(NodeId(5)) },
+            Message::Refused { group, term: 3, ticket, error: ErrorKind::NotLeader },
+            Message::Refused { group, term: 3, ticket, error: ErrorKind::LearnerNotReady(NodeId(5)) },
             Message::Ask { group, ticket, question: Question::KeepAlive(LeaseId(77)) },
             Message::Told { group, ticket, result: Ok(Told::Moved) },
             Message::Told { group, ticket, result: Err(ErrorKind::LeaseNotFound(LeaseId(77))) },

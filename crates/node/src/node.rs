@@ -280,8 +280,8 @@ impl Node {
             Message::Forward(forward) => {
                 self.with(now, forward.group, out, |group, cx| group.forwarded(cx, from, forward));
             }
-            Message::Refused { group, ticket, error } => {
-                self.with(now, group, out, |group, cx| group.refused(cx, ticket, error));
+            Message::Refused { group, term, ticket, error } => {
+                self.with(now, group, out, |group, cx| group.refused(cx, term, ticket, error));
             }
             Message::Ask { group, ticket, question } => {
                 self.with(now, group, out, |group, cx| group.asked(cx, from, ticket, question));

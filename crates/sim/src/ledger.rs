@@ -8,8 +8,11 @@
 
 use std::collections::BTreeMap;
 
+use althing_api::kv::Event;
 use althing_types::{GroupId, NodeId, Revision};
 use xxhash_rust::xxh3::xxh3_64;
+
+use crate::checker::Truth;
 
 /// What the witness found wrong, in words.
 pub type Contradiction = String;
@@ -34,7 +37,7 @@ struct Standing {
 pub struct Ledger {
     leaders: BTreeMap<(GroupId, u64), NodeId>,
     entries: BTreeMap<(GroupId, u64), Entry>,
-    changes: BTreeMap<(GroupId, Revision), (u64, NodeId)>,
+    changes: BTreeMap<(GroupId, Revision), (Vec<Event>, NodeId)>,
     standings: BTreeMap<(GroupId, NodeId), Standing>,
 }
 
@@ -81,16 +84,25 @@ impl Ledger {
         group: GroupId,
         node: NodeId,
         revision: Revision,
-        changes: &[u8],
+        events: &[Event],
     ) -> Result<(), Contradiction> {
         let standing = self.standings.entry((group, node)).or_default();
         if revision <= standing.revision {
             return Err(format!("node {node} goes from revision {} to {revision}", standing.revision));
         }
         standing.revision = revision;
-        let hash = xxh3_64(changes);
-        let (first, by) = *self.changes.entry((group, revision)).or_insert((hash, node));
-        if first == hash { Ok(()) } else { Err(format!("revision {revision} differs between nodes {by} and {node}")) }
+        let (first, by) = self.changes.entry((group, revision)).or_insert_with(|| (events.to_vec(), node));
+        if *first == events {
+            return Ok(());
+        }
+        Err(format!("revision {revision} is {first:?} on node {by}, but {events:?} on node {node}"))
+    }
+
+    /// All that was ever written to a group's table.
+    #[must_use]
+    pub fn truth(&self, group: GroupId) -> Truth {
+        let changes = self.changes.iter().filter(|((of, _), _)| *of == group);
+        Truth::new(Revision::FIRST.next(), changes.map(|((_, revision), (events, _))| (*revision, events.clone())))
     }
 
     /// Entries that anybody has applied.
@@ -108,11 +120,18 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use althing_api::kv::{EventKind, KeyValue};
+
     use super::*;
 
     const G: GroupId = GroupId(1);
     const A: NodeId = NodeId(1);
     const B: NodeId = NodeId(2);
+
+    fn put(value: &'static str) -> Vec<Event> {
+        let kv = KeyValue { value: value.into(), ..KeyValue::default() };
+        vec![Event { kind: EventKind::Put, kv, prev_kv: None }]
+    }
 
     #[test]
     fn two_leaders_of_one_term_contradict_each_other() {
@@ -139,18 +158,18 @@ mod tests {
     fn a_restarted_node_applies_again_from_where_it_stands() {
         let mut ledger = Ledger::default();
         ledger.applies(G, A, 1, 1, b"x").unwrap();
-        ledger.changes(G, A, Revision(2), b"x").unwrap();
+        ledger.changes(G, A, Revision(2), &put("x")).unwrap();
         ledger.stands_at(G, A, 0, Revision(1));
         ledger.applies(G, A, 1, 1, b"x").unwrap();
-        ledger.changes(G, A, Revision(2), b"x").unwrap();
+        ledger.changes(G, A, Revision(2), &put("x")).unwrap();
     }
 
     #[test]
     fn a_revision_that_goes_back_or_means_something_else_is_noticed() {
         let mut ledger = Ledger::default();
-        ledger.changes(G, A, Revision(2), b"x").unwrap();
-        assert!(ledger.clone().changes(G, A, Revision(2), b"x").is_err());
-        assert!(ledger.clone().changes(G, B, Revision(2), b"y").is_err());
-        ledger.changes(G, B, Revision(2), b"x").unwrap();
+        ledger.changes(G, A, Revision(2), &put("x")).unwrap();
+        assert!(ledger.clone().changes(G, A, Revision(2), &put("x")).is_err());
+        assert!(ledger.clone().changes(G, B, Revision(2), &put("y")).is_err());
+        ledger.changes(G, B, Revision(2), &put("x")).unwrap();
     }
 }

@@ -4,7 +4,8 @@ use std::fmt;
 
 use althing_types::{Duration, Instant};
 
-use crate::history::{History, Outcome};
+use crate::checker::Outcome;
+use crate::history::History;
 use crate::network;
 
 /// Which promise was broken.

@@ -22,10 +22,9 @@ impl Group {
         let (data, membership) = (proposal.data.clone(), proposal.membership);
         match self.leader() {
             Some(leader) if leader == cx.shared.node() => {
-                let result = self.propose_here(data, membership);
-                match result {
-                    Ok(()) => self.proposals.set_stage(ticket, Stage::Sent { term }),
-                    Err(error) => self.refused(cx, ticket, error),
+                self.proposals.set_stage(ticket, Stage::Sent { term });
+                if let Err(error) = self.propose_here(data, membership) {
+                    self.refused(cx, term, ticket, error);
                 }
             }
             Some(leader) => {
@@ -53,19 +52,25 @@ impl Group {
 
     /// A proposal from another node.
     pub(crate) fn forwarded(&mut self, cx: &mut Context<'_>, from: NodeId, forward: Forward) {
-        let result = if self.is_leader() && self.replica.term() == forward.term {
+        let (group, term, ticket) = (self.id, forward.term, forward.ticket);
+        let result = if self.is_leader() && self.replica.term() == term {
             self.propose_here(forward.data, forward.membership)
         } else {
             Err(ErrorKind::NotLeader)
         };
         if let Err(error) = result {
-            let refused = Message::Refused { group: self.id, ticket: forward.ticket, error };
-            self.send(cx, from, &refused);
+            self.send(cx, from, &Message::Refused { group, term, ticket, error });
         }
     }
 
-    /// A leader did not propose it and never will. For want of leadership it is sent again, with the next tick.
-    pub(crate) fn refused(&mut self, cx: &mut Context<'_>, ticket: RequestId, error: ErrorKind) {
+    /// It was not proposed in this term and never will be. For want of leadership it is sent again, with the next tick.
+    ///
+    /// A refusal may come late, when the proposal has long been sent for another term, and may even stand in that leader's
+    /// log: then sending it again would apply it twice.
+    pub(crate) fn refused(&mut self, cx: &mut Context<'_>, term: u64, ticket: RequestId, error: ErrorKind) {
+        if self.proposals.get(ticket).is_none_or(|proposal| proposal.stage != (Stage::Sent { term })) {
+            return;
+        }
         if error == ErrorKind::NotLeader {
             self.proposals.set_stage(ticket, Stage::Waiting);
         } else if self.proposals.remove(ticket).is_some() {

@@ -24,7 +24,7 @@ const SEGMENT_BYTES: u64 = 256 * 1024;
 const PINNED_BYTES: u64 = 512 * 1024;
 /// Log that a group keeps for slow followers, at the least and at the most: some need a snapshot after a short absence,
 /// some never do.
-const RETAINED_BYTES: std::ops::Range<usize> = 0..64 * 1024;
+const RETAINED_BYTES: std::ops::Range<usize> = 0..12 * 1024;
 
 /// How often the remainder of a lease is written to the log: within the life of the short leases that clients take.
 const LEASE_CHECKPOINTS: Duration = Duration::from_millis(1500);

@@ -1,13 +1,16 @@
-//! Judges what clients saw.
+//! Hands what clients saw to the judges.
 //!
-//! * [`revisions`]: the revisions in answers agree with the order of the answers, and with each other;
-//! * [`leases`]: no key goes before its lease may end.
+//! The checkers of [`crate::checker`] judge operations and watches; [`leases`] judges leases.
 
 pub mod leases;
-pub mod revisions;
 
+use crate::checker::linearizability::Verdict;
+use crate::checker::{Truth, acknowledged, linearizability, revisions, watch};
 use crate::history::History;
 use crate::report::Check;
+
+/// Configurations that the search for a linear order of one register may visit.
+const MAX_CONFIGURATIONS: usize = 2_000_000;
 
 /// What the judges say.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -18,11 +21,35 @@ pub struct Judgement {
     pub undecided: u64,
 }
 
-/// Judges a history.
+/// Judges a history against all that was ever written.
 #[must_use]
-pub fn judge(history: &History) -> Judgement {
+pub fn judge(history: &History, truth: &Truth) -> Judgement {
     let mut judgement = Judgement::default();
-    judgement.broken.extend(revisions::check(&history.operations).into_iter().map(|text| (Check::Revisions, text)));
-    judgement.broken.extend(leases::check(&history.leases).into_iter().map(|text| (Check::Leases, text)));
+    let operations = &history.operations;
+    match linearizability::check(operations, MAX_CONFIGURATIONS) {
+        Verdict::Linearizable => {}
+        Verdict::Undecided { .. } => judgement.undecided += 1,
+        violated @ Verdict::Violated { .. } => judgement.find(Check::Linearizability, format!("{violated:?}")),
+    }
+    for violation in revisions::check(operations) {
+        judgement.find(Check::Revisions, violation.to_string());
+    }
+    for violation in acknowledged::check(operations, truth) {
+        judgement.find(Check::LostWrites, violation.to_string());
+    }
+    for (number, record) in history.watches.iter().enumerate() {
+        if let Err(violation) = watch::check(record, truth) {
+            judgement.find(Check::Watches, format!("watch {number} from revision {}: {violation}", record.from));
+        }
+    }
+    for early in leases::check(&history.leases) {
+        judgement.find(Check::Leases, early);
+    }
     judgement
+}
+
+impl Judgement {
+    fn find(&mut self, check: Check, detail: String) {
+        self.broken.push((check, detail));
+    }
 }

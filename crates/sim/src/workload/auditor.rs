@@ -10,7 +10,8 @@ use althing_types::{Duration, NodeId, Revision};
 
 use super::register::{done, register_key};
 use super::{Ask, Context, News, Ticket};
-use crate::history::{Action, ClientId, Operation, Outcome};
+use crate::checker::{Action, Operation, Outcome};
+use crate::history::ClientId;
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -93,8 +94,7 @@ impl Auditor {
                 self.read = Some(cx.shared.history.operations.len());
                 cx.call(self.ticket, node, Request::Range(RangeRequest::new(KeyRange::single(key.clone()))));
                 cx.shared.history.operations.push(Operation {
-                    client: self.client,
-                    node,
+                    client: self.client.0,
                     key,
                     action: Action::Get,
                     invoked: cx.now,
@@ -130,7 +130,7 @@ impl Auditor {
         let Some(place) = self.read.take() else { return Audit::Reading(register) };
         let operation = &mut cx.shared.history.operations[place];
         let Ok(answer) = result else {
-            operation.outcome = Outcome::Failed { returned: cx.now };
+            operation.outcome = Outcome::Refused;
             return Audit::Reading(register);
         };
         operation.outcome = done(&Action::Get, answer, cx.now);

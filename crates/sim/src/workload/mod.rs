@@ -268,7 +268,8 @@ impl Client {
             Self::Register(client) => client.finish(),
             Self::Lease(client) => client.finish(),
             Self::Keeper(client) => client.finish(),
-            Self::Watch(_) | Self::Auditor(_) => {}
+            Self::Watch(client) => client.finish(),
+            Self::Auditor(_) => {}
         }
     }
 }
@@ -284,7 +285,7 @@ pub fn clients(options: &WorkloadOptions, shared: &mut Shared) -> Vec<Client> {
         clients.push(Client::Lease(lease::LeaseClient::new(shared.new_client())));
     }
     for _ in 0..options.watch_clients {
-        clients.push(Client::Watch(watch::WatchClient::new(shared.new_client())));
+        clients.push(Client::Watch(watch::WatchClient::default()));
     }
     for _ in 0..options.keepers {
         clients.push(Client::Keeper(keeper::Keeper::default()));

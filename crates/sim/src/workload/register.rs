@@ -15,7 +15,8 @@ use althing_types::{Instant, NodeId};
 use bytes::Bytes;
 
 use super::{Context, Drive, News, Ticket};
-use crate::history::{Action, ClientId, Operation, Outcome, Presence, Seen, Version};
+use crate::checker::{Action, Answer as Seen, Expected, Operation, Outcome, Version};
+use crate::history::ClientId;
 
 /// Keys of registers begin with this.
 pub const REGISTER_PREFIX: &[u8] = b"r/";
@@ -75,10 +76,9 @@ impl RegisterClient {
         let action = self.pick_action(&key, cx);
         self.ticket = self.ticket.next();
         self.under_way = Some(cx.shared.history.operations.len());
-        cx.call(self.ticket, node, request(&key, &action, self.known.get(&key)));
+        cx.call(self.ticket, node, request(&key, &action));
         cx.shared.history.operations.push(Operation {
-            client: self.client,
-            node,
+            client: self.client.0,
             key,
             action,
             invoked: cx.now,
@@ -91,10 +91,16 @@ impl RegisterClient {
             0..40 => Action::Get,
             40..70 => Action::Put(new_value(cx)),
             70..78 => Action::Delete,
-            _ => {
-                let known = self.known.get(key).cloned().flatten();
-                Action::CompareAndSwap { expected: known.map(|version| version.value), new: new_value(cx) }
-            }
+            _ => Action::CompareAndSwap { expected: self.expect(key, cx), new: new_value(cx) },
+        }
+    }
+
+    /// What it believes the register to hold; told by the value or by the revision.
+    fn expect(&self, key: &Bytes, cx: &mut Context<'_>) -> Expected {
+        match self.known.get(key) {
+            Some(Some(version)) if cx.rng.bool() => Expected::ModRevision(version.revision),
+            Some(Some(version)) => Expected::Value(version.value.clone()),
+            Some(None) | None => Expected::Absent,
         }
     }
 
@@ -103,9 +109,7 @@ impl RegisterClient {
         let operation = &mut cx.shared.history.operations[place];
         operation.outcome = match result {
             Ok(answer) => done(&operation.action, answer, cx.now),
-            Err(error) if error.outcome == Effect::NotDone || !operation.action.is_write() => {
-                Outcome::Failed { returned: cx.now }
-            }
+            Err(error) if error.outcome == Effect::NotDone || operation.action == Action::Get => Outcome::Refused,
             Err(_) => Outcome::Unknown,
         };
         let operation = operation.clone();
@@ -115,9 +119,9 @@ impl RegisterClient {
 
     /// Remembers what the register holds, and after trouble goes to another node or retires.
     fn learn(&mut self, operation: &Operation, cx: &mut Context<'_>) {
-        let revision = match &operation.outcome {
-            Outcome::Done { revision, .. } => *revision,
-            Outcome::Failed { .. } => {
+        let (revision, seen) = match &operation.outcome {
+            Outcome::Done { revision, answer, .. } => (*revision, answer),
+            Outcome::Refused => {
                 self.node = None;
                 return;
             }
@@ -127,12 +131,12 @@ impl RegisterClient {
                 return;
             }
         };
-        let version = |value: &Bytes| Some(Version { value: value.clone(), revision });
-        let Outcome::Done { seen, .. } = &operation.outcome else { return };
         let now_held = match (&operation.action, seen) {
-            (_, Seen::Value(value)) => value.clone(),
-            (Action::Put(value) | Action::CompareAndSwap { new: value, .. }, Seen::Written) => version(value),
-            (_, Seen::Deleted(_)) | (Action::Get | Action::Delete, Seen::Written) => None,
+            (_, Seen::Held(value)) => value.clone(),
+            (Action::Put(value) | Action::CompareAndSwap { new: value, .. }, Seen::Written) => {
+                Some(Version { value: value.clone(), revision })
+            }
+            (_, Seen::Deleted | Seen::NothingToDelete) | (Action::Get | Action::Delete, Seen::Written) => None,
         };
         self.known.insert(operation.key.clone(), now_held);
     }
@@ -147,9 +151,8 @@ fn new_value(cx: &mut Context<'_>) -> Bytes {
     Bytes::from(cx.shared.new_value().to_string())
 }
 
-/// The call for an action. A swap is a transaction that compares the value; where the client knows the version, at times
-/// the revision instead, which is the same question because every value is written once.
-fn request(key: &Bytes, action: &Action, known: Option<&Option<Version>>) -> Request {
+/// The call for an action. A swap is a transaction.
+fn request(key: &Bytes, action: &Action) -> Request {
     match action {
         Action::Get => Request::Range(RangeRequest::new(KeyRange::single(key.clone()))),
         Action::Put(value) => Request::Put(put(key, value)),
@@ -157,7 +160,7 @@ fn request(key: &Bytes, action: &Action, known: Option<&Option<Version>>) -> Req
             Request::DeleteRange(DeleteRangeRequest { keys: KeyRange::single(key.clone()), prev_kv: false })
         }
         Action::CompareAndSwap { expected, new } => Request::Txn(TxnRequest {
-            compare: vec![compare(key, expected.as_ref(), known)],
+            compare: vec![compare(key, expected)],
             success: vec![TxnOperation::Put(put(key, new))],
             failure: vec![TxnOperation::Range(RangeRequest::new(KeyRange::single(key.clone())))],
         }),
@@ -168,11 +171,11 @@ fn put(key: &Bytes, value: &Bytes) -> PutRequest {
     PutRequest { key: key.clone(), value: PutValue::Set(value.clone()), lease: PutLease::Set(None), prev_kv: false }
 }
 
-fn compare(key: &Bytes, expected: Option<&Bytes>, known: Option<&Option<Version>>) -> Compare {
-    let target = match (expected, known) {
-        (None, _) => CompareTarget::Version(0),
-        (Some(_), Some(Some(version))) if version.revision.get() % 2 == 0 => CompareTarget::Mod(version.revision),
-        (Some(value), _) => CompareTarget::Value(value.clone()),
+fn compare(key: &Bytes, expected: &Expected) -> Compare {
+    let target = match expected {
+        Expected::Absent => CompareTarget::Version(0),
+        Expected::Value(value) => CompareTarget::Value(value.clone()),
+        Expected::ModRevision(revision) => CompareTarget::Mod(*revision),
     };
     Compare { keys: KeyRange::single(key.clone()), operator: CompareOperator::Equal, target }
 }
@@ -180,18 +183,18 @@ fn compare(key: &Bytes, expected: Option<&Bytes>, known: Option<&Option<Version>
 /// What an answer to an action showed.
 pub(super) fn done(action: &Action, answer: Answer, returned: Instant) -> Outcome {
     let revision = answer.header.revision;
-    let seen = match (action, answer.body) {
-        (Action::Get, Body::Range(range)) => Seen::Value(single(range)),
+    let answer = match (action, answer.body) {
+        (Action::Get, Body::Range(range)) => Seen::Held(single(range)),
         (Action::Put(_), Body::Put(_)) => Seen::Written,
-        (Action::Delete, Body::DeleteRange(deleted)) if deleted.deleted > 0 => Seen::Deleted(Presence::Present),
-        (Action::Delete, Body::DeleteRange(_)) => Seen::Deleted(Presence::Absent),
+        (Action::Delete, Body::DeleteRange(deleted)) if deleted.deleted > 0 => Seen::Deleted,
+        (Action::Delete, Body::DeleteRange(_)) => Seen::NothingToDelete,
         (Action::CompareAndSwap { .. }, Body::Txn(txn)) => match txn.responses.into_iter().next() {
-            Some(OperationResponse::Range(range)) => Seen::Value(single(range)),
+            Some(OperationResponse::Range(range)) => Seen::Held(single(range)),
             _ => Seen::Written,
         },
         (action, body) => panic!("{action:?} was answered with {body:?}"),
     };
-    Outcome::Done { returned, seen, revision }
+    Outcome::Done { returned, revision, answer }
 }
 
 fn single(range: RangeResponse) -> Option<Version> {

@@ -6,27 +6,27 @@
 
 use althing_api::kv::{KeyRange, RangeEnd};
 use althing_api::watch::{CancelReason, WatchCommand, WatchCreate, WatchEvent, WatchFilter};
-use althing_types::{Duration, NodeId, Revision, WatchId};
+use althing_types::{Duration, Instant, NodeId, Revision};
 use bytes::Bytes;
 
 use super::register::REGISTER_PREFIX;
-use super::{Ask, Context, News, Ticket};
-use crate::history::{ClientId, Watch, WatchSeen, WatchStep};
+use super::{Ask, Context, Drive, News, Shared, Ticket};
+use crate::checker::watch::{Step, WatchRecord};
 use crate::random::between;
 
 /// How fast a stream is read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Pace {
     /// Each event as it comes.
+    #[default]
     Prompt,
     /// Only when the client wakes.
     Slow,
 }
 
 /// A client that watches.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct WatchClient {
-    client: ClientId,
     ticket: Ticket,
     node: NodeId,
     pace: Pace,
@@ -35,20 +35,23 @@ pub struct WatchClient {
     /// Where to go on: the revision after the last that was seen whole; `None` means the next write.
     next: Option<Revision>,
     undrained_bytes: usize,
+    /// Since when the present stream has carried the watch.
+    created: Option<Instant>,
+    drive: Drive,
 }
 
 impl WatchClient {
-    /// A client that watches nothing yet.
-    #[must_use]
-    pub fn new(client: ClientId) -> Self {
-        Self {
-            client,
-            ticket: Ticket::default(),
-            node: NodeId::NONE,
-            pace: Pace::Prompt,
-            watch: None,
-            next: None,
-            undrained_bytes: 0,
+    pub(super) fn finish(&mut self) {
+        self.drive = Drive::Finishing;
+    }
+
+    /// The run is over, and all that was written at `revision` or before had been written by `quiet`. A watch that has
+    /// been on one stream since then must have seen it.
+    pub(crate) fn conclude(&self, quiet: Instant, revision: Revision, shared: &mut Shared) {
+        if let Some(place) = self.watch
+            && self.created.is_some_and(|created| created < quiet)
+        {
+            shared.history.watches[place].steps.push(Step::Ended(revision));
         }
     }
 
@@ -56,7 +59,7 @@ impl WatchClient {
         match news {
             News::Wake => self.act(cx),
             News::Streamed { ticket, event } if ticket == self.ticket => self.streamed(event, cx),
-            News::Broken { ticket } if ticket == self.ticket => self.broken(cx),
+            News::Broken { ticket } if ticket == self.ticket => self.broken(),
             News::Streamed { .. } | News::Broken { .. } | News::Answered { .. } => {}
         }
     }
@@ -74,13 +77,15 @@ impl WatchClient {
     /// With a stream open: read what is left, ask for progress, change the node, or watch something else.
     fn stir(&mut self, cx: &mut Context<'_>) {
         self.drain(cx);
+        if self.drive == Drive::Finishing {
+            return;
+        }
         match cx.rng.u32(0..100) {
             0..15 => cx.asks.push(Ask::Say { ticket: self.ticket, node: self.node, command: WatchCommand::Progress }),
             15..25 => self.close(cx),
             25..28 => {
                 self.close(cx);
                 self.watch = None;
-                self.client = cx.shared.new_client();
                 self.next = random_start(cx);
             }
             _ => {}
@@ -107,11 +112,11 @@ impl WatchClient {
 
     fn close(&mut self, cx: &mut Context<'_>) {
         cx.asks.push(Ask::Close { ticket: self.ticket, node: self.node });
-        self.broken(cx);
+        self.broken();
     }
 
-    fn broken(&mut self, cx: &mut Context<'_>) {
-        self.note(WatchStep::Broken, cx);
+    fn broken(&mut self) {
+        self.created = None;
         self.node = NodeId::NONE;
         self.ticket = self.ticket.next();
     }
@@ -119,14 +124,14 @@ impl WatchClient {
     fn streamed(&mut self, event: WatchEvent, cx: &mut Context<'_>) {
         self.undrained_bytes += althing_node::effects::event_bytes(&event);
         match event {
-            WatchEvent::Created { id, revision } => self.created(id, revision, cx),
-            WatchEvent::Events { revision, events, .. } => {
+            WatchEvent::Created { revision, .. } => self.started(revision, cx),
+            WatchEvent::Events { revision, events, fragment: more, .. } => {
                 self.next = events.last().map(|event| event.kv.mod_revision.next()).or(self.next);
-                self.note(WatchStep::Events { revision, events }, cx);
+                self.note(Step::Events { revision, events, more }, cx);
             }
             WatchEvent::Progress { revision, .. } => {
                 self.next = self.next.max(Some(revision.next()));
-                self.note(WatchStep::Progress(revision), cx);
+                self.note(Step::Progress(revision), cx);
             }
             WatchEvent::Canceled { reason, .. } => self.canceled(&reason, cx),
         }
@@ -135,35 +140,35 @@ impl WatchClient {
         }
     }
 
-    fn created(&mut self, id: WatchId, revision: Revision, cx: &mut Context<'_>) {
+    fn started(&mut self, revision: Revision, cx: &mut Context<'_>) {
+        self.created = Some(cx.now);
         let from = *self.next.get_or_insert(revision.next());
-        if self.watch.is_none() {
-            self.watch = Some(cx.shared.history.watches.len());
-            let prefix = Bytes::from_static(REGISTER_PREFIX);
-            cx.shared.history.watches.push(Watch { client: self.client, prefix, from, seen: Vec::new() });
+        if self.watch.is_some() {
+            return self.note(Step::Resumed(from), cx);
         }
-        self.note(WatchStep::Started { id, from }, cx);
+        self.watch = Some(cx.shared.history.watches.len());
+        let record = WatchRecord { keys: registers(), filter: WatchFilter::default(), from, steps: Vec::new() };
+        cx.shared.history.watches.push(record);
     }
 
     fn canceled(&mut self, reason: &CancelReason, cx: &mut Context<'_>) {
         if let CancelReason::Compacted(oldest) = reason {
             self.next = Some(*oldest);
-            self.note(WatchStep::Compacted(*oldest), cx);
+            self.note(Step::Compacted(*oldest), cx);
         }
         self.close(cx);
     }
 
     fn drain(&mut self, cx: &mut Context<'_>) {
         let bytes = std::mem::take(&mut self.undrained_bytes);
-        if bytes > 0 {
+        if bytes > 0 && self.node != NodeId::NONE {
             cx.asks.push(Ask::Drained { ticket: self.ticket, node: self.node, bytes });
         }
     }
 
-    fn note(&mut self, what: WatchStep, cx: &mut Context<'_>) {
+    fn note(&mut self, step: Step, cx: &mut Context<'_>) {
         if let Some(place) = self.watch {
-            let seen = WatchSeen { at: cx.now, node: self.node, what };
-            cx.shared.history.watches[place].seen.push(seen);
+            cx.shared.history.watches[place].steps.push(step);
         }
     }
 }

@@ -21,7 +21,7 @@ fn word(message: &Message) -> String {
     match message {
         Message::Raft(_, message) => format!("{message:?}"),
         Message::Forward(forward) => format!("Forward(term {}, {})", forward.term, forward.ticket),
-        Message::Refused { ticket, error, .. } => format!("Refused({ticket}, {error})"),
+        Message::Refused { term, ticket, error, .. } => format!("Refused(term {term}, {ticket}, {error})"),
         Message::Ask { ticket, question, .. } => format!("Ask({ticket}, {question:?})"),
         Message::Told { ticket, result, .. } => format!("Told({ticket}, {result:?})"),
         Message::Page(page) => format!("Page({} of {:x}, {:?})", page.number, page.transfer, page.last),

@@ -4,7 +4,6 @@ use althing_types::{Duration, NodeId};
 
 use super::{Event, Phase, World};
 use crate::faults::{DiskFaults, NetworkFaults};
-use crate::history::Outcome;
 use crate::report::Check;
 use crate::workload::auditor::{Audit, Auditor};
 use crate::workload::{Client, News, Slot};
@@ -31,6 +30,7 @@ impl World {
                 self.agenda.after(QUIET_FOR, Event::Phase(Phase::Audit));
             }
             Phase::Audit => {
+                self.quiet = Some((self.agenda.now(), self.shared.revision));
                 let slot = self.auditor_slot();
                 if let Client::Auditor(auditor) = &mut self.clients[slot.0] {
                     auditor.begin();
@@ -64,13 +64,24 @@ impl World {
 
     fn check_progress(&mut self) {
         let healed = self.healed;
-        let written = self.shared.history.operations.iter().any(|operation| {
-            operation.action.is_write()
-                && operation.invoked >= healed
-                && matches!(operation.outcome, Outcome::Done { .. })
-        });
+        let written = self
+            .shared
+            .history
+            .operations
+            .iter()
+            .any(|operation| operation.invoked >= healed && operation.acknowledged_revision().is_some());
         if !written && self.options.workload.register_clients > 0 {
             self.find(Check::Progress, format!("no write succeeded within {WRITE_WITHIN:?} after all was healed"));
+        }
+    }
+
+    /// Tells the watches that the run is over: those that had the time must have seen everything.
+    pub(super) fn conclude(&mut self) {
+        let Some((quiet, revision)) = self.quiet.filter(|_| self.findings.is_empty()) else { return };
+        for client in &self.clients {
+            if let Client::Watch(client) = client {
+                client.conclude(quiet, revision, &mut self.shared);
+            }
         }
     }
 

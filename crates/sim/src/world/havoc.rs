@@ -123,8 +123,23 @@ impl World {
                 self.plan_routine(node);
                 self.hint_all(node, PeerHint::Up);
             }
-            Err(error) => self.find(Check::Recovery, format!("node {node} cannot start: {error}")),
+            Err(error) => self.start_failed(node, &error),
         }
+    }
+
+    /// A disk may fail while a node starts, if the world made it; then the supervisor tries again.
+    fn start_failed(&mut self, node: NodeId, error: &str) {
+        if self.host(node).disk_fault == DiskFault::None {
+            return self.find(Check::Recovery, format!("node {node} cannot start: {error}"));
+        }
+        self.counts.failed_disks += 1;
+        self.end_process(node, End::Process);
+        self.supervise(node);
+    }
+
+    fn supervise(&mut self, node: NodeId) {
+        let pause = between(SUPERVISOR_PAUSE.0, SUPERVISOR_PAUSE.1, &mut self.streams.faults);
+        self.agenda.after(pause, Event::Fault(Fault::Restart(node)));
     }
 
     pub(super) fn resume(&mut self, node: NodeId) {
@@ -142,8 +157,7 @@ impl World {
         }
         self.counts.failed_disks += 1;
         self.end_process(node, End::Process);
-        let pause = between(SUPERVISOR_PAUSE.0, SUPERVISOR_PAUSE.1, &mut self.streams.faults);
-        self.agenda.after(pause, Event::Fault(Fault::Restart(node)));
+        self.supervise(node);
     }
 
     fn transfer(&mut self, to: NodeId) {

@@ -19,9 +19,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use althing_api::Call;
+use althing_api::service::DEFAULT_GROUP;
 use althing_api::watch::WatchCommand;
 use althing_node::ReadWork;
-use althing_types::{Duration, Instant, NodeId};
+use althing_types::{Duration, Instant, NodeId, Revision};
 use bytes::Bytes;
 
 use crate::agenda::{Agenda, Due};
@@ -106,7 +107,7 @@ pub enum Happening {
     /// The applier takes its turn.
     Work,
     /// A read is done.
-    Read(ReadWork),
+    Read(Box<ReadWork>),
     /// A checkpoint is durable.
     Checkpointed,
     /// Time to look whether the applier and the engine have something to do in the background.
@@ -178,6 +179,8 @@ pub struct World {
     leader: Option<(u64, NodeId)>,
     phase: Phase,
     healed: Instant,
+    /// When the clients had ended, and the greatest revision that they had seen by then.
+    quiet: Option<(Instant, Revision)>,
     counts: FaultCounts,
     findings: Vec<Finding>,
 }
@@ -213,6 +216,7 @@ impl World {
             leader: None,
             phase: Phase::Safety,
             healed: Instant::FAR_FUTURE,
+            quiet: None,
             counts: FaultCounts::default(),
             findings: Vec::new(),
         }
@@ -333,7 +337,8 @@ impl World {
 
     fn report(mut self) -> Report {
         self.trace.flush();
-        let judgement = judge::judge(&self.shared.history);
+        self.conclude();
+        let judgement = judge::judge(&self.shared.history, &self.ledger.truth(DEFAULT_GROUP));
         let now = self.agenda.now();
         let found = judgement.broken.into_iter().map(|(check, detail)| Finding { at: now, check, detail });
         self.findings.extend(found);

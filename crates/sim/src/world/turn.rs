@@ -42,7 +42,7 @@ impl World {
             Happening::Turn => self.turn(node),
             Happening::Synced => self.synced(node),
             Happening::Work => self.work(node),
-            Happening::Read(work) => self.input(node, Input::Read(read(work))),
+            Happening::Read(work) => self.input(node, Input::Read(read(*work))),
             Happening::Checkpointed => self.checkpointed(node),
             Happening::Background => self.background(node),
             Happening::Checkpoint => {
@@ -233,8 +233,7 @@ impl World {
         match done {
             Done::Applied { group, output, .. } => {
                 for change in &output.changes {
-                    let text = format!("{:?}", change.events);
-                    let seen = self.ledger.changes(*group, node, change.revision, text.as_bytes());
+                    let seen = self.ledger.changes(*group, node, change.revision, &change.events);
                     if let Err(contradiction) = seen {
                         self.find(Check::Ledger, contradiction);
                     }
@@ -305,7 +304,7 @@ impl World {
     fn read(&mut self, node: NodeId, reads: Vec<ReadWork>) {
         for work in reads {
             let latency = self.options.faults.disk.read_latency.draw(&mut self.streams.disk);
-            self.plan(node, latency, Happening::Read(work));
+            self.plan(node, latency, Happening::Read(Box::new(work)));
         }
     }
 
