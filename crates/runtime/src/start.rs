@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use althing_api::cluster::Member;
 use althing_api::{Health, Service};
 use althing_env::Clock;
 use althing_node::{Applier, LogRecovery, MAX_INCARNATION, Node, NodeConfig, RecoverError};
@@ -109,6 +110,8 @@ struct Recovered {
     applier: Applier,
     node: Node,
     identity: Identity,
+    /// The members as this node knew them last.
+    members: Vec<Member>,
 }
 
 /// Opens what is on disk, in the order in which each needs the other.
@@ -135,6 +138,8 @@ fn recover(dir: &mut DataDir, config: &mut NodeConfig) -> Result<Recovered, Star
     let engine: Arc<dyn Engine> = Arc::new(LsmEngine::open(&dir.path().join(ENGINE_DIR), &options)?);
     let (applier, states) = Applier::open(Arc::clone(&engine), config, &records.spaces())
         .map_err(|error| StartError::Tables(error.to_string()))?;
+    let known = states.first().and_then(|state| state.reader.members().ok()).unwrap_or_default();
+    let members = if known.is_empty() { config.initial_members.clone() } else { known };
     // Only now: a directory whose first start failed half-way is still a new one.
     let identity = dir.start()?;
     if identity.incarnation.starts > MAX_INCARNATION {
@@ -143,7 +148,7 @@ fn recover(dir: &mut DataDir, config: &mut NodeConfig) -> Result<Recovered, Star
     config.incarnation = identity.incarnation.starts;
     config.seed = identity.node.get() ^ identity.incarnation.nonce;
     let node = Node::new(config.clone(), records.join(states)).map_err(|error| StartError::Tables(error.to_string()))?;
-    Ok(Recovered { wal, engine, applier, node, identity })
+    Ok(Recovered { wal, engine, applier, node, identity, members })
 }
 
 /// Starts a node. `gateway` makes what serves its clients; `ended` is told once when the node has ended, in good order or
@@ -172,7 +177,7 @@ pub fn start<G: Gateway>(
     let failure = Arc::new(Mutex::new(None));
     let ports = Ports::default();
     let crew = Crew { name: name.clone(), shared: Arc::clone(&shared), failure: Arc::clone(&failure), ports };
-    let Recovered { wal, engine, applier, node, identity } = recovered;
+    let Recovered { wal, engine, applier, node, identity, members } = recovered;
     let workers = crew.spawn(wal, engine, applier, &options.clock, &metrics, &published)?;
     let events = {
         let shared = Arc::clone(&shared);
@@ -181,6 +186,7 @@ pub fn start<G: Gateway>(
     let shell = Shell {
         transport: TransportOptions { me: identity, book, tls: options.peer_tls, events, metrics: transport_metrics },
         node,
+        members,
         clock: options.clock,
         tick: options.node.tick,
         hints: options.hints,
@@ -294,6 +300,7 @@ impl Crew {
 struct Shell {
     transport: TransportOptions,
     node: Node,
+    members: Vec<Member>,
     clock: Arc<dyn Clock>,
     tick: std::time::Duration,
     hints: BTreeMap<NodeId, Vec<Address>>,
@@ -349,6 +356,7 @@ impl Shell {
             downloads: BTreeMap::new(),
             rewritten: Vec::new(),
         };
+        driver.connect(&self.members);
         let ending = driver.run().await;
         driver.end();
         match ending {

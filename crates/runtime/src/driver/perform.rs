@@ -71,7 +71,7 @@ impl Driver {
     }
 
     /// Calls the members at the addresses that they gave, and at those that the configuration knows.
-    fn connect(&mut self, members: &[Member]) {
+    pub(crate) fn connect(&mut self, members: &[Member]) {
         let addresses = |member: &Member| {
             let mut found = self.hints.get(&member.id).cloned().unwrap_or_default();
             for url in &member.peer_urls {
