@@ -147,7 +147,8 @@ fn recover(dir: &mut DataDir, config: &mut NodeConfig) -> Result<Recovered, Star
     }
     config.incarnation = identity.incarnation.starts;
     config.seed = identity.node.get() ^ identity.incarnation.nonce;
-    let node = Node::new(config.clone(), records.join(states)).map_err(|error| StartError::Tables(error.to_string()))?;
+    let node =
+        Node::new(config.clone(), records.join(states)).map_err(|error| StartError::Tables(error.to_string()))?;
     Ok(Recovered { wal, engine, applier, node, identity, members })
 }
 

@@ -161,8 +161,7 @@ impl Driver {
 
     /// Tells the node of requests that nobody waits for any more.
     fn cancel_abandoned(&mut self, out: &mut Effects) {
-        let gone: Vec<_> =
-            self.pending.iter().filter(|(_, sender)| sender.is_canceled()).map(|(id, _)| *id).collect();
+        let gone: Vec<_> = self.pending.iter().filter(|(_, sender)| sender.is_canceled()).map(|(id, _)| *id).collect();
         for id in gone {
             self.pending.remove(&id);
             self.shared.pending.fetch_sub(1, Ordering::Relaxed);
