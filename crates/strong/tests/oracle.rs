@@ -44,7 +44,11 @@ fn compare_reads(machine: &Machine, oracle: &Oracle, requests: &[RangeRequest]) 
     for request in all.chain(requests.iter().cloned()) {
         let expected = oracle.check_revision(request.revision).map(|()| oracle.range(&request, oracle.revision));
         let found = reader.range(&request);
-        assert_eq!(found.as_ref().map(|(found, _)| found).map_err(Clone::clone), expected.as_ref().map_err(Clone::clone), "{request:?}");
+        assert_eq!(
+            found.as_ref().map(|(found, _)| found).map_err(Clone::clone),
+            expected.as_ref().map_err(Clone::clone),
+            "{request:?}"
+        );
         if let Ok((_, revision)) = found {
             assert!(revision.0 <= oracle.revision && revision.0 > 0);
         }

@@ -228,12 +228,7 @@ impl Oracle {
         Ok(())
     }
 
-    fn txn(
-        &mut self,
-        txn: &TxnRequest,
-        path: &mut dyn Iterator<Item = bool>,
-        events: &mut Vec<Event>,
-    ) -> TxnResponse {
+    fn txn(&mut self, txn: &TxnRequest, path: &mut dyn Iterator<Item = bool>, events: &mut Vec<Event>) -> TxnResponse {
         let succeeded = path.next().unwrap();
         let mut responses = Vec::new();
         for operation in if succeeded { &txn.success } else { &txn.failure } {

@@ -8,9 +8,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-const KEYS: [&[u8]; 12] = [
-    b"\x00", b"\x00\x00", b"\x00\x01", b"a", b"a\x00", b"a\x00\x01", b"a\x01", b"aa", b"ab", b"b", b"b\xff", b"\xff",
-];
+const KEYS: [&[u8]; 12] =
+    [b"\x00", b"\x00\x00", b"\x00\x01", b"a", b"a\x00", b"a\x00\x01", b"a\x01", b"aa", b"ab", b"b", b"b\xff", b"\xff"];
 
 pub fn key() -> impl Strategy<Value = Bytes> {
     prop::sample::select(&KEYS[..]).prop_map(Bytes::from_static)
