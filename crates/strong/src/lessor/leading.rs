@@ -97,9 +97,14 @@ impl Leading {
         }
     }
 
-    /// Counts a new lease down.
+    /// Counts a new lease down. One that is known was among those that this leader began with: whoever told of them may
+    /// have seen what was applied since.
     pub(super) fn granted(&mut self, now: Instant, id: LeaseId, ttl_seconds: i64) {
-        self.add(now, id, ttl_seconds, now + seconds(ttl_seconds), Saved::Full);
+        if self.leases.contains_key(&id) {
+            self.extend(now, id);
+        } else {
+            self.add(now, id, ttl_seconds, now + seconds(ttl_seconds), Saved::Full);
+        }
     }
 
     /// Forgets a lease.
@@ -204,7 +209,6 @@ impl Leading {
     }
 
     fn add(&mut self, now: Instant, id: LeaseId, ttl_seconds: i64, deadline: Instant, saved: Saved) {
-        self.remove(id);
         let lease = Lease {
             ttl_seconds,
             deadline,

@@ -78,7 +78,7 @@ impl Hub {
     /// Takes one input in. `now` never goes back.
     ///
     /// # Panics
-    /// If the host breaks the order of changes: a revision that does not rise, or an answer that read nothing or more than was
+    /// If the host breaks the order of changes: changes that are out of order, or an answer that read nothing or more than was
     /// asked for.
     pub fn handle(&mut self, now: Instant, input: Input<'_>, out: &mut Effects) {
         match input {
@@ -212,6 +212,8 @@ impl Hub {
     }
 
     fn changes(&mut self, now: Instant, changes: &[Change], out: &mut Effects) {
+        let known = changes.partition_point(|change| change.revision <= self.revision);
+        let changes = &changes[known..];
         for change in changes {
             assert!(change.revision > self.revision, "{} was applied after {}", change.revision, self.revision);
             self.revision = change.revision;

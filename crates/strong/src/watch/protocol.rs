@@ -55,7 +55,8 @@ pub enum Input<'a> {
     },
     /// The stream is gone; its watches with it.
     Close(StreamId),
-    /// Changes just applied, in order, each above the hub's revision. One call per turn of the applier.
+    /// Changes just applied, in order. One call per turn of the applier. Those at or below the hub's revision are known and
+    /// left out: whoever tells of an installed snapshot may see changes that were applied to it since.
     Changes(&'a [Change]),
     /// The answer to a [`ReadHistory`].
     History {

@@ -217,6 +217,17 @@ fn a_lease_granted_again_under_the_same_id_starts_afresh() {
 }
 
 #[test]
+fn a_grant_that_the_new_leader_knows_already_does_not_forget_who_waits() {
+    let mut leader = Leader::new(&[LeaseRecord { id: A, ttl_seconds: 100, remaining_seconds: 10 }]);
+    assert!(leader.renew(1).is_empty());
+    leader.granted(A, 100);
+    leader.input(Input::Checkpointed { id: A, remaining_seconds: 100 });
+    assert_eq!(leader.answers(), renewed(1, Ok(100)));
+    leader.pass(99_999);
+    assert_eq!(leader.pass(1), [A]);
+}
+
+#[test]
 fn the_time_to_live_is_raised_to_what_survives_an_election_and_refused_when_absurd() {
     assert_eq!(minimum_ttl_seconds(Duration::from_millis(300)), 1);
     assert_eq!(minimum_ttl_seconds(Duration::from_secs(1)), 2);

@@ -379,6 +379,18 @@ fn an_installed_snapshot_sends_watches_back_to_history_or_ends_them() {
 }
 
 #[test]
+fn changes_that_came_with_the_snapshot_are_not_given_twice() {
+    let mut table = Table::small();
+    table.create(S1, watch(key("a"), None));
+    table.history.extend((2..=4).map(|revision| change(revision, &["a"], 1)));
+    table.input(Input::Installed { revision: Revision(4), compacted: Revision(2) });
+    table.input(Input::Changes(&[change(3, &["a"], 1), change(4, &["a"], 1), change(5, &["a"], 1)]));
+    table.history.push(change(5, &["a"], 1));
+    while table.answer(9).is_some() {}
+    assert_eq!(table.taken(S1), ["0 created at 1", "0 at 5: a@2 a@3 a@4", "0 at 5: a@5"]);
+}
+
+#[test]
 fn a_client_that_asks_without_reading_is_ended() {
     let mut table = Table::small();
     for _ in 0..20 {
