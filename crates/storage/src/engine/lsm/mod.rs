@@ -39,7 +39,7 @@ use self::engine_file::EngineFile;
 use self::error::{corrupt, of_io};
 use self::graves::Graves;
 use self::reads::{LsmBatch, LsmView, Published};
-use self::tree::{ManagedTree, Pools, Progress};
+use self::tree::{ManagedTree, Pools, Progress, State};
 use super::keys;
 use super::turn::Writer;
 use super::{Applied, Batch, Checkpoint, Engine, EngineError, EngineStats, View};
@@ -97,6 +97,9 @@ struct Shared {
     /// Held while a batch is written to its memtable, and while memtables are rotated.
     commits: Mutex<Commits>,
     graves: Mutex<Graves>,
+    /// States that were replaced, kept until nobody else has them: to free a memtable of 64 MiB takes hundreds of
+    /// milliseconds, which would otherwise fall on the last reader of it. Freed by whoever flushes or maintains.
+    retired: Mutex<Vec<Arc<State>>>,
     /// Locked for as long as the engine is open; the operating system unlocks it when the process dies.
     _lock: File,
 }
@@ -156,6 +159,7 @@ impl Shared {
             visible: AtomicU64::new(next),
             commits: Mutex::new(Commits { next, applied }),
             graves: Mutex::new(Graves::new(dead)),
+            retired: Mutex::default(),
             _lock: lock,
         })
     }
@@ -190,8 +194,21 @@ impl Shared {
     fn refresh(&self, index: usize) {
         self.trees[index].publish(|state| {
             let mut published = self.published.write().expect("nothing under this lock panics");
+            self.retired().push(published.tree(index));
             *published = Arc::new(published.with_tree(index, Arc::new(state)));
         });
+    }
+
+    /// Frees the states that nobody has any more. On a thread that may take its time.
+    fn sweep(&self) {
+        let (kept, free): (Vec<_>, Vec<_>) = self.retired().drain(..).partition(|state| Arc::strong_count(state) > 1);
+        self.retired().extend(kept);
+        // Without the lock, which the writer takes when it rotates.
+        drop(free);
+    }
+
+    fn retired(&self) -> MutexGuard<'_, Vec<Arc<State>>> {
+        self.retired.lock().expect("nothing under this lock panics")
     }
 
     /// Writes items to one tree and makes them visible.
@@ -216,6 +233,7 @@ impl Shared {
         let progress = self.trees[index].flush(self.watermark())?;
         if progress == Progress::Made {
             self.refresh(index);
+            self.sweep();
         }
         Ok(progress)
     }
@@ -269,6 +287,7 @@ impl Engine for LsmEngine {
 
     fn maintain(&self) -> Result<bool, EngineError> {
         let shared = &self.shared;
+        shared.sweep();
         for index in 0..shared.trees.len() {
             if shared.flush(index)? == Progress::Made {
                 return Ok(true);
