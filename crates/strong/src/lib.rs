@@ -15,7 +15,7 @@ pub mod command;
 pub mod count;
 pub mod error;
 pub mod export;
-pub mod hash;
+mod hash;
 pub mod import;
 pub mod layout;
 pub mod lessor;

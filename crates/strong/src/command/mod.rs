@@ -3,6 +3,9 @@
 //! The data of a log entry is a [`Proposal`]: the command and who waits for its answer. Everything that a command needs
 //! is in it: nothing that differs between replicas (time, sizes on disk, configuration) is ever looked up when it is
 //! applied. An entry without data is Raft's own; it changes nothing but the applied index.
+//!
+//! Whoever proposes has checked the command with [`check::command`](crate::check::command) before: bytes that do not parse
+//! stop every replica that is to apply them, and only what was checked is known to parse again.
 
 pub(crate) mod codec;
 
@@ -21,7 +24,8 @@ pub struct Proposal {
     pub command: Command,
 }
 
-/// What is to be done.
+/// What is to be done. A command that clients know answers with the body of its own name; those that only nodes propose
+/// (`LeaseCheckpoint`, `SetQuota`) answer with `Compact`, and `MemberUpsert` with `Members`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
     /// Write one key.

@@ -1,3 +1,5 @@
+use althing_api::kv::{Operation, PutLease, PutRequest, PutValue, TxnRequest};
+use althing_types::limits::MAX_TXN_DEPTH;
 use proptest::prelude::*;
 
 use super::*;
