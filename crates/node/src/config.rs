@@ -50,6 +50,11 @@ pub struct NodeConfig {
     pub lease_checkpoint_interval: Duration,
     /// Bytes of Raft log that a group keeps behind its last checkpoint, so that a slow follower needs no snapshot.
     pub retained_log_bytes: usize,
+    /// Bytes of entries in one record of the log, about: a record closes once it has so many. With the largest request on
+    /// top it must fit into one batch of the log.
+    pub log_record_bytes: usize,
+    /// Bytes of one page of a snapshot, about.
+    pub snapshot_chunk_bytes: usize,
     /// Seed of all randomness of the node.
     pub seed: u64,
 }
@@ -92,6 +97,8 @@ impl NodeConfig {
             progress_interval: DEFAULT_PROGRESS_INTERVAL,
             lease_checkpoint_interval: LessorConfig::default().checkpoint_interval,
             retained_log_bytes: limits::MAX_RETAINED_LOG_BYTES,
+            log_record_bytes: limits::MAX_LOG_RECORD_BYTES,
+            snapshot_chunk_bytes: limits::SNAPSHOT_CHUNK_BYTES,
             seed: node.get(),
         }
     }

@@ -139,6 +139,8 @@ pub enum ReadWork {
         purpose: ExportPurpose,
         /// How it is reached.
         source: ExportSource,
+        /// Bytes that it should have, about.
+        max_bytes: usize,
     },
 }
 

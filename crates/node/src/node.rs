@@ -348,7 +348,8 @@ impl Node {
     fn pull(&mut self, stream: StreamId, out: &mut Effects) {
         let source = self.downloads.get_mut(&stream).and_then(Download::pull);
         if let Some(source) = source {
-            out.reads.push(ReadWork::Page { purpose: ExportPurpose::Client(stream), source });
+            let max_bytes = self.shared.config.snapshot_chunk_bytes;
+            out.reads.push(ReadWork::Page { purpose: ExportPurpose::Client(stream), source, max_bytes });
         }
     }
 

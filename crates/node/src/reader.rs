@@ -3,7 +3,6 @@
 use althing_api::request::Body;
 use althing_api::{Answer, Error, ErrorKind, Header, Request};
 use althing_strong::{Export, Reader};
-use althing_types::limits::SNAPSHOT_CHUNK_BYTES;
 use bytes::Bytes;
 
 use crate::effects::{ExportSource, ReadWork};
@@ -20,21 +19,21 @@ pub fn read(work: ReadWork) -> ReadDone {
             let result = reader.history(request.from, request.to, request.max_bytes);
             ReadDone::History { group, from: request.from, result }
         }
-        ReadWork::Page { purpose, source } => {
-            let (export, result) = page(source);
+        ReadWork::Page { purpose, source, max_bytes } => {
+            let (export, result) = page(source, max_bytes);
             ReadDone::Page { purpose, export, result: result.map_err(Error::from) }
         }
     }
 }
 
-fn page(source: ExportSource) -> (Option<Box<Export>>, Result<Option<Bytes>, ErrorKind>) {
+fn page(source: ExportSource, max_bytes: usize) -> (Option<Box<Export>>, Result<Option<Bytes>, ErrorKind>) {
     let export = match source {
         ExportSource::Start(reader) => reader.export().map(Box::new),
         ExportSource::Next(export) => Ok(export),
     };
     match export {
         Ok(mut export) => {
-            let page = export.next_page(SNAPSHOT_CHUNK_BYTES);
+            let page = export.next_page(max_bytes);
             (Some(export), page)
         }
         Err(error) => (None, Err(error)),

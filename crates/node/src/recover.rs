@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use althing_codec::{DecodeError, Reader};
-use althing_consensus::{HardState, LogPosition, SnapshotMeta, decode_entries};
+use althing_consensus::{Entry, HardState, LogPosition, SnapshotMeta, decode_entries};
 use althing_storage::engine::Applied;
 use althing_storage::wal::{Record, RecordKind};
 use althing_types::{GroupId, SpaceId};
@@ -42,14 +42,7 @@ impl LogRecovery {
         let log = self.groups.entry(record.group).or_default();
         match record.kind {
             RecordKind::Entries => {
-                let entries = decode_entries(record.payload)?;
-                if let Some(first) = entries.first() {
-                    // A later record wins from its first index on: a follower's log was overwritten, or this is the
-                    // same written again.
-                    let keep = log.recovered.entries.partition_point(|entry| entry.index < first.index);
-                    log.recovered.entries.truncate(keep);
-                    log.recovered.entries.extend(entries);
-                }
+                log.write(decode_entries(record.payload)?);
             }
             RecordKind::HardState => log.recovered.hard_state = HardState::decode(record.payload)?,
             RecordKind::Truncated => {
@@ -96,6 +89,21 @@ impl LogRecovery {
 }
 
 impl GroupLog {
+    /// Writes entries as they were written to the log. From the first that differs from what stood there on, they replace
+    /// everything: a leader overwrote this log. Entries of the same index and term are the same, and what follows them
+    /// stays: a log that was written forward, of which a crash has left only the first records, has lost nothing.
+    fn write(&mut self, entries: Vec<Entry>) {
+        let known = &mut self.recovered.entries;
+        let stands = |entry: &Entry| {
+            known.binary_search_by_key(&entry.index, |known| known.index).is_ok_and(|at| known[at].term == entry.term)
+        };
+        let same = entries.iter().take_while(|entry| stands(entry)).count();
+        if let Some(first) = entries.get(same) {
+            known.truncate(known.partition_point(|entry| entry.index < first.index));
+            known.extend(entries.into_iter().skip(same));
+        }
+    }
+
     /// Forgets the entries at or below a position.
     fn cut(&mut self, position: LogPosition) {
         if position > self.recovered.truncated {
@@ -110,5 +118,39 @@ impl GroupLog {
         let hard_state = &mut self.recovered.hard_state;
         hard_state.commit = hard_state.commit.max(applied.index);
         hard_state.term = hard_state.term.max(applied.term);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use althing_consensus::{EntryKind, encode_entries};
+    use bytes::Bytes;
+
+    use super::*;
+
+    const GROUP: GroupId = GroupId(1);
+
+    fn entries(indices: std::ops::RangeInclusive<u64>, term: u64) -> Record {
+        let entry = |index| Entry { index, term, kind: EntryKind::Normal, data: Bytes::from_static(b"x") };
+        let index = *indices.end();
+        let payload = encode_entries(&indices.map(entry).collect::<Vec<_>>());
+        Record { group: GROUP, kind: RecordKind::Entries, index, payload }
+    }
+
+    fn recovered(records: impl IntoIterator<Item = Record>) -> Vec<(u64, u64)> {
+        let mut recovery = LogRecovery::default();
+        records.into_iter().for_each(|record| recovery.record(record).unwrap());
+        recovery.groups[&GROUP].recovered.entries.iter().map(|entry| (entry.index, entry.term)).collect()
+    }
+
+    #[test]
+    fn an_overwritten_log_ends_where_it_was_overwritten() {
+        assert_eq!(recovered([entries(2..=5, 1), entries(4..=4, 2)]), [(2, 1), (3, 1), (4, 2)]);
+    }
+
+    #[test]
+    fn entries_that_were_written_again_in_part_take_nothing_away() {
+        assert_eq!(recovered([entries(2..=5, 1), entries(2..=3, 1)]), [(2, 1), (3, 1), (4, 1), (5, 1)]);
+        assert_eq!(recovered([entries(2..=3, 1), entries(2..=4, 1)]), [(2, 1), (3, 1), (4, 1)]);
     }
 }

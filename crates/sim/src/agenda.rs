@@ -24,12 +24,15 @@ pub struct Due<E> {
 pub struct Agenda<E> {
     now: Instant,
     next_sequence: u64,
-    heap: BinaryHeap<Entry<E>>,
+    heap: BinaryHeap<Entry>,
+    /// The events themselves, which are large: the heap moves only their places.
+    events: Vec<Option<E>>,
+    free: Vec<usize>,
 }
 
 impl<E> Default for Agenda<E> {
     fn default() -> Self {
-        Self { now: Instant::ZERO, next_sequence: 0, heap: BinaryHeap::new() }
+        Self { now: Instant::ZERO, next_sequence: 0, heap: BinaryHeap::new(), events: Vec::new(), free: Vec::new() }
     }
 }
 
@@ -47,16 +50,22 @@ impl<E> Agenda<E> {
 
     /// Enters an event that is due at a moment; a moment that has passed means now.
     pub fn at(&mut self, at: Instant, event: E) {
-        let due = Due { at: at.max(self.now), sequence: self.next_sequence, event };
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.events.push(None);
+            self.events.len() - 1
+        });
+        self.events[place] = Some(event);
+        self.heap.push(Entry { at: at.max(self.now), sequence: self.next_sequence, place });
         self.next_sequence += 1;
-        self.heap.push(Entry(due));
     }
 
     /// The next event; time goes on to it.
     pub fn take_next(&mut self) -> Option<Due<E>> {
-        let Entry(due) = self.heap.pop()?;
-        self.now = due.at;
-        Some(due)
+        let Entry { at, sequence, place } = self.heap.pop()?;
+        self.now = at;
+        self.free.push(place);
+        let event = self.events[place].take().expect("an entry of the heap has an event in its place");
+        Some(Due { at, sequence, event })
     }
 
     /// Events to come.
@@ -74,33 +83,37 @@ impl<E> Agenda<E> {
 
 /// The heap gives its greatest, so the order is turned round: the earliest is the greatest.
 #[derive(Debug)]
-struct Entry<E>(Due<E>);
+struct Entry {
+    at: Instant,
+    sequence: u64,
+    place: usize,
+}
 
-impl<E> Entry<E> {
+impl Entry {
     fn key(&self) -> (Instant, u64) {
-        (self.0.at, self.0.sequence)
+        (self.at, self.sequence)
     }
 }
 
-impl<E> Ord for Entry<E> {
+impl Ord for Entry {
     fn cmp(&self, other: &Self) -> Ordering {
         other.key().cmp(&self.key())
     }
 }
 
-impl<E> PartialOrd for Entry<E> {
+impl PartialOrd for Entry {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<E> PartialEq for Entry<E> {
+impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl<E> Eq for Entry<E> {}
+impl Eq for Entry {}
 
 #[cfg(test)]
 mod tests {

@@ -58,6 +58,8 @@ pub const MAX_INFLIGHT_SNAPSHOT_CHUNKS: usize = 4;
 
 /// Bytes of one log segment.
 pub const WAL_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of entries at which a record of the log closes; the entry that fills it may exceed this by its own size.
+pub const MAX_LOG_RECORD_BYTES: usize = 1024 * 1024;
 /// Bytes of one batch in the log: what one fsync commits.
 pub const MAX_WAL_BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Bytes of log that one group may pin before its live records are written forward.
@@ -75,6 +77,7 @@ const _: () = {
     assert!(MAX_APPEND_BYTES + MAX_REQUEST_BYTES < MAX_FRAME_BYTES);
     assert!(MAX_COMMITTED_BYTES_PER_TURN < MAX_FRAME_BYTES);
     assert!(MAX_UNCOMMITTED_BYTES <= MAX_PENDING_BYTES);
+    assert!(MAX_LOG_RECORD_BYTES + 2 * (MAX_REQUEST_BYTES + MAX_REQUEST_OVERHEAD_BYTES) < MAX_WAL_BATCH_BYTES);
     assert!(MAX_WAL_BATCH_BYTES as u64 * 2 < WAL_SEGMENT_BYTES);
     assert!(WAL_SEGMENT_BYTES <= MAX_WAL_PINNED_BYTES);
     assert!(SNAPSHOT_CHUNK_BYTES < MAX_FRAME_BYTES);

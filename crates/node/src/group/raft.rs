@@ -57,11 +57,7 @@ impl Group {
         if let Some(meta) = &persist.snapshot {
             self.install(cx, meta, persist.seq);
         }
-        if let Some(last) = persist.entries.last() {
-            let index = last.index;
-            let payload = encode_entries(&persist.entries);
-            cx.shared.wal.push(Record { group, kind: RecordKind::Entries, index, payload });
-        }
+        self.log_entries(cx, &persist.entries);
         // A hard state that only moved the commit index can be found again from the applied index: it needs no record
         // of its own.
         if let Some(hard_state) = &persist.hard_state
@@ -72,6 +68,22 @@ impl Group {
         }
         if persist.must_sync {
             cx.shared.wal.wait(group, persist.seq);
+        }
+    }
+
+    /// Records of these entries: as many as it takes to keep each below what one batch of the log holds.
+    fn log_entries(&self, cx: &mut Context<'_>, mut entries: &[Entry]) {
+        while !entries.is_empty() {
+            let mut bytes = 0;
+            let full = entries.iter().position(|entry| {
+                bytes += entry.data.len();
+                bytes >= cx.shared.config.log_record_bytes
+            });
+            let (record, rest) = entries.split_at(full.map_or(entries.len(), |place| place + 1));
+            let index = record.last().map_or(0, |entry| entry.index);
+            let payload = encode_entries(record);
+            cx.shared.wal.push(Record { group: self.id, kind: RecordKind::Entries, index, payload });
+            entries = rest;
         }
     }
 
@@ -181,13 +193,7 @@ impl Group {
     /// The log is pinned by this group: what lives of it is written again, at the end.
     pub(crate) fn rewrite(&mut self, cx: &mut Context<'_>) {
         let entries = self.replica.entries(self.replica.truncated().index + 1..self.replica.last_index() + 1);
-        for chunk in entries.chunk_by(|_, next| next.index % REWRITE_ENTRIES != 0) {
-            if let Some(last) = chunk.last() {
-                let payload = encode_entries(chunk);
-                let record = Record { group: self.id, kind: RecordKind::Entries, index: last.index, payload };
-                cx.shared.wal.push(record);
-            }
-        }
+        self.log_entries(cx, &entries);
         cx.shared.wal.rewritten(self.id);
     }
 
@@ -208,8 +214,6 @@ impl Group {
 
 /// Entries looked at together when the log is measured.
 const RETAIN_STEP: u64 = 64;
-/// Entries in one record when the log is written forward.
-const REWRITE_ENTRIES: u64 = 256;
 
 /// The log's record of an installed snapshot: where it stands, and on which space its data is.
 pub(crate) fn encode_snapshot_record(meta: &SnapshotMeta, space: SpaceId) -> Bytes {

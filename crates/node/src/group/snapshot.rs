@@ -28,7 +28,8 @@ impl Group {
         cx.shared.metrics.snapshots_sent += 1;
         self.outgoing.insert(to, Outgoing::new(transfer, cx.now));
         let purpose = ExportPurpose::Follower { group: self.id, to, transfer };
-        cx.out.reads.push(ReadWork::Page { purpose, source: ExportSource::Start(self.reader.clone()) });
+        let source = ExportSource::Start(self.reader.clone());
+        cx.out.reads.push(ReadWork::Page { purpose, source, max_bytes: cx.shared.config.snapshot_chunk_bytes });
     }
 
     /// A page of an export to a follower has been read.
@@ -62,7 +63,8 @@ impl Group {
         }
         if let Some(export) = outgoing.take_export() {
             let purpose = ExportPurpose::Follower { group, to, transfer: outgoing.transfer };
-            cx.out.reads.push(ReadWork::Page { purpose, source: ExportSource::Next(export) });
+            let source = ExportSource::Next(export);
+            cx.out.reads.push(ReadWork::Page { purpose, source, max_bytes: cx.shared.config.snapshot_chunk_bytes });
         }
     }
 

@@ -19,9 +19,15 @@ use crate::options::Sabotage;
 pub const CLUSTER: ClusterId = ClusterId(0x51_4d);
 
 /// The log's segments, small enough that a run of some seconds recycles them.
-const SEGMENT_BYTES: u64 = 256 * 1024;
+const SEGMENT_BYTES: u64 = 64 * 1024;
+/// One batch of the log at the most, so that a turn often needs several, and a crash may keep only the first.
+const BATCH_BYTES: usize = 24 * 1024;
+/// Entries in one record of the log; with the largest value that clients write it fits into a batch.
+const RECORD_BYTES: usize = 8 * 1024;
+/// Pages of snapshots, so small that most snapshots have several.
+const PAGE_BYTES: std::ops::Range<usize> = 1024..16 * 1024;
 /// A group that keeps more of the log alive has to write what lives of it again.
-const PINNED_BYTES: u64 = 512 * 1024;
+const PINNED_BYTES: u64 = 96 * 1024;
 /// Log that a group keeps for slow followers, at the least and at the most: some need a snapshot after a short absence,
 /// some never do.
 const RETAINED_BYTES: std::ops::Range<usize> = 0..12 * 1024;
@@ -91,8 +97,8 @@ fn standing(state: &GroupState) -> Standing {
 fn wal_options() -> WalOptions {
     WalOptions {
         segment_bytes: SEGMENT_BYTES,
-        max_batch_bytes: 64 * 1024,
-        grow_bytes: 16 * 1024,
+        max_batch_bytes: BATCH_BYTES,
+        grow_bytes: 8 * 1024,
         reserve_bytes: 4 * 1024,
         max_pinned_bytes: PINNED_BYTES,
         ..WalOptions::default()
@@ -112,6 +118,9 @@ fn config(node: NodeId, incarnation: u64, nodes: &[NodeId], seed: u64) -> NodeCo
     config.client_urls = vec![format!("http://node-{node}:2379")];
     config.seed = seed;
     config.lease_checkpoint_interval = LEASE_CHECKPOINTS;
-    config.retained_log_bytes = Rng::with_seed(seed).usize(RETAINED_BYTES);
+    config.log_record_bytes = RECORD_BYTES;
+    let mut rng = Rng::with_seed(seed);
+    config.retained_log_bytes = rng.usize(RETAINED_BYTES);
+    config.snapshot_chunk_bytes = rng.usize(PAGE_BYTES);
     config
 }

@@ -21,6 +21,11 @@ use crate::history::ClientId;
 /// Keys of registers begin with this.
 pub const REGISTER_PREFIX: &[u8] = b"r/";
 
+/// How many of a hundred values are large.
+const LARGE_PERCENT: u32 = 8;
+/// How large.
+const LARGE_BYTES: std::ops::Range<usize> = 200..8000;
+
 /// The key of a register; number 0 is the hot one.
 #[must_use]
 pub fn register_key(number: u64) -> Bytes {
@@ -148,7 +153,11 @@ fn pick_register(cx: &mut Context<'_>) -> Bytes {
 }
 
 fn new_value(cx: &mut Context<'_>) -> Bytes {
-    Bytes::from(cx.shared.new_value().to_string())
+    let mut value = cx.shared.new_value().to_string().into_bytes();
+    if cx.rng.u32(0..100) < LARGE_PERCENT {
+        value.resize(cx.rng.usize(LARGE_BYTES), b' ');
+    }
+    Bytes::from(value)
 }
 
 /// The call for an action. A swap is a transaction.
