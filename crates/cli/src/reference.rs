@@ -84,7 +84,10 @@ mod tests {
             std::fs::write(&path, page).unwrap();
         }
         let found = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(found == page, "docs/{file} is not what the program says; run: UPDATE_DOCS=1 cargo test -p althing-cli");
+        assert!(
+            found == page,
+            "docs/{file} is not what the program says; run: UPDATE_DOCS=1 cargo test -p althing-cli"
+        );
     }
 
     #[test]

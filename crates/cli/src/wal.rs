@@ -16,7 +16,8 @@ pub fn run(args: &WalInspectArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let disk = RealDisk::new(&args.data_dir);
     let records = inspect(&disk, Path::new(WAL_DIR)).map_err(CliError::failed)?;
     if args.output == OutputFormat::Table {
-        writeln!(out, "SEGMENT  OFFSET  BATCH  EPOCH  DURABLE-TO  GROUP  KIND  INDEX  BYTES  STATE").map_err(CliError::failed)?;
+        writeln!(out, "SEGMENT  OFFSET  BATCH  EPOCH  DURABLE-TO  GROUP  KIND  INDEX  BYTES  STATE")
+            .map_err(CliError::failed)?;
     }
     for record in records {
         let line = line(&record.map_err(CliError::failed)?, args.output);

@@ -9,9 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use althing_api::watch::{WatchCommand, WatchEvent};
-use althing_api::{
-    Call, Error, ErrorKind, Health, Reply, Service, SnapshotChunk, SnapshotStream, WatchSession,
-};
+use althing_api::{Call, Error, ErrorKind, Health, Reply, Service, SnapshotChunk, SnapshotStream, WatchSession};
 use althing_node::effects::event_bytes;
 use althing_types::limits::MAX_PENDING_REQUESTS;
 use althing_types::{ClusterId, GroupId, NodeId, StreamId};

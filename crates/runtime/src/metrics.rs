@@ -194,7 +194,8 @@ fn encode_groups(encoder: &mut Encoder<'_, '_>, groups: &[GroupMetrics]) -> Resu
     encoder.per_group("althing_raft_is_leader", "Whether this replica leads", groups, leader)?;
     encoder.per_group("althing_raft_has_leader", "Whether a leader is known", groups, led)?;
     encoder.per_group("althing_raft_term", "Raft term", groups, |group| signed(group.term))?;
-    encoder.per_group("althing_raft_commit_index", "Last index known committed", groups, |group| signed(group.commit))?;
+    encoder
+        .per_group("althing_raft_commit_index", "Last index known committed", groups, |group| signed(group.commit))?;
     encoder.per_group("althing_raft_applied_index", "Last index applied", groups, |group| signed(group.applied))?;
     encoder.per_group("althing_raft_log_bytes", "Raft log in memory", groups, |group| signed(group.log_bytes))?;
     encoder.per_group("althing_watches", "Watches on this node", groups, |group| signed(group.watches))?;
@@ -245,7 +246,8 @@ mod tests {
         ShellMetrics::default().register(&mut registry, published);
         let mut page = String::new();
         text::encode(&mut page, &registry).unwrap();
-        for line in ["althing_peer_frames_sent_total 7", "althing_wal_segments 3", "althing_wal_fsync_seconds_count 0"] {
+        for line in ["althing_peer_frames_sent_total 7", "althing_wal_segments 3", "althing_wal_fsync_seconds_count 0"]
+        {
             assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
         }
     }

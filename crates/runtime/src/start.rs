@@ -147,7 +147,8 @@ fn recover(dir: &mut DataDir, config: &mut NodeConfig) -> Result<Recovered, Star
     }
     config.incarnation = identity.incarnation.starts;
     config.seed = identity.node.get() ^ identity.incarnation.nonce;
-    let node = Node::new(config.clone(), records.join(states)).map_err(|error| StartError::Tables(error.to_string()))?;
+    let node =
+        Node::new(config.clone(), records.join(states)).map_err(|error| StartError::Tables(error.to_string()))?;
     Ok(Recovered { wal, engine, applier, node, identity, members })
 }
 
@@ -354,7 +355,6 @@ impl Shell {
             next_request: 0,
             watches: BTreeMap::new(),
             downloads: BTreeMap::new(),
-            rewritten: Vec::new(),
         };
         driver.connect(&self.members);
         let ending = driver.run().await;

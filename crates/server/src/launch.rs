@@ -24,7 +24,11 @@ use tokio::sync::mpsc::UnboundedSender;
 pub type Ended = (String, Result<(), Fatal>);
 
 /// Starts a node. Its end is told to `ended`.
-pub async fn launch(settings: Settings, clock: Arc<dyn Clock>, ended: UnboundedSender<Ended>) -> Result<Running, CliError> {
+pub async fn launch(
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    ended: UnboundedSender<Ended>,
+) -> Result<Running, CliError> {
     let mut dir = DataDir::open(&settings.data_dir).map_err(CliError::usage)?;
     dir.check(&settings.cluster, &settings.name).map_err(CliError::usage)?;
     let clients = bind("listen-client", settings.listen_client)?;

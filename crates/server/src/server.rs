@@ -10,8 +10,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 
 use crate::launch::{Ended, launch};
-use crate::signals::Signals;
 use crate::logging;
+use crate::signals::Signals;
 
 /// Runs a node.
 pub fn run(args: ServerArgs) -> Result<(), CliError> {

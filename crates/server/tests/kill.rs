@@ -2,6 +2,7 @@
 //! repeat. `ALTHING_KILLS` says how many (the default is small enough for every run of the tests).
 
 #![allow(clippy::disallowed_methods, reason = "tests of real processes live in real time")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod common;
 
@@ -165,7 +166,8 @@ async fn another_node_takes_over_when_the_leader_is_killed() {
     let written = AtomicU64::new(0);
     for _ in 0..rounds {
         let leader = cluster.leader().await;
-        let others: Vec<_> = (0..3).filter(|index| *index != leader).map(|index| cluster.nodes[index].client.clone()).collect();
+        let others: Vec<_> =
+            (0..3).filter(|index| *index != leader).map(|index| cluster.nodes[index].client.clone()).collect();
         let mut client = common::kv(&others[0]);
         common::put(&mut client, "failover", "before").await.unwrap();
         cluster.kill(leader);

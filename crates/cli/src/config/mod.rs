@@ -276,7 +276,8 @@ mod tests {
             "name = \"file\"\ncluster = \"prod\"\ninsecure = true\nlog_format = \"json\"\nlisten_client = \"127.0.0.1:1\"",
         )
         .unwrap();
-        let line = ["server", "--name", "flag", "--insecure", "false", "--initial-cluster", "a=http://h:1,b=http://h:2"];
+        let line =
+            ["server", "--name", "flag", "--insecure", "false", "--initial-cluster", "a=http://h:1,b=http://h:2"];
         let merged = Line::try_parse_from(line).unwrap().args.over(file);
         assert_eq!(merged.name.as_deref(), Some("flag"));
         assert_eq!(merged.cluster.as_deref(), Some("prod"));

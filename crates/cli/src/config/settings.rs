@@ -68,7 +68,8 @@ impl Settings {
         check_name("cluster", &cluster)?;
         let listen_client = args.listen_client.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 2379)));
         let listen_peer = args.listen_peer.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 2380)));
-        let client_tls = tls_files("client_tls_cert", &args.client_tls_cert, &args.client_tls_key, &args.client_tls_ca)?;
+        let client_tls =
+            tls_files("client_tls_cert", &args.client_tls_cert, &args.client_tls_key, &args.client_tls_ca)?;
         let peer_tls = tls_files("peer_tls_cert", &args.peer_tls_cert, &args.peer_tls_key, &args.peer_tls_ca)?;
         if peer_tls.as_ref().is_some_and(|tls| tls.ca.is_none()) {
             return Err(invalid("peer_tls_ca", "is needed: nodes always prove themselves to each other"));
@@ -163,7 +164,9 @@ fn check_url(key: &'static str, url: &str) -> Result<(), ConfigError> {
     let has_scheme = url.starts_with("http://") || url.starts_with("https://");
     match url.parse::<Address>() {
         Ok(_) if has_scheme => Ok(()),
-        Ok(_) | Err(_) => Err(invalid(key, format!("{url:?} is not a URL of the form http://HOST:PORT or https://HOST:PORT"))),
+        Ok(_) | Err(_) => {
+            Err(invalid(key, format!("{url:?} is not a URL of the form http://HOST:PORT or https://HOST:PORT")))
+        }
     }
 }
 
@@ -173,7 +176,10 @@ fn url_of(key: &'static str, listen: SocketAddr, is_tls: bool) -> Result<String,
         IpAddr::V6(ip) => ip.is_unspecified(),
     };
     if unspecified {
-        return Err(invalid(key, format!("is needed: {listen} says where to listen, not where others reach this node")));
+        return Err(invalid(
+            key,
+            format!("is needed: {listen} says where to listen, not where others reach this node"),
+        ));
     }
     Ok(format!("{}://{listen}", if is_tls { "https" } else { "http" }))
 }
@@ -247,10 +253,7 @@ mod tests {
 
     #[test]
     fn off_loopback_there_must_be_tls_or_the_word_insecure() {
-        let open = ServerArgs {
-            listen_client: address("10.0.0.1:2379"),
-            ..args()
-        };
+        let open = ServerArgs { listen_client: address("10.0.0.1:2379"), ..args() };
         assert_eq!(
             refused(open.clone()),
             "`listen_client` is 10.0.0.1:2379, which is not loopback, and there is no TLS: set client_tls_cert and \
@@ -271,7 +274,10 @@ mod tests {
             refused(cluster(&["a=http://h:1", "b=http://h:2"])),
             "`initial_cluster`: this node, \"n1\", is not among a, b"
         );
-        assert_eq!(refused(cluster(&["n1=http://h:1", "n1=http://h:2"])), "`initial_cluster`: \"n1\" stands there twice");
+        assert_eq!(
+            refused(cluster(&["n1=http://h:1", "n1=http://h:2"])),
+            "`initial_cluster`: \"n1\" stands there twice"
+        );
         assert_eq!(
             refused(cluster(&["http://h:1"])),
             "`initial_cluster`: \"http://h:1\" is not NAME=URL, such as n1=http://127.0.0.1:2380"

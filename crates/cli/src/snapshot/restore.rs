@@ -36,7 +36,10 @@ pub fn restore(args: &SnapshotRestoreArgs, out: &mut dyn Write) -> Result<(), Cl
     let mut dir = DataDir::open(&args.data_dir).map_err(CliError::usage)?;
     if let Some(owner) = dir.owner() {
         let shown = args.data_dir.display();
-        return Err(CliError::usage(format!("{shown} is the data directory of node {:?}; choose an empty one", owner.name)));
+        return Err(CliError::usage(format!(
+            "{shown} is the data directory of node {:?}; choose an empty one",
+            owner.name
+        )));
     }
     let options = LsmOptions::new(founding.cluster, node);
     let engine = LsmEngine::open(&dir.path().join(ENGINE_DIR), &options).map_err(CliError::failed)?;

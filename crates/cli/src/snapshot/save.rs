@@ -19,13 +19,16 @@ pub async fn save(args: SnapshotSaveArgs, out: &mut dyn Write) -> Result<(), Cli
     let mut part = target.as_os_str().to_owned();
     part.push(".part");
     let part = Path::new(&part);
-    let failed = |what: &str, error: &dyn std::fmt::Display| CliError::failed(format!("cannot {what} {shown}: {error}"));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(part).map_err(|e| failed("write", &e))?;
+    let failed =
+        |what: &str, error: &dyn std::fmt::Display| CliError::failed(format!("cannot {what} {shown}: {error}"));
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).open(part).map_err(|e| failed("write", &e))?;
     let mut stream = args.remote.snapshot().await?;
     let mut bytes = 0;
     loop {
         let message = stream.message().await;
-        let Some(chunk) = message.map_err(|status| CliError::failed(format!("the download failed: {}", status_text(&status))))?
+        let Some(chunk) =
+            message.map_err(|status| CliError::failed(format!("the download failed: {}", status_text(&status))))?
         else {
             break;
         };

@@ -101,8 +101,6 @@ pub(crate) struct Driver {
     pub next_request: u64,
     pub watches: BTreeMap<StreamId, Arc<Feed<WatchEvent>>>,
     pub downloads: BTreeMap<StreamId, ChunkFeed>,
-    /// Groups that this turn's log batch writes forward.
-    pub rewritten: Vec<GroupId>,
 }
 
 impl Driver {
@@ -161,8 +159,7 @@ impl Driver {
 
     /// Tells the node of requests that nobody waits for any more.
     fn cancel_abandoned(&mut self, out: &mut Effects) {
-        let gone: Vec<_> =
-            self.pending.iter().filter(|(_, sender)| sender.is_canceled()).map(|(id, _)| *id).collect();
+        let gone: Vec<_> = self.pending.iter().filter(|(_, sender)| sender.is_canceled()).map(|(id, _)| *id).collect();
         for id in gone {
             self.pending.remove(&id);
             self.shared.pending.fetch_sub(1, Ordering::Relaxed);
@@ -205,10 +202,7 @@ impl Driver {
             }
             Event::Peer(event) => self.tell(input_of(event), out),
             Event::Persisted(seq) => self.tell(Input::Persisted { seq }, out),
-            Event::LogPinned(groups) => {
-                self.rewritten.extend(&groups);
-                self.tell(Input::LogPinned(groups), out);
-            }
+            Event::LogPinned(groups) => self.tell(Input::LogPinned(groups), out),
             Event::Done(done) => self.tell(Input::Done(done), out),
             Event::Read(read) => self.tell(Input::Read(read), out),
             Event::Checkpointed(spaces) => self.tell(Input::Checkpointed(spaces), out),

@@ -94,10 +94,13 @@ impl Plan {
         flag("listen-client", args.listen_client.map(|address| address.to_string()));
         flag("listen-peer", args.listen_peer.map(|address| address.to_string()));
         flag("log-level", Some(args.log.log_level.unwrap_or_else(|| "warn".to_owned())));
-        flag("log-format", args.log.log_format.map(|format| match format {
-            LogFormat::Human => "human".to_owned(),
-            LogFormat::Json => "json".to_owned(),
-        }));
+        flag(
+            "log-format",
+            args.log.log_format.map(|format| match format {
+                LogFormat::Human => "human".to_owned(),
+                LogFormat::Json => "json".to_owned(),
+            }),
+        );
         line
     }
 }
@@ -138,7 +141,11 @@ mod tests {
         let stands = plan.nodes.iter().map(|node| format!("{} {} {}", node.name, node.etcd, node.peer));
         assert_eq!(
             stands.collect::<Vec<_>>(),
-            ["n1 127.0.0.1:2379 127.0.0.1:2380", "n2 127.0.0.1:2479 127.0.0.1:2480", "n3 127.0.0.1:2579 127.0.0.1:2580"]
+            [
+                "n1 127.0.0.1:2379 127.0.0.1:2380",
+                "n2 127.0.0.1:2479 127.0.0.1:2480",
+                "n3 127.0.0.1:2579 127.0.0.1:2580"
+            ]
         );
     }
 

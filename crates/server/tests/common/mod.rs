@@ -61,7 +61,7 @@ impl Cluster {
         Self { nodes, log: root.path().join("log"), _root: root }
     }
 
-    fn initial_cluster(&self) -> String {
+    pub fn initial_cluster(&self) -> String {
         let members = self.nodes.iter().map(|node| format!("{}=http://{}", node.name, node.peer));
         members.collect::<Vec<_>>().join(",")
     }
@@ -122,7 +122,12 @@ impl Cluster {
             let deadline = Instant::now() + Duration::from_secs(30);
             while !serves(&self.nodes[index].client).await {
                 assert!(!self.has_ended(index), "{} ended:\n{}", self.nodes[index].name, tail(&self.log_of(index)));
-                assert!(Instant::now() < deadline, "{} is silent:\n{}", self.nodes[index].name, tail(&self.log_of(index)));
+                assert!(
+                    Instant::now() < deadline,
+                    "{} is silent:\n{}",
+                    self.nodes[index].name,
+                    tail(&self.log_of(index))
+                );
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
@@ -193,11 +198,8 @@ pub async fn status(address: &str) -> Option<pb::StatusResponse> {
 
 /// A put with a deadline, on one connection.
 pub async fn put(client: &mut KvClient<Channel>, key: &str, value: &str) -> Result<i64, tonic::Status> {
-    let put = pb::PutRequest {
-        key: key.to_owned().into(),
-        value: value.to_owned().into(),
-        ..pb::PutRequest::default()
-    };
+    let put =
+        pb::PutRequest { key: key.to_owned().into(), value: value.to_owned().into(), ..pb::PutRequest::default() };
     let answer = tokio::time::timeout(Duration::from_secs(8), client.put(put)).await;
     let answer = answer.map_err(|_| tonic::Status::deadline_exceeded("no answer within eight seconds"))??;
     Ok(answer.into_inner().header.map_or(0, |header| header.revision))
@@ -207,7 +209,8 @@ pub async fn put(client: &mut KvClient<Channel>, key: &str, value: &str) -> Resu
 pub async fn get_prefix(address: &str, prefix: &str) -> Result<Vec<(String, String, i64)>, tonic::Status> {
     let mut end = prefix.as_bytes().to_vec();
     *end.last_mut().expect("a prefix is not empty") += 1;
-    let range = pb::RangeRequest { key: prefix.to_owned().into(), range_end: end.into(), ..pb::RangeRequest::default() };
+    let range =
+        pb::RangeRequest { key: prefix.to_owned().into(), range_end: end.into(), ..pb::RangeRequest::default() };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut client = kv(address).max_decoding_message_size(256 << 20);
     let kvs = client.range(range).await?.into_inner().kvs;
