@@ -35,6 +35,8 @@ pub enum Command {
     /// Look into the write-ahead log of a node that is stopped.
     #[command(subcommand)]
     Wal(WalCommand),
+    /// Measure how fast a cluster answers, over the etcd API.
+    Bench(althing_bench::Options),
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.

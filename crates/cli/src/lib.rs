@@ -3,6 +3,7 @@
 //! Running nodes is the `server` crate's; everything else that `althing` does is here.
 
 pub mod args;
+pub mod bench;
 pub mod config;
 pub mod error;
 pub mod ids;

@@ -355,7 +355,6 @@ impl Shell {
             next_request: 0,
             watches: BTreeMap::new(),
             downloads: BTreeMap::new(),
-            rewritten: Vec::new(),
         };
         driver.connect(&self.members);
         let ending = driver.run().await;

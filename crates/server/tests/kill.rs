@@ -2,6 +2,7 @@
 //! repeat. `ALTHING_KILLS` says how many (the default is small enough for every run of the tests).
 
 #![allow(clippy::disallowed_methods, reason = "tests of real processes live in real time")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod common;
 

@@ -101,8 +101,6 @@ pub(crate) struct Driver {
     pub next_request: u64,
     pub watches: BTreeMap<StreamId, Arc<Feed<WatchEvent>>>,
     pub downloads: BTreeMap<StreamId, ChunkFeed>,
-    /// Groups that this turn's log batch writes forward.
-    pub rewritten: Vec<GroupId>,
 }
 
 impl Driver {
@@ -204,10 +202,7 @@ impl Driver {
             }
             Event::Peer(event) => self.tell(input_of(event), out),
             Event::Persisted(seq) => self.tell(Input::Persisted { seq }, out),
-            Event::LogPinned(groups) => {
-                self.rewritten.extend(&groups);
-                self.tell(Input::LogPinned(groups), out);
-            }
+            Event::LogPinned(groups) => self.tell(Input::LogPinned(groups), out),
             Event::Done(done) => self.tell(Input::Done(done), out),
             Event::Read(read) => self.tell(Input::Read(read), out),
             Event::Checkpointed(spaces) => self.tell(Input::Checkpointed(spaces), out),

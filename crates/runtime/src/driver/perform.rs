@@ -27,8 +27,7 @@ impl Driver {
             self.transport.send(to, frame);
         }
         if let Some(batch) = out.wal.take() {
-            let supersedes = std::mem::take(&mut self.rewritten);
-            self.ports.log.push(Order::Append { batch, supersedes });
+            self.ports.log.push(Order::Append(batch));
         }
         if !out.wal_release.is_empty() {
             self.ports.log.push(Order::Release(std::mem::take(&mut out.wal_release)));

@@ -42,12 +42,10 @@ impl ApplierThread {
         let mut tasks = Vec::new();
         let mut work = Vec::new();
         loop {
-            if self.applier.has_background() {
-                if self.tasks.is_empty() && !self.tasks.is_closed() {
-                    let (done, _) = self.applier.background().map_err(fatal)?;
-                    self.tell(done);
-                    continue;
-                }
+            if self.applier.has_background() && self.tasks.is_empty() && !self.tasks.is_closed() {
+                let (done, _) = self.applier.background().map_err(fatal)?;
+                self.tell(done);
+                continue;
             }
             if !self.tasks.take(&mut tasks) {
                 return Ok(());

@@ -18,12 +18,7 @@ use crate::metrics::LogMetrics;
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Append a batch, and sync if it asks for it.
-    Append {
-        /// The batch.
-        batch: WalBatch,
-        /// Groups all of whose live entries are in this batch once more, so that older copies need not be kept.
-        supersedes: Vec<GroupId>,
-    },
+    Append(WalBatch),
     /// These groups no longer need entries below these indexes.
     Release(Vec<(GroupId, u64)>),
 }
@@ -75,15 +70,15 @@ impl LogThread {
         let mut round = Round::default();
         for order in orders.drain(..) {
             match order {
-                Order::Append { batch, supersedes } => {
+                Order::Append(batch) => {
                     round.sync |= batch.sync;
                     round.last_seq = Some(batch.seq);
-                    if supersedes.is_empty() {
+                    if batch.rewritten.is_empty() {
                         round.records.extend(batch.records);
                     } else {
                         self.append(&mut round.records)?;
-                        self.rewrite(&batch.records, &supersedes)?;
-                        told.retain(|group| !supersedes.contains(group));
+                        self.rewrite(&batch)?;
+                        told.retain(|group| !batch.rewritten.contains(group));
                     }
                 }
                 Order::Release(groups) => {
@@ -106,11 +101,11 @@ impl LogThread {
         Ok(())
     }
 
-    /// Appends a batch that holds all live entries of some groups, and lets go of their older copies.
-    fn rewrite(&mut self, records: &[Record], groups: &[GroupId]) -> Result<(), Fatal> {
+    /// Appends a batch that holds all live entries of some groups once more, and lets go of their older copies.
+    fn rewrite(&mut self, batch: &WalBatch) -> Result<(), Fatal> {
         let from = self.wal.tail();
-        self.wal.append(records).map_err(Fatal::Log)?;
-        for group in groups {
+        self.wal.append(&batch.records).map_err(Fatal::Log)?;
+        for group in &batch.rewritten {
             self.wal.supersede(*group, from);
         }
         Ok(())
@@ -136,5 +131,117 @@ impl LogThread {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::sync::mpsc::{Receiver, channel};
+
+    use althing_env::{Disk, DiskErrorKind};
+    use althing_faultdisk::FaultDisk;
+    use althing_storage::wal::{Identity, RecordKind, WalError, WalOptions};
+    use althing_types::{ClusterId, NodeId};
+
+    use crate::clock::RealClock;
+    use crate::disk::RealDisk;
+
+    const IDENTITY: Identity = Identity { cluster: ClusterId(1), node: NodeId(2) };
+
+    fn options() -> WalOptions {
+        WalOptions { segment_bytes: 4 * 1024 * 1024, ..WalOptions::default() }
+    }
+
+    fn open(disk: Arc<dyn Disk>) -> (Wal, Vec<Record>) {
+        let (wal, recovery) = Wal::open(disk, Path::new("wal"), IDENTITY, options()).unwrap();
+        (wal, recovery.records.into_iter().map(|(_, record)| record).collect())
+    }
+
+    fn thread(wal: Wal) -> (LogThread, Receiver<u64>) {
+        let (sender, persisted) = channel();
+        let thread = LogThread {
+            wal,
+            orders: Arc::default(),
+            clock: Arc::new(RealClock::start()),
+            metrics: LogMetrics::default(),
+            stats: Arc::default(),
+            report: Box::new(move |report| {
+                if let Report::Persisted(seq) = report {
+                    sender.send(seq).unwrap();
+                }
+            }),
+        };
+        (thread, persisted)
+    }
+
+    fn entry(index: u64) -> Record {
+        Record { group: GroupId(1), kind: RecordKind::Entries, index, payload: vec![index as u8; 100].into() }
+    }
+
+    fn append(seq: u64, sync: bool) -> Order {
+        Order::Append(WalBatch { seq, records: vec![entry(seq)], sync, rewritten: Vec::new() })
+    }
+
+    #[test]
+    fn batches_that_have_gathered_share_one_fsync_and_are_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir.path()));
+        let (wal, _) = open(Arc::clone(&disk));
+        let before = wal.stats();
+        let (log, persisted) = thread(wal);
+        log.orders.extend((1..=100).map(|seq| append(seq, true)));
+        log.orders.close();
+        let stats = Arc::clone(&log.stats);
+        log.run().unwrap();
+        assert_eq!(persisted.iter().collect::<Vec<_>>(), [100]);
+        let after = *stats.lock().unwrap();
+        assert_eq!((after.batches - before.batches, after.syncs - before.syncs), (1, 1));
+        let (_, found) = open(disk);
+        assert_eq!(found, (1..=100).map(entry).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_batch_that_asks_for_no_fsync_gets_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let (wal, _) = open(Arc::new(RealDisk::new(dir.path())));
+        let before = wal.stats();
+        let (log, persisted) = thread(wal);
+        log.orders.push(append(1, false));
+        log.orders.close();
+        let stats = Arc::clone(&log.stats);
+        log.run().unwrap();
+        assert_eq!(persisted.iter().collect::<Vec<_>>(), [1]);
+        assert_eq!(stats.lock().unwrap().syncs, before.syncs);
+    }
+
+    #[test]
+    fn a_failed_fsync_ends_the_thread_and_nothing_is_reported_durable() {
+        let disk = FaultDisk::new();
+        let (wal, _) = open(Arc::new(disk.clone()));
+        let (log, persisted) = thread(wal);
+        disk.fail_sync(0);
+        log.orders.push(append(1, true));
+        let error = log.run().unwrap_err();
+        assert!(matches!(&error, Fatal::Log(WalError::Disk(disk)) if disk.kind == DiskErrorKind::Io), "{error}");
+        assert!(error.to_string().starts_with("the write-ahead log failed, so this node stops: "), "{error}");
+        assert_eq!(persisted.iter().count(), 0);
+    }
+
+    #[test]
+    fn a_full_disk_ends_the_thread_and_nothing_is_reported_durable() {
+        let disk = FaultDisk::new();
+        let (wal, _) = open(Arc::new(disk.clone()));
+        let (log, persisted) = thread(wal);
+        disk.set_capacity(Some(disk.files().iter().map(|(_, bytes)| bytes).sum()));
+        log.orders.extend((1..=40).map(|seq| {
+            let record = Record { payload: vec![7; 100_000].into(), ..entry(seq) };
+            Order::Append(WalBatch { seq, records: vec![record], sync: true, rewritten: Vec::new() })
+        }));
+        log.orders.close();
+        let error = log.run().unwrap_err();
+        assert!(matches!(&error, Fatal::Log(WalError::Full(_))), "{error}");
+        assert_eq!(persisted.iter().count(), 0);
     }
 }

@@ -61,7 +61,7 @@ impl Cluster {
         Self { nodes, log: root.path().join("log"), _root: root }
     }
 
-    fn initial_cluster(&self) -> String {
+    pub fn initial_cluster(&self) -> String {
         let members = self.nodes.iter().map(|node| format!("{}=http://{}", node.name, node.peer));
         members.collect::<Vec<_>>().join(",")
     }
