@@ -40,11 +40,7 @@ impl Events {
 }
 
 /// Opens all watches, one stream on each of as many connections as the writers have, and counts what they see.
-pub(crate) async fn start(
-    options: &Options,
-    shared: &Rc<Shared>,
-    started: Instant,
-) -> Result<(), BenchError> {
+pub(crate) async fn start(options: &Options, shared: &Rc<Shared>, started: Instant) -> Result<(), BenchError> {
     let streams = options.connections.min(options.watches) as usize;
     for number in 0..streams {
         let share = (options.watches as usize).div_ceil(streams);
