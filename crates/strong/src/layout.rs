@@ -1,4 +1,4 @@
-//! Where everything lies in a space, and the bytes of each record (docs/formats-strong.md draws them).
+//! Where everything lies in a space, and the bytes of each record (docs/formats/strong.md draws them).
 //!
 //! ```text
 //! 01 id                             → meta: format, state, configuration, members, alarms, progress

@@ -4,7 +4,7 @@
 //! * [`check`]: what can be said against a request before it is proposed.
 //! * [`machine`]: applies log entries to a space of the engine, as a function of the log alone.
 //! * [`reader`]: reads of what is applied, concurrent with the machine.
-//! * [`layout`]: where everything lies in the space (docs/formats-strong.md draws the bytes).
+//! * [`layout`]: where everything lies in the space (docs/formats/strong.md draws the bytes).
 //! * [`count`]: how many keys a range has, without visiting them.
 //! * [`export`] and [`import`]: a whole table as pages, for a replica that cannot catch up from the log.
 //! * [`watch`]: hands every change to those who watch, from history until they have caught up, then live.

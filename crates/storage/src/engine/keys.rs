@@ -1,4 +1,4 @@
-//! How the keys of all spaces of a tree or table lie side by side (docs/formats-engine.md).
+//! How the keys of all spaces of a tree or table lie side by side (docs/formats/engine.md).
 //!
 //! ```text
 //!   space (8, big-endian) │ key           → value          what a batch wrote

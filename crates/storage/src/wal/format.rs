@@ -1,4 +1,4 @@
-//! The bytes of the log; `docs/formats.md` draws them. All numbers are little-endian.
+//! The bytes of the log; `docs/formats/wal.md` draws them. All numbers are little-endian.
 //!
 //! A segment is a header of one sector and then batches, each beginning at a sector. The checksum of each record goes on
 //! from the one before it, the first from its batch header's, and the batch header holds the last checksum of

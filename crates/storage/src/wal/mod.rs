@@ -28,7 +28,7 @@
 //! begins with a copy of them all as they stood there, so that any older segment can go. The copy is handed out
 //! at recovery only where it is the oldest thing in the log, which is where it belongs in the order of records.
 //!
-//! The layout is drawn in `docs/formats.md`. Sources: the log manager of ARIES (Mohan et al., 1992, section 3), LevelDB's
+//! The layout is drawn in `docs/formats/wal.md`. Sources: the log manager of ARIES (Mohan et al., 1992, section 3), LevelDB's
 //! `log_format.md` for torn tails, PostgreSQL's `xlogreader` for recycled segments, and "Protocol-Aware Recovery for
 //! Consensus-Based Storage" (Alagappan et al., FAST 2018) for telling a tear from corruption.
 

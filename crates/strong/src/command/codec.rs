@@ -1,4 +1,4 @@
-//! The bytes of a proposal (docs/formats-strong.md draws them). Every tag is a byte whose meaning never changes; what is
+//! The bytes of a proposal (docs/formats/strong.md draws them). Every tag is a byte whose meaning never changes; what is
 //! new gets a new one, and waits until every node of the cluster knows it.
 
 mod kv;

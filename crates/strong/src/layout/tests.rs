@@ -2,7 +2,7 @@ use althing_api::kv::KeyValue;
 
 use super::*;
 
-/// The example of docs/formats-strong.md.
+/// The example of docs/formats/strong.md.
 #[test]
 fn the_bytes_of_the_first_put_are_those_of_the_format() {
     let id = VersionId::first_of(Revision(5));

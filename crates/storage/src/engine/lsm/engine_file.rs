@@ -1,4 +1,4 @@
-//! The file `ENGINE`: whose directory this is, how many trees it has, and which spaces are dead (docs/formats-engine.md).
+//! The file `ENGINE`: whose directory this is, how many trees it has, and which spaces are dead (docs/formats/engine.md).
 //!
 //! It is small and always written whole: to `ENGINE.new`, synced, renamed, and the directory synced. Its last four bytes
 //! are the CRC32C of all before, in every version of the format, so that damage is never taken for a newer version.

@@ -55,7 +55,7 @@ fn a_proposal_of_a_later_format_names_it() {
     assert_eq!(Proposal::decode(bytes.into()), Err(expected));
 }
 
-/// The bytes of one put, as docs/formats-strong.md draws them: they never change.
+/// The bytes of one put, as docs/formats/strong.md draws them: they never change.
 #[test]
 fn the_bytes_of_a_put_are_those_of_the_format() {
     let put = PutRequest {
