@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 fn althing(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_althing"));
+    let mut command = Command::new(common::binary());
     command.args(args).stdin(Stdio::null());
     command
 }
