@@ -112,13 +112,21 @@ async fn a_flipped_byte_in_any_kind_of_file_is_named_and_never_served() {
             is_refused(&cluster, file, offset);
         }
     }
+    let (mut tables, mut noticed) = (0, 0);
     for (file, kind) in &files {
+        if kind == "engine/tree-/tables/" {
+            // In its midst a table holds values, all of which are read below; a block of it may be padded at the end.
+            tables += 1;
+            noticed += usize::from(is_never_served(&mut cluster, file, offsets(file)[1]).await == Damage::Noticed);
+        }
         if ["engine/tree-/tables/", "lock", "engine/LOCK", "wal/spare-.wal"].contains(&kind.as_str()) {
             for offset in offsets(file) {
                 is_never_served(&mut cluster, file, offset).await;
             }
         }
     }
+    println!("damage was noticed in {noticed} of {tables} tables");
+    assert!(noticed > 0, "a flipped byte of a value is noticed");
     cluster.start_node(0);
     cluster.wait_until_serving().await;
     assert_eq!(read_all(&cluster.nodes[0].client).await, Ok(()));
@@ -143,8 +151,17 @@ async fn read_all(address: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// What became of a flipped byte.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Damage {
+    /// An error that names the file.
+    Noticed,
+    /// Everything was right all the same: the byte means nothing to anybody.
+    Harmless,
+}
+
 /// The node does not start, or refuses the damaged part, and names the file either way; or the byte means nothing.
-async fn is_never_served(cluster: &mut Cluster, file: &Path, offset: u64) {
+async fn is_never_served(cluster: &mut Cluster, file: &Path, offset: u64) -> Damage {
     flip(file, offset);
     let begin = cluster.said(0).len();
     cluster.start_node(0);
@@ -155,7 +172,7 @@ async fn is_never_served(cluster: &mut Cluster, file: &Path, offset: u64) {
     }
     let answer = if cluster.has_ended(0) { Err("it ended".to_owned()) } else { read_all(&address).await };
     cluster.kill(0);
-    if let Err(error) = answer {
+    if let Err(error) = &answer {
         let said = cluster.said(0)[begin..].to_owned();
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         assert!(error.contains(&name) || said.contains(&name), "byte {offset} of {}: {error}\n{said}", file.display());
@@ -163,6 +180,7 @@ async fn is_never_served(cluster: &mut Cluster, file: &Path, offset: u64) {
     if file.exists() {
         flip(file, offset);
     }
+    if answer.is_err() { Damage::Noticed } else { Damage::Harmless }
 }
 
 #[tokio::test]
