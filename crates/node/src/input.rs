@@ -227,3 +227,17 @@ pub enum ExportPurpose {
         transfer: u64,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn space_is_short_below_one_mark_and_ample_again_only_above_a_higher_one() {
+        let (short, ample) = (limits::MIN_FREE_DISK_BYTES, limits::AMPLE_FREE_DISK_BYTES);
+        assert_eq!(DiskSpace::Ample.after(short), DiskSpace::Ample);
+        assert_eq!(DiskSpace::Ample.after(short - 1), DiskSpace::Short);
+        assert_eq!(DiskSpace::Short.after(ample), DiskSpace::Short);
+        assert_eq!(DiskSpace::Short.after(ample + 1), DiskSpace::Ample);
+    }
+}

@@ -6,7 +6,10 @@
 
 mod common;
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +17,7 @@ use std::time::{Duration, Instant};
 use althing_etcd_proto::etcdserverpb as pb;
 use common::Cluster;
 use pb::maintenance_client::MaintenanceClient;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 fn run(args: &[&str]) -> Output {
     Command::new(common::binary()).args(args).output().unwrap()
@@ -158,4 +162,37 @@ fn completions_know_every_command() {
             assert!(script.contains(command), "{command} in the completions of {shell}");
         }
     }
+}
+
+/// `althing dev --processes` in a process group of its own, as a shell starts it, once it serves; and an endpoint.
+fn dev(dir: &Path, base_port: u16) -> (Child, String) {
+    let mut command = Command::new(common::binary());
+    command.args(["dev", "--processes", "--json", "--base-port", &base_port.to_string(), "--dir"]).arg(dir);
+    let mut child = command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+    (child, said["nodes"][1]["etcd"].as_str().unwrap().to_owned())
+}
+
+/// What a terminal does on Ctrl-C: every process of the group gets the signal at the same time.
+fn ctrl_c(child: Child) -> Option<i32> {
+    let group = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process_group(group, Signal::INT).unwrap();
+    let code = common::end_of(child);
+    assert!(kill_process_group(group, Signal::KILL).is_err(), "a node outlives its cluster");
+    code
+}
+
+#[tokio::test]
+async fn ctrl_c_stops_a_cluster_of_processes_and_the_second_start_finds_the_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = common::free_base_port();
+    let (child, endpoint) = dev(dir.path(), port);
+    let revision = common::put(&mut common::kv(&endpoint), "kept", "value").await.unwrap();
+    assert_eq!(ctrl_c(child), Some(0));
+    let (child, endpoint) = dev(dir.path(), port);
+    let found = common::get_prefix(&endpoint, "kept").await.unwrap();
+    assert_eq!(found, [("kept".to_owned(), "value".to_owned(), revision)]);
+    assert_eq!(ctrl_c(child), Some(0));
 }

@@ -57,7 +57,7 @@ impl SmallDisk {
 
     /// Another program writes until so many bytes are free.
     fn fill(&self, leave_bytes: u64) {
-        let figures = rustix::fs::statvfs(&self.path("")).unwrap();
+        let figures = rustix::fs::statvfs(self.path("")).unwrap();
         let free_bytes = figures.f_bavail * figures.f_frsize;
         let mut filler = File::options().create(true).append(true).open(self.path("filler")).unwrap();
         let block = vec![7; 1 << 20];

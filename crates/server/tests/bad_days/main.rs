@@ -10,4 +10,5 @@ mod directory;
 mod full_disk;
 mod requests;
 mod slow_watch;
+mod time_jump;
 mod tls;

@@ -6,6 +6,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use althing_etcd_proto::etcdserverpb as pb;
@@ -46,10 +47,29 @@ pub fn rounds(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(default)
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago. It is none of those that the system gives to outgoing connections (on Linux from
+/// 32768 on): such a connection could take the port of a node that is down for a moment.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let seed = CALLS.fetch_add(1, Ordering::Relaxed) << 32 | u64::from(std::process::id());
+    let mut rng = fastrand::Rng::with_seed(seed);
+    loop {
+        let port = rng.u16(10_000..30_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A base port with room for three nodes, of which nothing is in use now.
+pub fn free_base_port() -> u16 {
+    loop {
+        let base = free_port();
+        let wanted = (0..3).flat_map(|node| [base.wrapping_add(node * 100), base.wrapping_add(node * 100 + 1)]);
+        if wanted.into_iter().all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return base;
+        }
+    }
 }
 
 impl Cluster {
@@ -294,6 +314,10 @@ pub async fn watch(channel: Channel, start: &str, end: &str, from: i64) -> Resul
 
 /// What the program says when it refuses to run, and its exit code.
 pub fn refusal(command: &mut Command) -> (String, Option<i32>) {
-    let output = command.output().expect("the binary can be started");
-    (String::from_utf8_lossy(&output.stderr).trim().to_owned(), output.status.code())
+    let said = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+    let log = said.reopen().expect("a file that exists can be opened");
+    let child = command.stdout(Stdio::null()).stderr(log).spawn().expect("the binary can be started");
+    let code = end_of(child);
+    let text = std::fs::read_to_string(said.path()).expect("the program speaks UTF-8");
+    (text.trim().to_owned(), code)
 }
