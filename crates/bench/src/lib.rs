@@ -6,6 +6,7 @@
 //!
 //! * [`options`]: what is asked for.
 //! * [`workload`]: one request of each kind.
+//! * [`wire`]: the calls, on a connection.
 //! * [`watch`]: many watchers, and how long an event takes to reach them.
 //! * [`report`]: what came out, for people and as JSON.
 
@@ -13,6 +14,7 @@ pub mod options;
 pub mod report;
 pub mod run;
 pub mod watch;
+pub mod wire;
 pub mod workload;
 
 pub use options::{Options, Workload};

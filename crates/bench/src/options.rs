@@ -77,6 +77,13 @@ impl Options {
         Duration::from_secs(self.warm_up)
     }
 
+    /// The endpoint of a connection, as `HOST:PORT`.
+    #[must_use]
+    pub fn endpoint(&self, connection: usize) -> &str {
+        let endpoint = &self.endpoints[connection % self.endpoints.len()];
+        endpoint.strip_prefix("http://").unwrap_or(endpoint)
+    }
+
     /// The key with a number.
     #[must_use]
     pub fn key(&self, number: u64) -> Vec<u8> {

@@ -54,6 +54,8 @@ pub struct Report {
     pub value_bytes: u32,
     /// Seconds measured.
     pub seconds: f64,
+    /// Seconds of a core that the generator itself used, per second.
+    pub generator_cpu: f64,
     /// Operations answered well.
     pub operations: u64,
     /// Operations answered with an error.
@@ -100,9 +102,9 @@ pub fn histogram() -> Histogram<u64> {
 }
 
 impl Report {
-    /// What was counted over `seconds`.
+    /// What was counted over `seconds`, of which the generator has used `cpu_seconds` of a core.
     #[must_use]
-    pub fn new(options: &Options, seconds: f64, tally: Tally) -> Self {
+    pub fn new(options: &Options, seconds: f64, cpu_seconds: f64, tally: Tally) -> Self {
         let operations = tally.histogram.len();
         Self {
             workload: options.workload,
@@ -111,6 +113,7 @@ impl Report {
             connections: options.connections,
             value_bytes: options.value_bytes,
             seconds,
+            generator_cpu: cpu_seconds / seconds,
             operations,
             errors: tally.errors,
             operations_per_second: operations as f64 / seconds,
@@ -151,7 +154,7 @@ impl fmt::Display for Report {
             self.connections,
             self.endpoints.join(",")
         )?;
-        write!(f, "  {}", self.latency)?;
+        write!(f, "  {} · generator {:.2} cores", self.latency, self.generator_cpu)?;
         if let (Some(events), Some(latency)) = (self.events_per_second, self.event_latency) {
             write!(f, "\n  {events:.0} events/s; put to event {latency}")?;
         }

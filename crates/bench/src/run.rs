@@ -8,11 +8,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::task::LocalSet;
-use tonic::transport::{Channel, Endpoint};
 
 use crate::options::{Options, Workload};
 use crate::report::{Report, Tally};
 use crate::watch;
+use crate::wire::Connection;
 use crate::workload::Client;
 
 /// Why a run could not be done.
@@ -24,7 +24,7 @@ pub enum BenchError {
         /// Which.
         endpoint: String,
         /// Why.
-        source: tonic::transport::Error,
+        source: std::io::Error,
     },
     /// The keys to read could not be written first.
     #[error("cannot write the keys that are to be read: {0}")]
@@ -59,9 +59,9 @@ pub fn run(options: &Options) -> Result<Report, BenchError> {
 }
 
 async fn measure(options: &Options) -> Result<Report, BenchError> {
-    let channels = connect(options).await?;
+    let connections = connect(options).await?;
     if options.workload != Workload::Put {
-        fill(options, &channels).await?;
+        fill(options, &connections).await?;
     }
     let shared = Rc::new(Shared {
         phase: Cell::new(Phase::WarmUp),
@@ -70,54 +70,58 @@ async fn measure(options: &Options) -> Result<Report, BenchError> {
     });
     let started = Instant::now();
     if options.workload == Workload::Watch {
-        watch::start(options, &channels, &shared, started).await?;
+        watch::start(options, &shared, started).await?;
     }
     let clients: Vec<_> = (0..options.clients)
         .map(|number| {
-            let channel = channels[number as usize % channels.len()].clone();
-            let client = Client::new(options, channel, u64::from(number));
+            let connection = connections[number as usize % connections.len()].clone();
+            let client = Client::new(options, connection, u64::from(number));
             tokio::task::spawn_local(drive(client, options.clone(), shared.clone(), started))
         })
         .collect();
     wait(options, "warming up", options.warm_up()).await;
     shared.phase.set(Phase::Measure);
-    let begin = Instant::now();
+    let (begin, cpu) = (Instant::now(), cpu_time());
     wait(options, "measuring", options.duration()).await;
     shared.phase.set(Phase::Over);
-    let seconds = begin.elapsed().as_secs_f64();
+    let (seconds, cpu) = (begin.elapsed().as_secs_f64(), cpu_time().saturating_sub(cpu));
     for client in clients {
         // A client that hangs on its last request is not waited for.
         let _ = tokio::time::timeout(Duration::from_secs(5), client).await;
     }
     let tally = shared.tally.take();
-    let mut report = Report::new(options, seconds, tally);
+    let mut report = Report::new(options, seconds, cpu.as_secs_f64(), tally);
     if options.workload == Workload::Watch {
         shared.events.borrow().add_to(&mut report);
     }
     Ok(report)
 }
 
-async fn connect(options: &Options) -> Result<Vec<Channel>, BenchError> {
-    let mut channels = Vec::new();
+/// Time of a core that this process has used.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+async fn connect(options: &Options) -> Result<Vec<Connection>, BenchError> {
+    let mut connections = Vec::new();
     for number in 0..options.connections.min(options.clients) {
-        let endpoint = &options.endpoints[number as usize % options.endpoints.len()];
-        let url = if endpoint.contains("://") { endpoint.clone() } else { format!("http://{endpoint}") };
-        let failed = |source| BenchError::Connect { endpoint: endpoint.clone(), source };
-        let endpoint = Endpoint::from_shared(url).map_err(failed)?.tcp_nodelay(true);
-        channels.push(endpoint.connect().await.map_err(failed)?);
+        let endpoint = options.endpoint(number as usize);
+        let failed = |source| BenchError::Connect { endpoint: endpoint.to_owned(), source };
+        connections.push(Connection::open(endpoint).await.map_err(failed)?);
     }
-    Ok(channels)
+    Ok(connections)
 }
 
 /// Writes every key once, so that each read finds something. Many at once: a fill is not what is measured.
-async fn fill(options: &Options, channels: &[Channel]) -> Result<(), BenchError> {
+async fn fill(options: &Options, connections: &[Connection]) -> Result<(), BenchError> {
     let next = Rc::new(Cell::new(0));
     let fillers: Vec<_> = (0..options.clients.max(64))
         .map(|number| {
             let (options, next) = (options.clone(), next.clone());
-            let channel = channels[number as usize % channels.len()].clone();
+            let connection = connections[number as usize % connections.len()].clone();
             tokio::task::spawn_local(async move {
-                let mut client = Client::new(&options, channel, u64::from(number));
+                let mut client = Client::new(&options, connection, u64::from(number));
                 let value = bytes::Bytes::from(vec![b'v'; options.value_bytes as usize]);
                 while next.get() < options.keys {
                     let number = next.replace(next.get() + 1);

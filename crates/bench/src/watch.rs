@@ -11,7 +11,7 @@ use althing_etcd_proto::etcdserverpb as pb;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 use pb::watch_client::WatchClient;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 use crate::options::Options;
@@ -39,15 +39,11 @@ impl Events {
     }
 }
 
-/// Opens all watches, one stream per connection, and counts what they see.
-pub(crate) async fn start(
-    options: &Options,
-    channels: &[Channel],
-    shared: &Rc<Shared>,
-    started: Instant,
-) -> Result<(), BenchError> {
-    for (number, channel) in channels.iter().enumerate() {
-        let share = (options.watches as usize).div_ceil(channels.len());
+/// Opens all watches, one stream on each of as many connections as the writers have, and counts what they see.
+pub(crate) async fn start(options: &Options, shared: &Rc<Shared>, started: Instant) -> Result<(), BenchError> {
+    let streams = options.connections.min(options.watches) as usize;
+    for number in 0..streams {
+        let share = (options.watches as usize).div_ceil(streams);
         let first = number * share;
         let creates: Vec<_> = (first..(first + share).min(options.watches as usize)).map(|_| create(options)).collect();
         if creates.is_empty() {
@@ -59,8 +55,8 @@ pub(crate) async fn start(
             let _ = sender.send(create).await;
         }
         let requests = Request::new(Receiver(receiver));
-        let mut events =
-            WatchClient::new(channel.clone()).watch(requests).await.map_err(BenchError::Watch)?.into_inner();
+        let channel = connect(options.endpoint(number)).await?;
+        let mut events = WatchClient::new(channel).watch(requests).await.map_err(BenchError::Watch)?.into_inner();
         let shared = shared.clone();
         tokio::task::spawn_local(async move {
             while let Ok(Some(response)) = events.message().await {
@@ -70,6 +66,12 @@ pub(crate) async fn start(
         });
     }
     Ok(())
+}
+
+async fn connect(endpoint: &str) -> Result<Channel, BenchError> {
+    let failed = |source| BenchError::Connect { endpoint: endpoint.to_owned(), source: std::io::Error::other(source) };
+    let channel = Endpoint::from_shared(format!("http://{endpoint}")).map_err(failed)?;
+    channel.tcp_nodelay(true).connect().await.map_err(failed)
 }
 
 fn create(options: &Options) -> pb::WatchRequest {

@@ -2,15 +2,14 @@
 
 use althing_etcd_proto::etcdserverpb as pb;
 use bytes::Bytes;
-use pb::kv_client::KvClient;
 use tonic::Status;
-use tonic::transport::Channel;
 
 use crate::options::{Options, Workload};
+use crate::wire::{Connection, Rpc};
 
 /// One client: its connection, its keys, its part of the workload.
 pub struct Client {
-    kv: KvClient<Channel>,
+    connection: Connection,
     rng: fastrand::Rng,
     workload: Workload,
     keys: u64,
@@ -21,11 +20,11 @@ pub struct Client {
 impl Client {
     /// The client with a number, on a connection.
     #[must_use]
-    pub fn new(options: &Options, channel: Channel, number: u64) -> Self {
+    pub fn new(options: &Options, connection: Connection, number: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(options.seed.wrapping_add(number));
         let value: Vec<u8> = (0..options.value_bytes).map(|_| rng.alphanumeric() as u8).collect();
         Self {
-            kv: KvClient::new(channel),
+            connection,
             rng,
             workload: options.workload,
             keys: options.keys,
@@ -54,12 +53,13 @@ impl Client {
 
     async fn put(&mut self) -> Result<(), Status> {
         let (key, value) = (self.random_key(), self.value.clone());
-        self.kv.put(pb::PutRequest { key, value, ..pb::PutRequest::default() }).await.map(drop)
+        self.put_value(key, value).await
     }
 
     async fn get(&mut self, serializable: bool) -> Result<(), Status> {
         let key = self.random_key();
-        self.kv.range(pb::RangeRequest { key, serializable, ..pb::RangeRequest::default() }).await.map(drop)
+        let range = pb::RangeRequest { key, serializable, ..pb::RangeRequest::default() };
+        self.connection.call::<pb::RangeResponse>(Rpc::Range, &range).await.map(drop)
     }
 
     /// If the key exists, put it; else put it, too: every transaction writes, whatever was there.
@@ -75,11 +75,12 @@ impl Client {
             ..pb::Compare::default()
         };
         let txn = pb::TxnRequest { compare: vec![compare], success: vec![put.clone()], failure: vec![put] };
-        self.kv.txn(txn).await.map(drop)
+        self.connection.call::<pb::TxnResponse>(Rpc::Txn, &txn).await.map(drop)
     }
 
     /// Puts a key with a value that the caller made.
     pub async fn put_value(&mut self, key: Bytes, value: Bytes) -> Result<(), Status> {
-        self.kv.put(pb::PutRequest { key, value, ..pb::PutRequest::default() }).await.map(drop)
+        let put = pb::PutRequest { key, value, ..pb::PutRequest::default() };
+        self.connection.call::<pb::PutResponse>(Rpc::Put, &put).await.map(drop)
     }
 }

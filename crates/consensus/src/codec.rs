@@ -20,7 +20,7 @@
 
 use althing_codec::{DecodeError, Reader, Writer};
 use althing_types::NodeId;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use raft::CAMPAIGN_TRANSFER;
 use raft::eraftpb::{self, MessageType};
 
@@ -50,7 +50,7 @@ impl Message {
         }
     }
 
-    /// Reads one message; what follows it is left in the reader. Entries share the reader's buffer.
+    /// Reads one message; what follows it is left in the reader. Its entries have a buffer of their own.
     pub fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
         let kind = message_kind(reader.u8("a message's kind")?)?;
         let from = node(reader, "a message's sender")?;
@@ -187,7 +187,18 @@ fn decode_entries(first: u64, reader: &mut Reader) -> Result<Vec<eraftpb::Entry>
         let data = reader.bytes("an entry's data")?;
         entries.push(Entry { index, term, kind, data }.into_raft());
     }
+    detach(&mut entries);
     Ok(entries)
+}
+
+/// Copies the entries' data out of the reader's buffer. They stay in the log for long, and would keep everything in memory
+/// that happened to be read from the socket together with them.
+fn detach(entries: &mut [eraftpb::Entry]) {
+    let mut own = BytesMut::with_capacity(entries.iter().map(|entry| entry.data.len()).sum());
+    for entry in entries {
+        own.extend_from_slice(&entry.data);
+        entry.data = own.split().freeze();
+    }
 }
 
 fn decode_context(reader: &mut Reader) -> Result<eraftpb::Entry, DecodeError> {

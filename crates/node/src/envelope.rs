@@ -242,7 +242,8 @@ impl Message {
                 term: r.u64("a proposal's term")?,
                 ticket: RequestId(r.u64("a proposal's ticket")?),
                 membership: r.bool("whether a proposal changes the membership")?,
-                data: r.bytes("a proposal")?,
+                // A copy: it stays in the log, which should not keep the whole frame.
+                data: Bytes::copy_from_slice(&r.bytes("a proposal")?),
             }),
             REFUSED => Self::Refused {
                 group,

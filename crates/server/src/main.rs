@@ -13,6 +13,10 @@ use althing_cli::args::{SnapshotCommand, WalCommand};
 use althing_cli::{Cli, CliError, Command, bench, remote, snapshot, status, wal};
 use clap::{CommandFactory, Parser};
 
+/// Many small buffers are made on one thread and freed on another, all the time: what the system's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,

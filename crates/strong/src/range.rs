@@ -15,6 +15,7 @@ use bytes::Bytes;
 use crate::count::CountIndex;
 use crate::error::StrongError;
 use crate::layout::{self, Current, RevisionRecord, Span, Version, VersionBody, VersionId};
+use crate::machine::recent::Recent;
 
 /// Versions of one key that a scan passes one by one before it seeks past them.
 const VERSIONS_BEFORE_SEEK: usize = 8;
@@ -32,6 +33,8 @@ pub(crate) struct Source<'a> {
     pub(crate) compacted: Revision,
     /// Counts as of that revision or an earlier one.
     pub(crate) index: &'a CountIndex,
+    /// What was written last, for the writer.
+    pub(crate) recent: Option<&'a Recent>,
 }
 
 /// A key that a range holds, perhaps still without its value.
@@ -99,6 +102,9 @@ impl Source<'_> {
 
     /// The newest version of a key that exists.
     pub(crate) fn current(&self, key: &[u8]) -> Result<Option<Current>, StrongError> {
+        if let Some(known) = self.recent.and_then(|recent| recent.get(key)) {
+            return Ok(known.clone());
+        }
         self.read.get(self.space, &layout::current_key(key))?.map(Current::decode).transpose()
     }
 

@@ -113,7 +113,7 @@ struct Moment {
 impl Moment {
     fn source(&self) -> Source<'_> {
         let State { revision, compacted, .. } = self.state;
-        Source { read: &*self.view, space: self.space, revision, compacted, index: &self.index }
+        Source { read: &*self.view, space: self.space, revision, compacted, index: &self.index, recent: None }
     }
 }
 

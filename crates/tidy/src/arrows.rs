@@ -16,13 +16,13 @@ const FLOORS: [&[&str]; 10] = [
     &["node"],
     &["etcd-proto", "gateway-etcd"],
     &["runtime", "sim"],
-    &["client", "cli", "bench", "server"],
+    &["cli", "bench", "server"],
     &["tidy"],
 ];
 
 /// Who may import whom on their own floor.
-const BESIDE: [(&str, &str); 5] =
-    [("faultdisk", "env"), ("gateway-etcd", "etcd-proto"), ("cli", "client"), ("server", "cli"), ("server", "bench")];
+const BESIDE: [(&str, &str); 4] =
+    [("faultdisk", "env"), ("gateway-etcd", "etcd-proto"), ("cli", "bench"), ("server", "cli")];
 
 /// Who must not import whom although it lies below: a gateway sees the node through `api` only.
 const NEVER: [(&str, &str); 5] = [
@@ -45,8 +45,8 @@ const ONLY_IN: [(&str, &[&str]); 9] = [
     ("lsm-tree", &["storage"]),
     ("redb", &["storage"]),
     ("hyper", &["runtime", "gateway-etcd"]),
-    ("tonic", &["etcd-proto", "gateway-etcd", "client", "cli", "bench", "server"]),
-    ("tokio", &["gateway-etcd", "runtime", "client", "cli", "bench", "server"]),
+    ("tonic", &["etcd-proto", "gateway-etcd", "cli", "bench", "server"]),
+    ("tokio", &["gateway-etcd", "runtime", "cli", "bench", "server"]),
 ];
 
 /// One import: who, whom, and for what.

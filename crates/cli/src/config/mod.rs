@@ -184,9 +184,12 @@ pub fn keys() -> Vec<String> {
 /// The hint towards the key that a person probably meant.
 fn nearest(key: &str) -> String {
     let normal = key.to_lowercase().replace('-', "_");
-    let distance = |known: &String| (strsim::damerau_levenshtein(&normal, known), known.clone());
-    match keys().iter().map(distance).min() {
-        Some((distance, known)) if distance <= known.len() / 2 => format!("; did you mean `{known}`?"),
+    let distance = |known: &String| {
+        let is_longer_form = normal.starts_with(known.as_str()) || known.starts_with(&normal);
+        if is_longer_form { 0 } else { strsim::damerau_levenshtein(&normal, known) }
+    };
+    match keys().into_iter().min_by_key(distance) {
+        Some(known) if distance(&known) <= known.len() / 3 => format!("; did you mean `{known}`?"),
         Some(_) | None => format!("; the keys are {}", keys().join(", ")),
     }
 }
@@ -257,7 +260,7 @@ mod tests {
             refused("peer_tls_certificate = \"x\""),
             "F.toml: unknown key `peer_tls_certificate`; did you mean `peer_tls_cert`?"
         );
-        assert_eq!(refused("[server]\nname = \"n1\""), "F.toml: unknown key `server`; did you mean `insecure`?");
+        assert!(refused("[server]\nname = \"n1\"").starts_with("F.toml: unknown key `server`; the keys are name, "));
         assert!(refused("zzz = 1").starts_with("F.toml: unknown key `zzz`; "));
         assert!(refused("config = \"g\"").starts_with("F.toml: unknown key `config`; "));
     }

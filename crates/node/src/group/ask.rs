@@ -6,7 +6,6 @@
 use althing_api::lease::LeaseStatus;
 use althing_api::request::Body;
 use althing_api::{Answer, ErrorKind};
-use althing_consensus::Role;
 use althing_strong::lessor::{self, RenewError};
 use althing_strong::{Command, Proposal as LogProposal};
 use althing_types::{Duration, Instant, LeaseId, NodeId, RequestId};
@@ -29,6 +28,16 @@ pub(crate) struct Asking {
     deadline: Instant,
     /// When it was asked last; `None` when nobody was there to ask.
     asked: Option<Instant>,
+}
+
+/// A renewal that the lessor has not answered yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Renewing {
+    /// The node whose client wants it.
+    from: NodeId,
+    /// That node's name for it.
+    ticket: RequestId,
+    lease: LeaseId,
 }
 
 impl Group {
@@ -92,8 +101,11 @@ impl Group {
     ) {
         match question {
             Question::KeepAlive(lease) => {
-                self.lessor.renew(cx.now, lease, ticket, &mut self.lessor_effects);
-                self.lessor_turn(cx, Some((from, lease)));
+                // Tickets are unique within the node that gave them only.
+                let request = cx.shared.internal_ticket();
+                self.renewing.insert(request, Renewing { from, ticket, lease });
+                self.lessor.renew(cx.now, lease, request, &mut self.lessor_effects);
+                self.lessor_turn(cx);
             }
             Question::TimeToLive(lease) => {
                 let told = self.time_to_live(cx.now, lease);
@@ -166,7 +178,7 @@ impl Group {
 
     pub(super) fn lessor_input(&mut self, cx: &mut Context<'_>, input: lessor::Input<'_>) {
         self.lessor.handle(cx.now, input, &mut self.lessor_effects);
-        self.lessor_turn(cx, None);
+        self.lessor_turn(cx);
     }
 
     pub(super) fn tick_lessor(&mut self, cx: &mut Context<'_>) {
@@ -176,35 +188,49 @@ impl Group {
     }
 
     /// Does what the lessor wants: its proposals are made here or not at all, for only the leader's count.
-    fn lessor_turn(&mut self, cx: &mut Context<'_>, asker: Option<(NodeId, LeaseId)>) {
+    fn lessor_turn(&mut self, cx: &mut Context<'_>) {
         let mut effects = std::mem::take(&mut self.lessor_effects);
+        let mut refused = Vec::new();
         for id in effects.revoke.drain(..) {
             cx.shared.metrics.leases_expired += 1;
-            self.propose_own(cx, Command::LeaseRevoke { id });
+            if !self.propose_own(cx, Command::LeaseRevoke { id }) {
+                refused.push(lessor::Input::RevokeRefused(id));
+            }
         }
         if !effects.checkpoint.is_empty() {
             let remaining = std::mem::take(&mut effects.checkpoint);
-            self.propose_own(cx, Command::LeaseCheckpoint { remaining });
+            let leases: Vec<_> = remaining.iter().map(|(id, _)| *id).collect();
+            if !self.propose_own(cx, Command::LeaseCheckpoint { remaining }) {
+                refused.extend(leases.into_iter().map(lessor::Input::CheckpointRefused));
+            }
+        }
+        for input in refused {
+            self.lessor.handle(cx.now, input, &mut effects);
         }
         for renewed in effects.renewed.drain(..) {
-            if let Some((from, lease)) = asker {
-                let result = match renewed.result {
-                    Ok(ttl_seconds) => Ok(Told::KeptAlive { ttl_seconds }),
-                    Err(RenewError::NotFound) => Err(ErrorKind::LeaseNotFound(lease)),
-                    Err(RenewError::NotLeader) => Err(ErrorKind::NotLeader),
-                };
-                self.tell(cx, from, renewed.request, result);
-            }
+            self.answer_renewal(cx, renewed);
         }
         self.lessor_effects = effects;
     }
 
-    /// Proposes something that nobody waits for, if this node leads; a refusal is answered by the lessor's next try.
-    fn propose_own(&mut self, cx: &mut Context<'_>, command: Command) {
-        if matches!(self.replica.role(), Role::Leader { .. }) {
-            let ticket = cx.shared.internal_ticket();
-            let data = LogProposal { origin: cx.shared.node(), request: ticket, command }.encode();
-            let _ = self.offer(althing_consensus::Input::Propose { data });
+    /// The lessor may answer a renewal late: after the checkpoint that gives the lease its full time back.
+    fn answer_renewal(&mut self, cx: &mut Context<'_>, renewed: lessor::Renewed) {
+        let Some(Renewing { from, ticket, lease }) = self.renewing.remove(&renewed.request) else { return };
+        let result = match renewed.result {
+            Ok(ttl_seconds) => Ok(Told::KeptAlive { ttl_seconds }),
+            Err(RenewError::NotFound) => Err(ErrorKind::LeaseNotFound(lease)),
+            Err(RenewError::NotLeader) => Err(ErrorKind::NotLeader),
+        };
+        self.tell(cx, from, ticket, result);
+    }
+
+    /// Proposes something that nobody waits for, in the term for which it was wanted. Says whether it is in the log.
+    fn propose_own(&mut self, cx: &mut Context<'_>, command: Command) -> bool {
+        if !self.is_leader() || self.leading.term() != Some(self.replica.term()) {
+            return false;
         }
+        let ticket = cx.shared.internal_ticket();
+        let data = LogProposal { origin: cx.shared.node(), request: ticket, command }.encode();
+        self.offer(althing_consensus::Input::Propose { data }).is_ok()
     }
 }

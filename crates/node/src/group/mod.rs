@@ -29,7 +29,7 @@ use crate::proposals::Proposals;
 use crate::reads::Reads;
 use crate::transfer::{Incoming, Outgoing};
 
-use self::ask::Asking;
+use self::ask::{Asking, Renewing};
 use self::membership::Publication;
 use self::space::SpaceAlarm;
 
@@ -53,6 +53,8 @@ pub(crate) struct Group {
     proposals: Proposals,
     reads: Reads,
     asking: BTreeMap<RequestId, Asking>,
+    /// Renewals that the lessor has not answered yet.
+    renewing: BTreeMap<RequestId, Renewing>,
     /// Compactions whose clients wait for the space.
     compacting: BTreeSet<RequestId>,
     hub: Hub,
@@ -128,6 +130,7 @@ impl Group {
             proposals: Proposals::default(),
             reads: Reads::default(),
             asking: BTreeMap::new(),
+            renewing: BTreeMap::new(),
             compacting: BTreeSet::new(),
             hub_effects: althing_strong::watch::Effects::default(),
             lessor: Lessor::new(lessor),

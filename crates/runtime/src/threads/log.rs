@@ -183,7 +183,7 @@ mod tests {
     const IDENTITY: Identity = Identity { cluster: ClusterId(1), node: NodeId(2) };
 
     fn options() -> WalOptions {
-        WalOptions { segment_bytes: 4 * 1024 * 1024, ..WalOptions::default() }
+        WalOptions { segment_bytes: 4 * 1024 * 1024, max_batch_bytes: 1024 * 1024, ..WalOptions::default() }
     }
 
     fn open(disk: Arc<dyn Disk>) -> (Wal, Vec<Record>) {

@@ -18,8 +18,10 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 8;
-/// Bytes that one read from the socket asks for.
+/// Bytes of a buffer that is read into.
 const READ_BYTES: usize = 64 * 1024;
+/// Room in it below which it is not read into any more.
+const MIN_READ_BYTES: usize = 16 * 1024;
 
 /// Why a stream cannot be read on.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +115,11 @@ impl FrameReader {
             if let Some(frame) = self.next_frame()? {
                 return Ok(Some(frame));
             }
-            self.buffer.reserve(READ_BYTES);
+            // Frames are slices of the buffer. Reserving finds it unshared as a rule, and uses it again; what keeps a part
+            // of a frame for longer than a turn copies it.
+            if self.buffer.capacity() - self.buffer.len() < MIN_READ_BYTES {
+                self.buffer.reserve(READ_BYTES);
+            }
             if stream.read_buf(&mut self.buffer).await? == 0 {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(FrameError::Truncated) };
             }

@@ -77,7 +77,14 @@ impl<'a, 'e> Apply<'a, 'e> {
     pub(super) fn source(&self) -> Source<'_> {
         let state = &self.table.state;
         let revision = if self.events.is_empty() { state.revision } else { state.revision.next() };
-        Source { read: &*self.batch, space: self.space, revision, compacted: state.compacted, index: self.index }
+        Source {
+            read: &*self.batch,
+            space: self.space,
+            revision,
+            compacted: state.compacted,
+            index: self.index,
+            recent: Some(&self.table.recent),
+        }
     }
 
     fn command(&mut self, origin: NodeId, command: &Command) -> Result<Body, Failure> {

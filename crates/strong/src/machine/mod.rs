@@ -19,6 +19,7 @@ mod apply;
 mod compaction;
 mod lease;
 pub(crate) mod plan;
+pub(crate) mod recent;
 mod refound;
 pub(crate) mod table;
 mod write;
@@ -273,7 +274,7 @@ impl Machine {
             let view = self.engine.view();
             let nothing = CountIndex::empty(revision);
             let compacted = crate::state::NEVER_COMPACTED;
-            let source = Source { read: &*view, space: self.space, revision, compacted, index: &nothing };
+            let source = Source { read: &*view, space: self.space, revision, compacted, index: &nothing, recent: None };
             let (mut seen, mut last) = (0, Bytes::new());
             source.each_current(&keys, |key, _| {
                 builder.push(&key);
@@ -297,7 +298,8 @@ impl Machine {
         for bucket in overfull {
             let compacted = crate::state::NEVER_COMPACTED;
             let revision = self.index.revision();
-            let source = Source { read: &*view, space: self.space, revision, compacted, index: &self.index };
+            let source =
+                Source { read: &*view, space: self.space, revision, compacted, index: &self.index, recent: None };
             let mut builder = CountIndexBuilder::default();
             source.each_current(&bucket.keys, |key, _| {
                 builder.push(&key);

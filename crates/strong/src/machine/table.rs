@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::error::StrongError;
 use crate::layout::{self, FORMAT, Meta};
 use crate::lessor::LeaseRecord;
+use crate::machine::recent::Recent;
 use crate::members::{self, Members};
 use crate::state::{Progress, State};
 
@@ -21,12 +22,13 @@ pub(crate) struct Table {
     pub(crate) alarms: BTreeSet<Alarm>,
     pub(crate) leases: BTreeMap<LeaseId, LeaseRecord>,
     pub(crate) conf_state: Bytes,
+    pub(crate) recent: Recent,
 }
 
 impl Table {
     /// A table without leases.
     pub(crate) fn new(state: State, members: Members, alarms: BTreeSet<Alarm>, conf_state: Bytes) -> Self {
-        Self { state, members, alarms, leases: BTreeMap::new(), conf_state }
+        Self { state, members, alarms, leases: BTreeMap::new(), conf_state, recent: Recent::default() }
     }
 
     /// What the space holds; `None` if nothing was ever written to it.

@@ -41,7 +41,9 @@ impl Apply<'_, '_> {
             lease,
         };
         self.attach(&kv.key, old_lease, lease);
-        self.batch.put(&layout::current_key(&kv.key), &Current::of(&kv, id).encode());
+        let current = Current::of(&kv, id);
+        self.batch.put(&layout::current_key(&kv.key), &current.encode());
+        self.table.recent.write(&kv.key, Some(current));
         let body = VersionBody::Put {
             create_revision: kv.create_revision,
             version: kv.version,
@@ -85,6 +87,7 @@ impl Apply<'_, '_> {
         let previous = self.source().key_value(key.clone(), current)?;
         self.attach(&key, previous.lease, None);
         self.batch.delete(&layout::current_key(&key));
+        self.table.recent.write(&key, None);
         self.write_version(&key, id, VersionBody::Tombstone, Deed::Delete, Some(old));
         let kv = KeyValue { key, mod_revision: id.main, ..KeyValue::default() };
         self.happened(EventKind::Delete, kv, Some(previous.clone()))?;
