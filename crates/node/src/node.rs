@@ -113,6 +113,10 @@ impl Node {
                     self.with(now, group, out, |group, cx| group.rewrite(cx));
                 }
             }
+            Input::DiskSpace(space) => {
+                self.shared.disk_space = space;
+                self.awake.extend(self.groups.keys());
+            }
             Input::Stop => self.stop(now, out),
         }
     }

@@ -6,6 +6,7 @@ mod raft;
 mod requests;
 mod results;
 mod snapshot;
+mod space;
 mod watches;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,7 @@ use crate::transfer::{Incoming, Outgoing};
 
 use self::ask::{Asking, Renewing};
 use self::membership::Publication;
+use self::space::SpaceAlarm;
 
 /// What the log gave back of one group.
 #[derive(Debug, Default)]
@@ -65,6 +67,7 @@ pub(crate) struct Group {
     /// The space that an installed snapshot has filled, until the log has recorded it.
     retired: Option<(u64, SpaceId)>,
     publication: Publication,
+    space_alarm: SpaceAlarm,
     /// When there was last a leader.
     leader_seen: Instant,
     /// Whether the replica was handed anything since the last flush.
@@ -137,6 +140,7 @@ impl Group {
             incoming: None,
             retired: None,
             publication: Publication::default(),
+            space_alarm: SpaceAlarm::default(),
             leader_seen: Instant::ZERO,
             touched: true,
         })
@@ -151,6 +155,7 @@ impl Group {
         self.expire(cx);
         self.tick_transfers(cx);
         self.publish(cx);
+        self.tell_space(cx);
     }
 
     /// Hands something to the replica that it cannot refuse.
@@ -181,6 +186,7 @@ impl Group {
             || !self.outgoing.is_empty()
             || self.incoming.is_some()
             || self.hub.watch_count() > 0
+            || matches!(self.space_alarm, SpaceAlarm::Changing(..))
             || self.lessor.next_deadline().is_some()
     }
 
