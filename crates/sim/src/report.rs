@@ -94,6 +94,32 @@ pub struct FaultCounts {
     pub snapshots: u64,
 }
 
+impl FaultCounts {
+    /// Everything that was done to the cluster, without what follows from it.
+    #[must_use]
+    pub fn inflicted(&self) -> u64 {
+        self.kinds().iter().map(|(_, count)| count).sum::<u64>() - self.restarts - self.snapshots
+    }
+
+    /// Each kind by name, in the order in which reports list them.
+    #[must_use]
+    pub const fn kinds(&self) -> [(&'static str, u64); 11] {
+        [
+            ("partitions", self.partitions),
+            ("one-way cuts", self.one_way),
+            ("crashes", self.crashes),
+            ("kills", self.kills),
+            ("pauses", self.pauses),
+            ("slow disks", self.slow_disks),
+            ("failed disks", self.failed_disks),
+            ("transfers", self.transfers),
+            ("stops", self.stops),
+            ("restarts", self.restarts),
+            ("snapshots", self.snapshots),
+        ]
+    }
+}
+
 /// Whether all promises were kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {

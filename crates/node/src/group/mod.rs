@@ -223,6 +223,11 @@ impl Group {
         self.touched || !self.effects.is_empty()
     }
 
+    /// Whether the replica has more than fits into one turn.
+    pub(crate) fn has_more(&self) -> bool {
+        self.replica.has_more()
+    }
+
     /// Whether somebody else could lead.
     pub(crate) fn has_successor(&self) -> bool {
         self.replica.conf_state().voters.len() > 1

@@ -26,10 +26,10 @@ use althing_types::{Duration, Instant, NodeId, Revision};
 use bytes::Bytes;
 
 use crate::agenda::{Agenda, Due};
+use crate::checker;
 use crate::clocks::LocalClock;
 use crate::faults::Fault;
 use crate::host::{Host, Stage};
-use crate::judge;
 use crate::ledger::Ledger;
 use crate::nemesis::{KINDS, Kind};
 use crate::network::Network;
@@ -338,7 +338,7 @@ impl World {
     fn report(mut self) -> Report {
         self.trace.flush();
         self.conclude();
-        let judgement = judge::judge(&self.shared.history, &self.ledger.truth(DEFAULT_GROUP));
+        let judgement = checker::judge(&self.shared.history, &self.ledger.truth(DEFAULT_GROUP));
         let now = self.agenda.now();
         let found = judgement.broken.into_iter().map(|(check, detail)| Finding { at: now, check, detail });
         self.findings.extend(found);
