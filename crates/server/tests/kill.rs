@@ -104,8 +104,8 @@ async fn what_is_acknowledged_survives_kill_9_and_watches_resume() {
         cluster.wait_until_serving().await;
     }
     // And then all of them at once, with the load still on.
-    let massacres = 1 + kills / 20;
-    for _ in 0..massacres {
+    let outages = 1 + kills / 20;
+    for _ in 0..outages {
         for index in 0..3 {
             cluster.kill(index);
         }
@@ -135,7 +135,7 @@ async fn what_is_acknowledged_survives_kill_9_and_watches_resume() {
     let missing = told.keys.iter().filter(|(key, revision)| held.get(*key) != Some(revision)).count();
     let (gaps, repeats) = gaps_and_repeats(&seen.lock().unwrap(), &held);
     println!(
-        "{kills} kills of one and {massacres} of all: {} writes acknowledged, {missing} of them missing; {} answered with an error, \
+        "{kills} kills of one and {outages} of all: {} writes acknowledged, {missing} of them missing; {} answered with an error, \
          {} held; the watch saw {} events, {gaps} gaps, {repeats} repeats",
         told.keys.len(),
         told.errors,
