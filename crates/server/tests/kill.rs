@@ -25,6 +25,13 @@ struct Acknowledged {
     errors: u64,
 }
 
+/// The value of a key, large for one key in four: so that logs fill, memtables are flushed and tables are merged while
+/// processes are killed.
+fn value_of(key: &str) -> String {
+    let times = if key.ends_with(['0', '4', '8']) { 2048 } else { 1 };
+    key.repeat(times)
+}
+
 /// Writes key after key to one endpoint after another until told to stop.
 async fn write(number: usize, endpoints: Vec<String>, stop: Arc<AtomicBool>, told: Arc<Mutex<Acknowledged>>) {
     let mut clients: Vec<_> = endpoints.iter().map(|endpoint| common::kv(endpoint)).collect();
@@ -35,7 +42,7 @@ async fn write(number: usize, endpoints: Vec<String>, stop: Arc<AtomicBool>, tol
         }
         let key = format!("{PREFIX}{number:02}/{sequence:08}");
         let index = turn % clients.len();
-        match common::put(&mut clients[index], &key, "value").await {
+        match common::put(&mut clients[index], &key, &value_of(&key)).await {
             Ok(revision) => {
                 told.lock().unwrap().keys.insert(key, revision);
             }
@@ -64,7 +71,9 @@ async fn watch(endpoints: Vec<String>, seen: Arc<Mutex<Vec<(i64, String)>>>, sto
                 let mut seen = seen.lock().unwrap();
                 for event in response.events {
                     let kv = event.kv.unwrap_or_default();
-                    seen.push((kv.mod_revision, String::from_utf8_lossy(&kv.key).into_owned()));
+                    let key = String::from_utf8_lossy(&kv.key).into_owned();
+                    assert!(kv.value == value_of(&key), "{key} has another value than was put");
+                    seen.push((kv.mod_revision, key));
                 }
             }
         }
@@ -95,8 +104,8 @@ async fn what_is_acknowledged_survives_kill_9_and_watches_resume() {
         cluster.wait_until_serving().await;
     }
     // And then all of them at once, with the load still on.
-    let massacres = 1 + kills / 20;
-    for _ in 0..massacres {
+    let outages = 1 + kills / 20;
+    for _ in 0..outages {
         for index in 0..3 {
             cluster.kill(index);
         }
@@ -116,6 +125,7 @@ async fn what_is_acknowledged_survives_kill_9_and_watches_resume() {
     let last = held.values().copied().max().unwrap_or(0);
     let deadline = Instant::now() + Duration::from_secs(60);
     while seen.lock().unwrap().last().is_none_or(|(revision, _)| *revision < last) {
+        assert!(!watcher.is_finished(), "the watch failed");
         assert!(Instant::now() < deadline, "the watch never reached revision {last}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -125,7 +135,7 @@ async fn what_is_acknowledged_survives_kill_9_and_watches_resume() {
     let missing = told.keys.iter().filter(|(key, revision)| held.get(*key) != Some(revision)).count();
     let (gaps, repeats) = gaps_and_repeats(&seen.lock().unwrap(), &held);
     println!(
-        "{kills} kills of one and {massacres} of all: {} writes acknowledged, {missing} of them missing; {} answered with an error, \
+        "{kills} kills of one and {outages} of all: {} writes acknowledged, {missing} of them missing; {} answered with an error, \
          {} held; the watch saw {} events, {gaps} gaps, {repeats} repeats",
         told.keys.len(),
         told.errors,
@@ -140,10 +150,10 @@ async fn what_is_acknowledged_survives_kill_9_and_watches_resume() {
 async fn the_same_everywhere(endpoints: &[String]) -> BTreeMap<String, i64> {
     let mut states = Vec::new();
     for endpoint in endpoints {
-        states.push(common::get_prefix(endpoint, PREFIX).await.unwrap());
+        states.push(common::keys_of_prefix(endpoint, PREFIX).await.unwrap());
     }
     assert!(states.iter().all(|state| *state == states[0]), "all nodes hold the same");
-    states.swap_remove(0).into_iter().map(|(key, _, revision)| (key, revision)).collect()
+    states.swap_remove(0).into_iter().collect()
 }
 
 /// How many of the held keys the watch never saw at their revision, and how many events did not come after all before.
@@ -185,4 +195,20 @@ async fn another_node_takes_over_when_the_leader_is_killed() {
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize].as_millis();
     println!("{rounds} leaders killed: first write after p50 {} ms, p99 {} ms, max {} ms", at(0.5), at(0.99), at(1.0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_killed_at_any_moment_of_its_first_start_starts_all_the_same() {
+    let rounds = common::rounds("ALTHING_FIRST_STARTS", 6);
+    let mut rng = fastrand::Rng::with_seed(13);
+    for _ in 0..rounds {
+        let mut cluster = Cluster::prepare(1);
+        for _ in 0..3 {
+            cluster.start_node(0);
+            tokio::time::sleep(Duration::from_micros(rng.u64(1_000..60_000))).await;
+            cluster.kill(0);
+        }
+        cluster.start_node(0);
+        cluster.wait_until_serving().await;
+    }
 }

@@ -76,12 +76,14 @@ async fn with_tls_only_those_with_a_certificate_of_the_right_authority_get_in() 
     let address = cluster.nodes[0].client.clone();
     assert!(put_within(channel(&address, &ca, Some(&client)), "inside", Duration::from_secs(20)).await);
     let shown = |file: &Path| file.display().to_string();
-    let status = std::process::Command::new(common::binary())
-        .args(["status", "--endpoints", &address, "--cacert", &shown(&ca)])
-        .args(["--cert", &shown(&client.0), "--key", &shown(&client.1)])
-        .output()
-        .unwrap();
-    assert!(String::from_utf8_lossy(&status.stdout).contains("leader"), "{status:?}");
+    let (authority, cert, key) = (shown(&ca), shown(&client.0), shown(&client.1));
+    let args = ["status", "--endpoints", &address, "--cacert", &authority, "--cert", &cert, "--key", &key];
+    let status = || std::process::Command::new(common::binary()).args(args).output().unwrap();
+    // A node is listed with its address once it has published it.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !String::from_utf8_lossy(&status().stdout).contains("leader") {
+        assert!(Instant::now() < deadline, "{:?}", status());
+    }
 
     let short = Duration::from_millis(500);
     assert!(!put_within(channel(&address, &ca, None), "anonymous", short).await);

@@ -279,10 +279,24 @@ pub async fn put(client: &mut KvClient<Channel>, key: &str, value: &str) -> Resu
 
 /// Every key below a prefix with its value and mod revision, linearizable.
 pub async fn get_prefix(address: &str, prefix: &str) -> Result<Vec<(String, String, i64)>, tonic::Status> {
+    range(address, prefix, pb::RangeRequest::default()).await
+}
+
+/// Every key below a prefix with its mod revision, linearizable.
+pub async fn keys_of_prefix(address: &str, prefix: &str) -> Result<Vec<(String, i64)>, tonic::Status> {
+    let keys_only = pb::RangeRequest { keys_only: true, ..pb::RangeRequest::default() };
+    let found = range(address, prefix, keys_only).await?;
+    Ok(found.into_iter().map(|(key, _, revision)| (key, revision)).collect())
+}
+
+async fn range(
+    address: &str,
+    prefix: &str,
+    options: pb::RangeRequest,
+) -> Result<Vec<(String, String, i64)>, tonic::Status> {
     let mut end = prefix.as_bytes().to_vec();
     *end.last_mut().expect("a prefix is not empty") += 1;
-    let range =
-        pb::RangeRequest { key: prefix.to_owned().into(), range_end: end.into(), ..pb::RangeRequest::default() };
+    let range = pb::RangeRequest { key: prefix.to_owned().into(), range_end: end.into(), ..options };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut client = kv(address).max_decoding_message_size(256 << 20);
     let kvs = client.range(range).await?.into_inner().kvs;
@@ -308,7 +322,8 @@ pub async fn watch(channel: Channel, start: &str, end: &str, from: i64) -> Resul
     let (sender, receiver) = tokio::sync::mpsc::channel(1);
     sender.send(create).await.expect("the receiver is alive");
     let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
-    let events = WatchClient::new(channel).watch(requests).await?.into_inner();
+    let mut client = WatchClient::new(channel).max_decoding_message_size(256 << 20);
+    let events = client.watch(requests).await?.into_inner();
     Ok(Watch { events, _requests: sender })
 }
 
