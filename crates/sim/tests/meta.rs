@@ -8,6 +8,10 @@ use althing_types::Duration;
 /// Seeds that are run twice.
 const SEEDS: std::ops::Range<u64> = 0..3;
 
+/// What three nodes write to their logs for one entry of some hundred bytes: the zeros of fresh segments, the entry, what
+/// small segments repeat, and what pins the log.
+const MAX_LOG_BYTES_PER_ENTRY: u64 = 32 * 1024;
+
 fn short(seed: u64) -> Options {
     Options { duration: Duration::from_secs(5), ..Options::new(seed) }
 }
@@ -36,6 +40,14 @@ fn runs_under_faults_keep_every_promise() {
     for seed in 0..6 {
         assert_kept(&run(short(seed)));
     }
+}
+
+/// While this was not so, a log that had grown long before a checkpoint was written anew with every sync.
+#[test]
+fn logs_are_written_a_few_times_over_not_hundreds_of_times() {
+    let report = run(Options { faults: FaultPlan::none(), ..short(2) });
+    let per_entry = report.log_bytes / report.entries;
+    assert!(per_entry < MAX_LOG_BYTES_PER_ENTRY, "{per_entry} bytes per entry on all three nodes together");
 }
 
 #[test]

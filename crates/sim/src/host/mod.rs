@@ -49,6 +49,17 @@ pub enum DiskFault {
     None,
     /// The next write or sync of the present process fails.
     Armed,
+    /// There is no room, for this process and those that follow it.
+    Full,
+}
+
+/// How a machine came to the cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// It was there when the cluster was born.
+    Founder,
+    /// It was set up for a member that was added later.
+    Joiner,
 }
 
 /// One machine. `E` is whatever the world wants to remember for a process that stands still.
@@ -56,6 +67,8 @@ pub enum DiskFault {
 pub struct Host<E> {
     /// Its node's id.
     pub id: NodeId,
+    /// How it came to the cluster.
+    pub origin: Origin,
     /// Its clock.
     pub clock: LocalClock,
     /// How often a process was started on it; events for an earlier life are void.
@@ -73,9 +86,10 @@ pub struct Host<E> {
 impl<E> Host<E> {
     /// A machine with an empty disk, switched off.
     #[must_use]
-    pub fn new(id: NodeId, clock: LocalClock) -> Self {
+    pub fn new(id: NodeId, origin: Origin, clock: LocalClock) -> Self {
         Self {
             id,
+            origin,
             clock,
             life: 0,
             stage: Stage::Down,
@@ -106,7 +120,7 @@ impl<E> Host<E> {
     /// Ends the process, if there is one, and lets the disk and the engine lose what they lose by that.
     pub fn end(&mut self, how: End, rng: &mut Rng) -> Option<Box<Process>> {
         let (disk_seed, engine_seed) = (rng.u64(..), rng.u64(..));
-        self.disk_fault = DiskFault::None;
+        self.disk_failed();
         match how {
             End::Power => self.disk.crash(disk_seed),
             End::Process => self.disk.restart(),
@@ -147,22 +161,59 @@ impl<E> Host<E> {
         }
     }
 
+    fn arm(&mut self) {
+        if self.disk_fault == DiskFault::None {
+            self.disk_fault = DiskFault::Armed;
+        }
+    }
+
     /// The next sync fails.
     pub fn fail_sync(&mut self) {
-        self.disk_fault = DiskFault::Armed;
+        self.arm();
         self.disk.fail_sync(0);
     }
 
     /// The next write fails.
     pub fn fail_write(&mut self) {
-        self.disk_fault = DiskFault::Armed;
+        self.arm();
         self.disk.fail_write(0);
+    }
+
+    /// The disk has no room left.
+    pub fn fill_disk(&mut self) {
+        self.disk_fault = DiskFault::Full;
+        let used = self.disk.files().iter().map(|(_, bytes)| bytes).sum();
+        self.disk.set_capacity(Some(used));
+    }
+
+    /// The disk has room again.
+    pub fn free_disk(&mut self) {
+        self.disk.set_capacity(None);
+        if self.disk_fault == DiskFault::Full {
+            self.disk_fault = DiskFault::None;
+        }
+    }
+
+    /// The disk has done what was prepared, or cannot any more: a fault of one moment is over. Answers what it was.
+    pub fn disk_failed(&mut self) -> DiskFault {
+        let fault = self.disk_fault;
+        if fault == DiskFault::Armed {
+            self.disk_fault = DiskFault::None;
+        }
+        fault
+    }
+
+    /// Bytes that were ever written to the disk.
+    #[must_use]
+    pub fn bytes_written(&self) -> u64 {
+        self.disk.counters().bytes_written
     }
 
     /// Nothing fails from now on.
     pub fn mend(&mut self) {
         self.disk.fail_sync(u64::MAX);
         self.disk.fail_write(u64::MAX);
+        self.disk.set_capacity(None);
         self.disk_fault = DiskFault::None;
         self.slow_by = Duration::ZERO;
     }

@@ -171,12 +171,13 @@ impl World {
 
     fn synced(&mut self, node: NodeId) {
         let Some(process) = self.host(node).running() else { return };
-        let written = process.writer.finish();
-        let pinned = process.writer.pinned();
-        match written {
-            Ok(Some(seq)) => self.input(node, Input::Persisted { seq }),
-            Ok(None) => {}
+        let written = process.writer.finish().and_then(|seq| Ok((seq, process.writer.tidy()?)));
+        let (seq, pinned) = match written {
+            Ok(written) => written,
             Err(error) => return self.storage_failed(node, &error.to_string()),
+        };
+        if let Some(seq) = seq {
+            self.input(node, Input::Persisted { seq });
         }
         if !pinned.is_empty() {
             self.input(node, Input::LogPinned(pinned));
@@ -197,7 +198,10 @@ impl World {
     fn work(&mut self, node: NodeId) {
         let Some(process) = self.host(node).running() else { return };
         process.working = Planned::No;
-        let work = std::mem::take(&mut process.work);
+        let mut work = std::mem::take(&mut process.work);
+        if self.options.sabotage == Sabotage::SkipEntries {
+            skip_an_entry(&mut work);
+        }
         for piece in &work {
             self.witness_work(node, piece);
         }
@@ -274,9 +278,10 @@ impl World {
         let Some(process) = self.host(node).running() else { return };
         let stage = std::mem::replace(&mut process.checkpoint, CheckpointStage::Idle);
         let CheckpointStage::UnderWay(checkpoint) = stage else { return };
-        let finished = match self.options.sabotage {
-            Sabotage::ReportCheckpointEarly => Ok(self.host(node).engine.applied()),
-            Sabotage::None | Sabotage::AcknowledgeBeforeSync => checkpoint.finish(),
+        let finished = if self.options.sabotage == Sabotage::ReportCheckpointEarly {
+            Ok(self.host(node).engine.applied())
+        } else {
+            checkpoint.finish()
         };
         match finished {
             Ok(spaces) => self.input(node, Input::Checkpointed(spaces)),
@@ -314,5 +319,14 @@ impl World {
             self.find(Check::Crash, format!("node {node} stopped though nobody had asked"));
         }
         self.end_process(node, crate::host::End::Process);
+    }
+}
+
+/// Leaves out one entry of many.
+fn skip_an_entry(work: &mut [Work]) {
+    for piece in work {
+        if let Work::Apply { entries, .. } = piece {
+            entries.retain(|entry| entry.index % 100 != 0);
+        }
     }
 }
