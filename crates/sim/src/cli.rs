@@ -52,7 +52,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", conflicts_with = "seeds")]
     pub seed: Option<u64>,
     /// Run these seeds, the last one excluded
-    #[arg(long, value_name = "A..B", default_value = "0..20", value_parser = parse_range)]
+    #[arg(long, value_name = "A..B", default_value = "0..200", value_parser = parse_range)]
     pub seeds: Range<u64>,
     /// Nodes of the cluster
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=9))]

@@ -49,8 +49,24 @@ pub enum DiskFault {
     None,
     /// The next write or sync of the present process fails.
     Armed,
-    /// There is no room, for this process and those that follow it.
+}
+
+/// Whether a disk has room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DiskSpace {
+    /// It has.
+    Ample,
+    /// It has none, for this process and those that follow it.
     Full,
+}
+
+/// Who is to blame for an error of a disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Blame {
+    /// The world made it fail.
+    World,
+    /// Whoever used it.
+    Node,
 }
 
 /// How a machine came to the cluster.
@@ -79,6 +95,8 @@ pub struct Host<E> {
     pub slow_by: Duration,
     /// What its disk will do next.
     pub disk_fault: DiskFault,
+    /// Whether it has room.
+    pub disk_space: DiskSpace,
     pub(crate) disk: FaultDisk,
     pub(crate) engine: Arc<ModelEngine>,
 }
@@ -95,6 +113,7 @@ impl<E> Host<E> {
             stage: Stage::Down,
             slow_by: Duration::ZERO,
             disk_fault: DiskFault::None,
+            disk_space: DiskSpace::Ample,
             disk: FaultDisk::new(),
             engine: Arc::new(ModelEngine::new()),
         }
@@ -120,7 +139,7 @@ impl<E> Host<E> {
     /// Ends the process, if there is one, and lets the disk and the engine lose what they lose by that.
     pub fn end(&mut self, how: End, rng: &mut Rng) -> Option<Box<Process>> {
         let (disk_seed, engine_seed) = (rng.u64(..), rng.u64(..));
-        self.disk_failed();
+        self.disk_fault = DiskFault::None;
         match how {
             End::Power => self.disk.crash(disk_seed),
             End::Process => self.disk.restart(),
@@ -161,27 +180,21 @@ impl<E> Host<E> {
         }
     }
 
-    fn arm(&mut self) {
-        if self.disk_fault == DiskFault::None {
-            self.disk_fault = DiskFault::Armed;
-        }
-    }
-
     /// The next sync fails.
     pub fn fail_sync(&mut self) {
-        self.arm();
+        self.disk_fault = DiskFault::Armed;
         self.disk.fail_sync(0);
     }
 
     /// The next write fails.
     pub fn fail_write(&mut self) {
-        self.arm();
+        self.disk_fault = DiskFault::Armed;
         self.disk.fail_write(0);
     }
 
     /// The disk has no room left.
     pub fn fill_disk(&mut self) {
-        self.disk_fault = DiskFault::Full;
+        self.disk_space = DiskSpace::Full;
         let used = self.disk.files().iter().map(|(_, bytes)| bytes).sum();
         self.disk.set_capacity(Some(used));
     }
@@ -189,18 +202,13 @@ impl<E> Host<E> {
     /// The disk has room again.
     pub fn free_disk(&mut self) {
         self.disk.set_capacity(None);
-        if self.disk_fault == DiskFault::Full {
-            self.disk_fault = DiskFault::None;
-        }
+        self.disk_space = DiskSpace::Ample;
     }
 
-    /// The disk has done what was prepared, or cannot any more: a fault of one moment is over. Answers what it was.
-    pub fn disk_failed(&mut self) -> DiskFault {
-        let fault = self.disk_fault;
-        if fault == DiskFault::Armed {
-            self.disk_fault = DiskFault::None;
-        }
-        fault
+    /// The disk has failed: what was prepared is over. Answers whether it was prepared.
+    pub fn disk_failed(&mut self) -> Blame {
+        let fault = std::mem::replace(&mut self.disk_fault, DiskFault::None);
+        if fault == DiskFault::None && self.disk_space == DiskSpace::Ample { Blame::Node } else { Blame::World }
     }
 
     /// Bytes that were ever written to the disk.
@@ -213,7 +221,7 @@ impl<E> Host<E> {
     pub fn mend(&mut self) {
         self.disk.fail_sync(u64::MAX);
         self.disk.fail_write(u64::MAX);
-        self.disk.set_capacity(None);
+        self.free_disk();
         self.disk_fault = DiskFault::None;
         self.slow_by = Duration::ZERO;
     }

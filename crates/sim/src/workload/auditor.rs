@@ -120,7 +120,7 @@ impl Auditor {
         let audit = std::mem::replace(&mut self.audit, Audit::Waiting);
         self.audit = match (audit, result) {
             (Audit::Listing, Ok(answer)) => {
-                cx.asks.push(Ask::Members(members(&answer).iter().map(|member| member.id).collect()));
+                members(&answer, cx);
                 Audit::Reading(0)
             }
             (Audit::Reading(register), result) => self.read_done(register, result, cx),

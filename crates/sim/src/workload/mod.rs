@@ -114,8 +114,10 @@ pub enum Ask {
         /// How many.
         bytes: usize,
     },
-    /// These are the members: every one of them should have a machine, and nobody else.
-    Members(Vec<NodeId>),
+    /// Each of these should have a machine.
+    SetUp(Vec<NodeId>),
+    /// Nobody but these should have a machine.
+    RetireOthers(Vec<NodeId>),
     /// Close a stream.
     Close {
         /// Which stream.

@@ -53,7 +53,8 @@ impl World {
             }
             Ask::Say { ticket, node, command } => self.send_to_node(slot, ticket, node, Arrival::Say(command)),
             Ask::Drained { ticket, node, bytes } => self.send_to_node(slot, ticket, node, Arrival::Drained(bytes)),
-            Ask::Members(members) => self.reconcile(&members),
+            Ask::SetUp(members) => self.set_up(&members),
+            Ask::RetireOthers(members) => self.retire_others(&members),
             Ask::Close { ticket, node } => {
                 self.open.remove(&(slot, ticket));
                 self.send_to_node(slot, ticket, node, Arrival::Close);

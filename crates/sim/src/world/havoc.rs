@@ -9,7 +9,7 @@ use crate::clocks::LocalClock;
 use crate::faults::Fault;
 use crate::host::boot::DiskHistory;
 use crate::host::process::Intent;
-use crate::host::{DiskFault, End, Host, Origin};
+use crate::host::{Blame, End, Host, Origin};
 use crate::nemesis::{self, Kind, Sight};
 use crate::random::between;
 use crate::report::Check;
@@ -135,7 +135,7 @@ impl World {
 
     /// A disk may fail while a node starts, if the world made it; then the supervisor tries again.
     fn start_failed(&mut self, node: NodeId, error: &str) {
-        if self.host(node).disk_fault == DiskFault::None {
+        if self.host(node).disk_failed() == Blame::Node {
             return self.find(Check::Recovery, format!("node {node} cannot start: {error}"));
         }
         self.counts.failed_disks += 1;
@@ -148,8 +148,8 @@ impl World {
         self.agenda.after(pause, Event::Fault(Fault::Restart(node)));
     }
 
-    /// The operator's hands: every member has a machine, and nobody else has one.
-    pub(super) fn reconcile(&mut self, members: &[NodeId]) {
+    /// The operator's hands: nobody but members has a machine.
+    pub(super) fn retire_others(&mut self, members: &[NodeId]) {
         for node in self.nodes.clone() {
             if !members.contains(&node) {
                 self.counts.left += 1;
@@ -157,6 +157,10 @@ impl World {
                 self.nodes.retain(|other| *other != node);
             }
         }
+    }
+
+    /// The operator's hands: every member has a machine.
+    pub(super) fn set_up(&mut self, members: &[NodeId]) {
         for node in members {
             if !self.hosts.contains_key(node) {
                 self.counts.joined += 1;
@@ -177,7 +181,7 @@ impl World {
     /// The log of a node has failed, as it should only if the world made it. The process ends; a supervisor starts it
     /// again.
     pub(super) fn storage_failed(&mut self, node: NodeId, error: &str) {
-        if self.host(node).disk_failed() == DiskFault::None {
+        if self.host(node).disk_failed() == Blame::Node {
             return self.find(Check::Crash, format!("the log of node {node} failed by itself: {error}"));
         }
         self.counts.failed_disks += 1;

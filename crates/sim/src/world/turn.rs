@@ -202,22 +202,24 @@ impl World {
         if self.options.sabotage == Sabotage::SkipEntries {
             skip_an_entry(&mut work);
         }
-        for piece in &work {
-            self.witness_work(node, piece);
+        let mut done = Vec::new();
+        for piece in work {
+            self.witness_work(node, &piece);
+            let Some(process) = self.host(node).running() else { return };
+            match process.applier.work(vec![piece]) {
+                Ok(pieces) => {
+                    pieces.iter().for_each(|piece| self.witness_done(node, piece));
+                    done.extend(pieces);
+                }
+                Err(error) => self.find(Check::Crash, format!("the applier of node {node} failed: {error}")),
+            }
         }
-        let Some(process) = self.host(node).running() else { return };
-        match process.applier.work(work) {
-            Ok(done) => self.done(node, done),
-            Err(error) => self.find(Check::Crash, format!("the applier of node {node} failed: {error}")),
-        }
+        self.done(node, done);
         self.begin_checkpoint(node);
         self.plan_work(node);
     }
 
     fn done(&mut self, node: NodeId, done: Vec<Done>) {
-        for piece in &done {
-            self.witness_done(node, piece);
-        }
         if !done.is_empty() {
             self.input(node, Input::Done(done));
         }
