@@ -11,6 +11,7 @@ use althing_types::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::faults::FaultPlan;
+use crate::options::Sabotage;
 use crate::report::{Report, Verdict};
 use crate::{Options, network, run};
 
@@ -51,7 +52,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", conflicts_with = "seeds")]
     pub seed: Option<u64>,
     /// Run these seeds, the last one excluded
-    #[arg(long, value_name = "A..B", default_value = "0..20", value_parser = parse_range)]
+    #[arg(long, value_name = "A..B", default_value = "0..200", value_parser = parse_range)]
     pub seeds: Range<u64>,
     /// Nodes of the cluster
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=9))]
@@ -65,6 +66,9 @@ pub struct Arguments {
     /// Write the trace of the run as JSON lines (with --seed)
     #[arg(long, value_name = "FILE", requires = "seed")]
     pub trace: Option<PathBuf>,
+    /// Let the hosts do their work wrongly, to see it noticed
+    #[arg(long, value_enum, default_value_t, hide = true)]
+    pub sabotage: Sabotage,
     /// Go on after a seed that fails
     #[arg(long)]
     pub keep_going: bool,
@@ -80,6 +84,7 @@ impl Arguments {
         options.nodes = self.nodes;
         options.duration = self.duration;
         options.faults = self.faults.plan(seed);
+        options.sabotage = self.sabotage;
         if let Some(path) = &self.trace {
             options.trace = Some(Box::new(BufWriter::new(File::create(path)?)));
         }
@@ -94,6 +99,10 @@ impl Arguments {
         if self.faults != Faults::default() {
             command.push_str(" --faults ");
             command.push_str(self.faults.name());
+        }
+        if let Some(sabotage) = self.sabotage.to_possible_value().filter(|_| self.sabotage != Sabotage::None) {
+            command.push_str(" --sabotage ");
+            command.push_str(sabotage.get_name());
         }
         command
     }
