@@ -43,7 +43,7 @@ pub const MAX_COMMITTED_BYTES_PER_TURN: usize = 8 * 1024 * 1024;
 /// Bytes of entries in one append message.
 pub const MAX_APPEND_BYTES: usize = 1024 * 1024;
 /// Append messages in flight to one follower of one group.
-pub const MAX_INFLIGHT_APPENDS: usize = 256;
+pub const MAX_INFLIGHT_APPENDS: usize = 4;
 /// Bytes of Raft log that a group keeps behind its last checkpoint so that a slow follower needs no snapshot.
 pub const MAX_RETAINED_LOG_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes that wait for one peer before the oldest are dropped (Raft sends again; nothing is lost but time).
