@@ -155,7 +155,7 @@ fn node_status(header: Option<pb::ResponseHeader>, node: NodeStatus) -> pb::Stat
 
 /// How far a snapshot is.
 enum Stage {
-    Payload(SnapshotStream, Seal),
+    Payload(SnapshotStream, Box<Seal>),
     /// Only the hash is missing, which etcd sends as a message of its own and does not count as remaining.
     Hash(Bytes),
     Ended,
@@ -170,7 +170,7 @@ pub(crate) struct SealedSnapshot {
 
 impl SealedSnapshot {
     fn new(backend: Backend, chunks: SnapshotStream) -> Self {
-        Self { backend, stage: Stage::Payload(chunks, Seal::new()), revision: Revision(0) }
+        Self { backend, stage: Stage::Payload(chunks, Box::default()), revision: Revision(0) }
     }
 
     fn response(&self, blob: Bytes, remaining_bytes: u64) -> pb::SnapshotResponse {
