@@ -5,7 +5,7 @@ use std::task::{Context as Task, Poll};
 
 use althing_api::cluster::{Alarm, AlarmAction, AlarmKind, NodeStatus};
 use althing_api::request::Body;
-use althing_api::{Request as Ask, SnapshotChunk, SnapshotStream};
+use althing_api::{ErrorKind, Request as Ask, SnapshotChunk, SnapshotStream};
 use althing_etcd_proto::etcdserverpb as pb;
 use althing_etcd_proto::etcdserverpb::maintenance_server::Maintenance;
 use althing_types::{NodeId, Revision};
@@ -84,12 +84,18 @@ impl Maintenance for MaintenanceService {
         Ok(Response::new(SealedSnapshot::new(self.0.clone(), self.0.snapshot())))
     }
 
+    /// Only the leader hands its leadership over, so that a client knows whose it takes.
     async fn move_leader(
         &self,
         request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
         let context = Context::of(&request);
         let target = NodeId(request.into_inner().target_id);
+        let now = self.0.ask(Ask::Status, context).await?;
+        let (_, node) = body!(now, Body::Status(node) => node)?;
+        if node.leader != self.0.service().member() {
+            return Err(status(&ErrorKind::NotLeader.into()));
+        }
         let answer = self.0.ask(Ask::MoveLeader(target), context).await?;
         let (header, ()) = body!(answer, Body::MoveLeader => ())?;
         Ok(Response::new(pb::MoveLeaderResponse { header }))
@@ -149,7 +155,7 @@ fn node_status(header: Option<pb::ResponseHeader>, node: NodeStatus) -> pb::Stat
 
 /// How far a snapshot is.
 enum Stage {
-    Payload(SnapshotStream, Seal),
+    Payload(SnapshotStream, Box<Seal>),
     /// Only the hash is missing, which etcd sends as a message of its own and does not count as remaining.
     Hash(Bytes),
     Ended,
@@ -164,7 +170,7 @@ pub(crate) struct SealedSnapshot {
 
 impl SealedSnapshot {
     fn new(backend: Backend, chunks: SnapshotStream) -> Self {
-        Self { backend, stage: Stage::Payload(chunks, Seal::new()), revision: Revision(0) }
+        Self { backend, stage: Stage::Payload(chunks, Box::default()), revision: Revision(0) }
     }
 
     fn response(&self, blob: Bytes, remaining_bytes: u64) -> pb::SnapshotResponse {
@@ -237,6 +243,16 @@ mod tests {
         let status = client.status(pb::StatusRequest {}).await.unwrap().into_inner();
         assert_eq!((status.version.as_str(), status.raft_term), (SERVER_VERSION, 3));
         assert_eq!(status.errors, ["etcdserver: no leader"]);
+    }
+
+    #[tokio::test]
+    async fn a_node_that_does_not_lead_hands_no_leadership_over() {
+        let node = TestNode::default();
+        node.table().leaderless = true;
+        let mut client = MaintenanceClient::new(node.gateway());
+        let refused = client.move_leader(pb::MoveLeaderRequest { target_id: 1 }).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+        assert_eq!(refused.message(), "etcdserver: not leader");
     }
 
     #[tokio::test]
