@@ -11,7 +11,7 @@ mod watches;
 use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::Header;
-use althing_consensus::{ConfState, Config, Recovered, RecoveryError, Replica, Role};
+use althing_consensus::{ConfState, Config, HardState, Recovered, RecoveryError, Replica, Role};
 use althing_storage::engine::Applied;
 use althing_strong::Reader;
 use althing_strong::lessor::{self, Lessor, LessorConfig};
@@ -63,6 +63,8 @@ pub(crate) struct Group {
     /// The space that an installed snapshot has filled, until the log has recorded it.
     retired: Option<(u64, SpaceId)>,
     publication: Publication,
+    /// The hard state, if it has changed since the log has it.
+    unwritten: Option<HardState>,
     /// When there was last a leader.
     leader_seen: Instant,
     /// Whether the replica was handed anything since the last flush.
@@ -134,6 +136,7 @@ impl Group {
             incoming: None,
             retired: None,
             publication: Publication::default(),
+            unwritten: None,
             leader_seen: Instant::ZERO,
             touched: true,
         })
