@@ -52,6 +52,13 @@ fn runs_under_faults_keep_every_promise_and_meet_every_kind_of_fault() {
     assert!(met.values().all(|count| *count > 0), "{met:?}");
 }
 
+/// A node that had been away came back without the commit index that it had known, stood for election with a configuration
+/// of two changes ago, was elected by a member that had been removed, and led a term that had a leader.
+#[test]
+fn a_node_that_starts_again_is_not_elected_by_members_that_have_left() {
+    assert_kept(&run(Options::new(1897)));
+}
+
 /// While this was not so, a log that had grown long before a checkpoint was written anew with every sync.
 #[test]
 fn logs_are_written_a_few_times_over_not_hundreds_of_times() {

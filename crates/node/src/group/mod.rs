@@ -12,7 +12,7 @@ mod watches;
 use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::Header;
-use althing_consensus::{ConfState, Config, Recovered, RecoveryError, Replica, Role};
+use althing_consensus::{ConfState, Config, HardState, Recovered, RecoveryError, Replica, Role};
 use althing_storage::engine::Applied;
 use althing_strong::Reader;
 use althing_strong::lessor::{self, Lessor, LessorConfig};
@@ -68,6 +68,8 @@ pub(crate) struct Group {
     retired: Option<(u64, SpaceId)>,
     publication: Publication,
     space_alarm: SpaceAlarm,
+    /// The hard state, if it has changed since the log has it.
+    unwritten: Option<HardState>,
     /// When there was last a leader.
     leader_seen: Instant,
     /// Whether the replica was handed anything since the last flush.
@@ -141,6 +143,7 @@ impl Group {
             retired: None,
             publication: Publication::default(),
             space_alarm: SpaceAlarm::default(),
+            unwritten: None,
             leader_seen: Instant::ZERO,
             touched: true,
         })
