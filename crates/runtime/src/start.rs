@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use althing_api::cluster::Member;
 use althing_api::{Health, Service};
 use althing_env::Clock;
-use althing_node::{Applier, LogRecovery, MAX_INCARNATION, Node, NodeConfig, RecoverError};
+use althing_node::{Applier, LogRecovery, MAX_INCARNATION, Membership, Node, NodeConfig, RecoverError};
 use althing_storage::engine::lsm::{LsmEngine, LsmOptions};
 use althing_storage::engine::{Engine, EngineError};
 use althing_storage::wal::{self, Wal, WalError, WalOptions};
@@ -111,7 +110,7 @@ struct Recovered {
     node: Node,
     identity: Identity,
     /// The members as this node knew them last.
-    members: Vec<Member>,
+    members: Membership,
 }
 
 /// Opens what is on disk, in the order in which each needs the other.
@@ -138,15 +137,15 @@ fn recover(dir: &mut DataDir, config: &mut NodeConfig) -> Result<Recovered, Star
     let engine: Arc<dyn Engine> = Arc::new(LsmEngine::open(&dir.path().join(ENGINE_DIR), &options)?);
     let (applier, states) = Applier::open(Arc::clone(&engine), config, &records.spaces())
         .map_err(|error| StartError::Tables(error.to_string()))?;
-    let known = states.first().and_then(|state| state.reader.members().ok()).unwrap_or_default();
-    let members = if known.is_empty() { config.initial_members.clone() } else { known };
+    let members = Membership::of(states.first().map(|state| &state.reader), &config.initial_members);
     // Only now: a directory whose first start failed half-way is still a new one.
     let identity = dir.start()?;
-    if identity.incarnation.starts > MAX_INCARNATION {
-        return Err(StartError::Starts(identity.incarnation.starts));
+    let run = identity.lineage.run();
+    if run.starts > MAX_INCARNATION {
+        return Err(StartError::Starts(run.starts));
     }
-    config.incarnation = identity.incarnation.starts;
-    config.seed = identity.node.get() ^ identity.incarnation.nonce;
+    config.incarnation = run.starts;
+    config.seed = identity.node.get() ^ run.nonce;
     let node =
         Node::new(config.clone(), records.join(states)).map_err(|error| StartError::Tables(error.to_string()))?;
     Ok(Recovered { wal, engine, applier, node, identity, members })
@@ -301,7 +300,7 @@ impl Crew {
 struct Shell {
     transport: TransportOptions,
     node: Node,
-    members: Vec<Member>,
+    members: Membership,
     clock: Arc<dyn Clock>,
     tick: std::time::Duration,
     hints: BTreeMap<NodeId, Vec<Address>>,
@@ -335,7 +334,7 @@ impl Shell {
         result
     }
 
-    async fn drive<G: Gateway>(self, gateway: impl FnOnce(Arc<dyn Service>) -> G) -> Result<(), Fatal> {
+    async fn drive<G: Gateway>(mut self, gateway: impl FnOnce(Arc<dyn Service>) -> G) -> Result<(), Fatal> {
         let mut transport = Transport::new(self.transport);
         transport.listen(listener(self.peers)?);
         let gateway = gateway(Arc::new(Handle(Arc::clone(&self.shared))));
@@ -356,7 +355,7 @@ impl Shell {
             watches: BTreeMap::new(),
             downloads: BTreeMap::new(),
         };
-        driver.connect(&self.members);
+        driver.connect(self.members);
         let ending = driver.run().await;
         driver.end();
         match ending {
@@ -366,6 +365,13 @@ impl Shell {
                 let _ = clients.await;
             }
             Ending::Failed => clients.abort(),
+            Ending::Dismissed(reason) => {
+                clients.abort();
+                if let Err(error) = self.dir.dismiss(&reason) {
+                    tracing::error!("cannot note that the other nodes refuse this directory for good: {error}");
+                }
+                return Err(Fatal::Dismissed(reason));
+            }
         }
         drop(self.dir);
         Ok(())
