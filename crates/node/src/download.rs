@@ -104,8 +104,8 @@ pub enum SnapshotFileError {
     /// It is something else.
     #[error("this is not a snapshot made by Althing: it does not begin with ALTHSNAP")]
     Magic,
-    /// It was made by a newer version.
-    #[error("the snapshot has format version {0}; this program knows up to {SNAPSHOT_VERSION}")]
+    /// It was made in a format that this program does not know.
+    #[error("the snapshot has format version {0}; this program knows {SNAPSHOT_VERSION} only")]
     Version(u32),
     /// Its end is missing.
     #[error("the snapshot ends at byte {0}, before its end mark: the download was cut short")]
@@ -125,7 +125,7 @@ pub fn snapshot_pages(file: Bytes) -> Result<Vec<Bytes>, SnapshotFileError> {
         Ok(u32::from_le_bytes(bytes.try_into().unwrap_or_default()))
     };
     let version = number(8)?;
-    if version > SNAPSHOT_VERSION {
+    if version != SNAPSHOT_VERSION {
         return Err(SnapshotFileError::Version(version));
     }
     let (mut at, mut chain, mut pages) = (12, 0, Vec::new());

@@ -125,7 +125,8 @@ fn recover(dir: &mut DataDir, config: &mut NodeConfig) -> Result<Recovered, Star
     };
     let identity = wal::Identity { cluster: config.cluster, node: config.node };
     let (wal, replayed) =
-        Wal::open_with(Arc::new(dir.disk()), Path::new(WAL_DIR), identity, WalOptions::default(), &mut visit)?;
+        Wal::open_with(Arc::new(dir.disk()), Path::new(WAL_DIR), identity, WalOptions::default(), &mut visit)
+            .map_err(|error| error.below(dir.path()))?;
     if let Some(damage) = damage {
         return Err(damage.into());
     }
@@ -375,5 +376,29 @@ impl Shell {
         }
         drop(self.dir);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::{Birth, Owner};
+    use althing_types::ClusterId;
+
+    #[test]
+    fn a_damaged_log_is_named_with_its_whole_path() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut dir = DataDir::open(temp.path()).unwrap();
+        let (cluster, node) = (ClusterId(1), NodeId(2));
+        let (cluster_name, name) = ("prod".to_owned(), "n1".to_owned());
+        dir.found(Owner { birth: Birth::Founded, members: Vec::new(), cluster_name, cluster, node, name }).unwrap();
+        std::fs::create_dir(temp.path().join(WAL_DIR)).unwrap();
+        let segment = temp.path().join(WAL_DIR).join("segment-00000000000000000001.wal");
+        std::fs::write(&segment, [7; 4096]).unwrap();
+        let Err(error) = recover(&mut dir, &mut NodeConfig::new(cluster, node, Vec::new())) else {
+            panic!("it opened")
+        };
+        let named = format!("cannot open the write-ahead log: {} is corrupt at offset 0", segment.display());
+        assert!(error.to_string().starts_with(&named), "{error}");
     }
 }
