@@ -200,7 +200,8 @@ fn encode_groups(encoder: &mut Encoder<'_, '_>, groups: &[GroupMetrics]) -> Resu
     encoder.per_group("althing_raft_log_bytes", "Raft log in memory", groups, |group| signed(group.log_bytes))?;
     encoder.per_group("althing_watches", "Watches on this node", groups, |group| signed(group.watches))?;
     encoder.per_group("althing_revision", "The table's revision", groups, |group| group.revision)?;
-    encoder.per_group("althing_size_bytes", "Logical data of the table", groups, |group| signed(group.size_bytes))
+    encoder.per_group("althing_size_bytes", "Logical data of the table", groups, |group| signed(group.size_bytes))?;
+    encoder.per_group("althing_quota_bytes", "Quota of the table", groups, |group| signed(group.quota_bytes))
 }
 
 fn encode_wal(encoder: &mut Encoder<'_, '_>, wal: &WalStats) -> Result<(), Error> {

@@ -355,6 +355,7 @@ impl Shell {
             next_request: 0,
             watches: BTreeMap::new(),
             downloads: BTreeMap::new(),
+            quotas: BTreeMap::new(),
         };
         driver.connect(self.members);
         let ending = driver.run().await;

@@ -2,6 +2,7 @@
 
 mod ask;
 mod membership;
+mod quota;
 mod raft;
 mod requests;
 mod results;
@@ -65,6 +66,10 @@ pub(crate) struct Group {
     /// The space that an installed snapshot has filled, until the log has recorded it.
     retired: Option<(u64, SpaceId)>,
     publication: Publication,
+    /// What this node was told that the table's quota should be, in bytes.
+    quota: Option<u64>,
+    /// When it proposed that last.
+    quota_proposed: Option<Instant>,
     /// When there was last a leader.
     leader_seen: Instant,
     /// Whether the replica was handed anything since the last flush.
@@ -137,6 +142,8 @@ impl Group {
             incoming: None,
             retired: None,
             publication: Publication::default(),
+            quota: group.quota_bytes,
+            quota_proposed: None,
             leader_seen: Instant::ZERO,
             touched: true,
         })
@@ -151,6 +158,7 @@ impl Group {
         self.expire(cx);
         self.tick_transfers(cx);
         self.publish(cx);
+        self.tend_quota(cx);
     }
 
     /// Hands something to the replica that it cannot refuse.
@@ -247,6 +255,7 @@ impl Group {
             watches: self.hub.watch_count() as u64,
             revision: self.reader.revision().get(),
             size_bytes: self.reader.size_bytes(),
+            quota_bytes: self.reader.quota_bytes(),
         }
     }
 

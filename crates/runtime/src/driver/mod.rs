@@ -103,6 +103,8 @@ pub(crate) struct Driver {
     pub next_request: u64,
     pub watches: BTreeMap<StreamId, Arc<Feed<WatchEvent>>>,
     pub downloads: BTreeMap<StreamId, ChunkFeed>,
+    /// The quotas that were seen last.
+    pub quotas: BTreeMap<GroupId, u64>,
 }
 
 impl Driver {
@@ -170,8 +172,15 @@ impl Driver {
         }
     }
 
-    fn publish(&self) {
-        let numbers = (self.node.metrics(), self.node.group_metrics().collect());
+    fn publish(&mut self) {
+        let groups: Vec<_> = self.node.group_metrics().collect();
+        for group in &groups {
+            let known = self.quotas.insert(group.group, group.quota_bytes);
+            if known.is_some_and(|known| known != group.quota_bytes) {
+                tracing::info!(group = %group.group, bytes = group.quota_bytes, "the table's quota has changed");
+            }
+        }
+        let numbers = (self.node.metrics(), groups);
         *self.published.node.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = numbers;
     }
 
