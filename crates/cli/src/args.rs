@@ -11,7 +11,7 @@ use crate::remote::RemoteArgs;
 /// Althing: the distributed-systems layer of an application, in one binary.
 ///
 /// Exit codes: 0 done; 1 the operation failed; 2 the command line or the configuration is wrong; 3 the node stopped
-/// because its storage failed or one of its threads panicked.
+/// because its storage failed, one of its threads panicked, or the other nodes refuse it for good.
 #[derive(Debug, Parser)]
 #[command(name = "althing", version, max_term_width = 100)]
 pub struct Cli {

@@ -11,7 +11,7 @@ pub enum CliError {
     /// The operation failed.
     #[error("{0}")]
     Failed(String),
-    /// The node stopped itself, because its storage failed or a thread panicked.
+    /// The node stopped itself, because its storage failed, a thread panicked, or the other nodes refuse it for good.
     #[error("{0}")]
     Fatal(String),
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use althing_runtime::directory::WAL_DIR;
 use althing_runtime::disk::RealDisk;
-use althing_storage::wal::{InspectedRecord, RecordState, inspect};
+use althing_storage::wal::{InspectedRecord, RecordState, WalError, inspect};
 use serde_json::json;
 
 use crate::args::{OutputFormat, WalInspectArgs};
@@ -14,13 +14,14 @@ use crate::error::CliError;
 /// Lists the records. A damaged log is listed up to the damage, which is then the error.
 pub fn run(args: &WalInspectArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let disk = RealDisk::new(&args.data_dir);
-    let records = inspect(&disk, Path::new(WAL_DIR)).map_err(CliError::failed)?;
+    let named = |error: WalError| CliError::failed(error.below(&args.data_dir));
+    let records = inspect(&disk, Path::new(WAL_DIR)).map_err(named)?;
     if args.output == OutputFormat::Table {
         writeln!(out, "SEGMENT  OFFSET  BATCH  EPOCH  DURABLE-TO  GROUP  KIND  INDEX  BYTES  STATE")
             .map_err(CliError::failed)?;
     }
     for record in records {
-        let line = line(&record.map_err(CliError::failed)?, args.output);
+        let line = line(&record.map_err(named)?, args.output);
         writeln!(out, "{line}").map_err(CliError::failed)?;
     }
     Ok(())

@@ -30,13 +30,13 @@ pub enum DecodeError {
     #[error("{0} bytes follow the message")]
     Trailing(usize),
     /// The format's version is from another time.
-    #[error("{what} has format version {found}; this program knows up to {known}")]
+    #[error("{what} has format version {found}; this program knows {known} only")]
     Version {
         /// Of what.
         what: &'static str,
         /// The version found.
         found: u64,
-        /// The newest known.
+        /// The one that is known.
         known: u64,
     },
 }

@@ -36,7 +36,6 @@ struct Table {
 /// Applies log entries and snapshots.
 pub struct Applier {
     engine: Arc<dyn Engine>,
-    config: MachineConfig,
     tables: BTreeMap<GroupId, Table>,
     imports: BTreeMap<GroupId, Import>,
 }
@@ -49,15 +48,12 @@ impl Applier {
         config: &NodeConfig,
         spaces: &BTreeMap<GroupId, SpaceId>,
     ) -> Result<(Self, Vec<GroupState>), StrongError> {
-        let quota_bytes = config.groups.first().map_or(u64::MAX, |group| group.quota_bytes);
-        let machine_config = MachineConfig { quota_bytes };
-        let mut applier =
-            Self { engine: engine.clone(), config: machine_config, tables: BTreeMap::new(), imports: BTreeMap::new() };
+        let mut applier = Self { engine: engine.clone(), tables: BTreeMap::new(), imports: BTreeMap::new() };
         let mut states = Vec::new();
         for group in &config.groups {
             let space = spaces.get(&group.id).copied().unwrap_or(SpaceId(group.id.get()));
-            let machine_config = MachineConfig { quota_bytes: group.quota_bytes };
-            let mut machine = Machine::open(engine.clone(), space, machine_config)?;
+            // All members found the same state, so nothing in it comes from a node's own settings.
+            let mut machine = Machine::open(engine.clone(), space, MachineConfig::default())?;
             if machine.is_blank() && !config.join {
                 let voters = config.initial_members.iter().filter(|member| !member.is_learner).map(|member| member.id);
                 let conf_state = ConfState::of_voters(voters).encode();
@@ -111,7 +107,7 @@ impl Applier {
                 }
                 Work::Install { group, space } => {
                     self.imports.remove(&group);
-                    let machine = Machine::open(self.engine.clone(), space, self.config)?;
+                    let machine = Machine::open(self.engine.clone(), space, MachineConfig::default())?;
                     self.tables.insert(group, Table { space, machine, compacting: true });
                     done.extend(self.state(group).map(Done::Installed));
                 }

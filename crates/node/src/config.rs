@@ -13,8 +13,9 @@ pub struct GroupConfig {
     pub id: GroupId,
     /// Whether it may stop its timers when nothing happens. A table that must fail over as fast idle as busy says no.
     pub hibernate: bool,
-    /// Quota in bytes of logical data.
-    pub quota_bytes: u64,
+    /// What the table's quota should be, in bytes of logical data. A table is founded with
+    /// [`limits::DEFAULT_QUOTA_BYTES`], whatever its members were told; the leader proposes its own wish, if it has one.
+    pub quota_bytes: Option<u64>,
 }
 
 /// A node's identity, its peers and its times.
@@ -86,11 +87,7 @@ impl NodeConfig {
             client_urls: Vec::new(),
             initial_members,
             join: false,
-            groups: vec![GroupConfig {
-                id: althing_api::service::DEFAULT_GROUP,
-                hibernate: false,
-                quota_bytes: limits::DEFAULT_QUOTA_BYTES,
-            }],
+            groups: vec![GroupConfig { id: althing_api::service::DEFAULT_GROUP, hibernate: false, quota_bytes: None }],
             tick: DEFAULT_TICK,
             election_ticks: DEFAULT_ELECTION_TICKS,
             heartbeat_ticks: DEFAULT_HEARTBEAT_TICKS,

@@ -36,6 +36,8 @@ pub(crate) struct Download {
     stage: Stage,
     revision: Revision,
     started: bool,
+    /// What is thought to be left, in bytes: the table's logical size at the start, less what was sent.
+    remaining_bytes: u64,
     /// Checksum over the pages' checksums so far.
     chain: u32,
     ended: bool,
@@ -43,7 +45,14 @@ pub(crate) struct Download {
 
 impl Download {
     pub(crate) fn new(reader: Reader) -> Self {
-        Self { revision: reader.revision(), stage: Stage::Fresh(reader), started: false, chain: 0, ended: false }
+        Self {
+            revision: reader.revision(),
+            remaining_bytes: reader.size_bytes(),
+            stage: Stage::Fresh(reader),
+            started: false,
+            chain: 0,
+            ended: false,
+        }
     }
 
     /// The client wants a chunk: what to read for it, unless a read is under way.
@@ -92,9 +101,12 @@ impl Download {
                 bytes.put_u32_le(self.chain);
             }
         }
-        // How much is left is not known before it is read; a client that shows progress sees that more follows.
-        let remaining_bytes = u64::from(!self.ended);
-        Some(Ok(SnapshotChunk { bytes: bytes.freeze(), remaining_bytes, revision: self.revision }))
+        // How much is left is not known before it is read: an estimate that never grows, and is nothing only at the end.
+        let least = u64::from(!self.ended);
+        let left = if self.ended { 0 } else { self.remaining_bytes.saturating_sub(bytes.len() as u64) };
+        self.remaining_bytes = left.max(least);
+        let (remaining_bytes, revision) = (self.remaining_bytes, self.revision);
+        Some(Ok(SnapshotChunk { bytes: bytes.freeze(), remaining_bytes, revision }))
     }
 }
 
@@ -104,8 +116,8 @@ pub enum SnapshotFileError {
     /// It is something else.
     #[error("this is not a snapshot made by Althing: it does not begin with ALTHSNAP")]
     Magic,
-    /// It was made by a newer version.
-    #[error("the snapshot has format version {0}; this program knows up to {SNAPSHOT_VERSION}")]
+    /// It was made in a format that this program does not know.
+    #[error("the snapshot has format version {0}; this program knows {SNAPSHOT_VERSION} only")]
     Version(u32),
     /// Its end is missing.
     #[error("the snapshot ends at byte {0}, before its end mark: the download was cut short")]
@@ -125,7 +137,7 @@ pub fn snapshot_pages(file: Bytes) -> Result<Vec<Bytes>, SnapshotFileError> {
         Ok(u32::from_le_bytes(bytes.try_into().unwrap_or_default()))
     };
     let version = number(8)?;
-    if version > SNAPSHOT_VERSION {
+    if version != SNAPSHOT_VERSION {
         return Err(SnapshotFileError::Version(version));
     }
     let (mut at, mut chain, mut pages) = (12, 0, Vec::new());
@@ -145,5 +157,71 @@ pub fn snapshot_pages(file: Bytes) -> Result<Vec<Bytes>, SnapshotFileError> {
         chain = extend(chain, &crc.to_le_bytes());
         pages.push(page);
         at = start + len;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use althing_api::kv::{PutLease, PutRequest, PutValue};
+    use althing_storage::engine::Applied;
+    use althing_storage::engine::model::ModelEngine;
+    use althing_strong::{ApplyOutput, Command, LogEntry, Machine, MachineConfig, Proposal};
+    use althing_types::{NodeId, RequestId, SpaceId};
+
+    use super::*;
+
+    /// A table of a hundred keys with values of a hundred bytes each.
+    fn table() -> Machine {
+        let mut machine = Machine::open(Arc::new(ModelEngine::new()), SpaceId(1), MachineConfig::default()).unwrap();
+        machine.bootstrap(&[], Bytes::new(), Applied { index: 1, term: 1 }).unwrap();
+        let put = |n: u64| PutRequest {
+            key: Bytes::from(format!("key {n}")),
+            value: PutValue::Set(vec![7; 100].into()),
+            lease: PutLease::Set(None),
+            prev_kv: false,
+        };
+        let entry = |n| {
+            let proposal = Proposal { origin: NodeId(1), request: RequestId(n), command: Command::Put(put(n)) };
+            LogEntry { index: n, term: 1, data: proposal.encode(), conf_state: None }
+        };
+        let entries: Vec<_> = (2..102).map(entry).collect();
+        machine.apply(&entries, &mut ApplyOutput::default()).unwrap();
+        machine
+    }
+
+    fn download(machine: &Machine) -> Vec<SnapshotChunk> {
+        let mut download = Download::new(machine.reader());
+        let mut chunks = Vec::new();
+        while !download.ended {
+            let mut export = match download.pull().unwrap() {
+                ExportSource::Start(reader) => Box::new(reader.export().unwrap()),
+                ExportSource::Next(export) => export,
+            };
+            let page = export.next_page(1_000).unwrap();
+            chunks.push(download.page(Some(export), Ok(page)).unwrap().unwrap());
+        }
+        chunks
+    }
+
+    #[test]
+    fn what_is_thought_to_be_left_never_grows_and_is_nothing_only_at_the_end() {
+        let machine = table();
+        let remaining: Vec<_> = download(&machine).iter().map(|chunk| chunk.remaining_bytes).collect();
+        assert!(remaining.len() > 5 && remaining.is_sorted_by(|a, b| a >= b), "{remaining:?}");
+        assert!(remaining[0] > machine.reader().size_bytes() / 2, "{remaining:?}");
+        assert_eq!(remaining.iter().position(|left| *left == 0), Some(remaining.len() - 1));
+    }
+
+    #[test]
+    fn a_snapshot_of_another_version_is_refused() {
+        let file: Vec<u8> = download(&table()).iter().flat_map(|chunk| chunk.bytes.to_vec()).collect();
+        assert!(snapshot_pages(file.clone().into()).is_ok());
+        for version in [0, 2] {
+            let mut other = file.clone();
+            other[8] = version;
+            assert_eq!(snapshot_pages(other.into()), Err(SnapshotFileError::Version(version.into())));
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What a node asks of the outside.
 
+use std::collections::BTreeSet;
+
 use althing_api::cluster::Member;
 use althing_api::watch::WatchEvent;
 use althing_api::{Answer, Error, Request, SnapshotChunk};
@@ -36,12 +38,32 @@ pub struct Effects {
     pub watch: Vec<(StreamId, WatchEvent)>,
     /// Chunks of downloads; `None` ends one.
     pub snapshot: Vec<(StreamId, Option<Result<SnapshotChunk, Error>>)>,
-    /// The members have changed: the transport should be connected to these and no others.
-    pub members: Option<Vec<Member>>,
+    /// The members have changed.
+    pub members: Option<Membership>,
     /// Make a checkpoint soon.
     pub checkpoint: bool,
     /// All is handed over after `Input::Stop`: the host may end.
     pub stopped: bool,
+}
+
+/// Who belongs to the cluster. The transport should be connected to the members and no others, and tell those who were
+/// removed that they were.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Membership {
+    /// The members.
+    pub members: Vec<Member>,
+    /// The ids of those who were removed; they are never given again.
+    pub removed: BTreeSet<NodeId>,
+}
+
+impl Membership {
+    /// Who belongs to the cluster as a table says it; those of the table's birth and nobody more if it says nothing yet.
+    #[must_use]
+    pub fn of(reader: Option<&Reader>, at_birth: &[Member]) -> Self {
+        let members = reader.and_then(|reader| reader.members().ok()).filter(|members| !members.is_empty());
+        let removed = reader.and_then(|reader| reader.removed_members().ok());
+        Self { members: members.unwrap_or_else(|| at_birth.to_vec()), removed: removed.unwrap_or_default() }
+    }
 }
 
 impl Effects {

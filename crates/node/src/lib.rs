@@ -36,7 +36,7 @@ pub use config::{
     MAX_INCARNATION, NodeConfig,
 };
 pub use download::{SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SnapshotFileError, snapshot_pages};
-pub use effects::{Effects, ReadWork, WalBatch, Work};
+pub use effects::{Effects, Membership, ReadWork, WalBatch, Work};
 pub use group::GroupLog;
 pub use input::{DiskSpace, Done, GroupState, Input, ReadDone};
 pub use metrics::{GroupMetrics, Metrics};

@@ -57,4 +57,6 @@ pub struct GroupMetrics {
     pub revision: i64,
     /// Bytes of logical data.
     pub size_bytes: u64,
+    /// The table's quota, in bytes of logical data.
+    pub quota_bytes: u64,
 }

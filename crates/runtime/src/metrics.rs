@@ -229,7 +229,8 @@ fn encode_groups(encoder: &mut Encoder<'_, '_>, groups: &[GroupMetrics]) -> Resu
     encoder.per_group("althing_raft_log_bytes", "Raft log in memory", groups, |group| signed(group.log_bytes))?;
     encoder.per_group("althing_watches", "Watches on this node", groups, |group| signed(group.watches))?;
     encoder.per_group("althing_revision", "The table's revision", groups, |group| group.revision)?;
-    encoder.per_group("althing_size_bytes", "Logical data of the table", groups, |group| signed(group.size_bytes))
+    encoder.per_group("althing_size_bytes", "Logical data of the table", groups, |group| signed(group.size_bytes))?;
+    encoder.per_group("althing_quota_bytes", "Quota of the table", groups, |group| signed(group.quota_bytes))
 }
 
 fn encode_wal(encoder: &mut Encoder<'_, '_>, wal: &WalStats) -> Result<(), Error> {
@@ -298,6 +299,7 @@ mod tests {
             watches: 0,
             revision: 5,
             size_bytes: 100,
+            quota_bytes: 1000,
         };
         let mut registry = Registry::default();
         let published = Arc::new(Published::new(Arc::default()));

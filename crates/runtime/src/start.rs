@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use althing_api::cluster::Member;
 use althing_api::{Health, Service};
 use althing_env::{Clock, Disk};
-use althing_node::{Applier, DiskSpace, LogRecovery, MAX_INCARNATION, Node, NodeConfig, RecoverError};
+use althing_node::{Applier, DiskSpace, LogRecovery, MAX_INCARNATION, Membership, Node, NodeConfig, RecoverError};
 use althing_storage::engine::lsm::{LsmEngine, LsmOptions};
 use althing_storage::engine::{Engine, EngineError};
 use althing_storage::wal::{self, Wal, WalError, WalOptions};
@@ -113,7 +112,7 @@ struct Recovered {
     node: Node,
     identity: Identity,
     /// The members as this node knew them last.
-    members: Vec<Member>,
+    members: Membership,
 }
 
 /// Opens what is on disk, in the order in which each needs the other.
@@ -128,7 +127,8 @@ fn recover(dir: &mut DataDir, disk: &Arc<dyn Disk>, config: &mut NodeConfig) -> 
     };
     let identity = wal::Identity { cluster: config.cluster, node: config.node };
     let (wal, replayed) =
-        Wal::open_with(Arc::clone(disk), Path::new(WAL_DIR), identity, WalOptions::default(), &mut visit)?;
+        Wal::open_with(Arc::clone(disk), Path::new(WAL_DIR), identity, WalOptions::default(), &mut visit)
+            .map_err(|error| error.below(dir.path()))?;
     if let Some(damage) = damage {
         return Err(damage.into());
     }
@@ -140,15 +140,15 @@ fn recover(dir: &mut DataDir, disk: &Arc<dyn Disk>, config: &mut NodeConfig) -> 
     let engine: Arc<dyn Engine> = Arc::new(LsmEngine::open(&dir.path().join(ENGINE_DIR), &options)?);
     let (applier, states) = Applier::open(Arc::clone(&engine), config, &records.spaces())
         .map_err(|error| StartError::Tables(error.to_string()))?;
-    let known = states.first().and_then(|state| state.reader.members().ok()).unwrap_or_default();
-    let members = if known.is_empty() { config.initial_members.clone() } else { known };
+    let members = Membership::of(states.first().map(|state| &state.reader), &config.initial_members);
     // Only now: a directory whose first start failed half-way is still a new one.
     let identity = dir.start()?;
-    if identity.incarnation.starts > MAX_INCARNATION {
-        return Err(StartError::Starts(identity.incarnation.starts));
+    let run = identity.lineage.run();
+    if run.starts > MAX_INCARNATION {
+        return Err(StartError::Starts(run.starts));
     }
-    config.incarnation = identity.incarnation.starts;
-    config.seed = identity.node.get() ^ identity.incarnation.nonce;
+    config.incarnation = run.starts;
+    config.seed = identity.node.get() ^ run.nonce;
     let node =
         Node::new(config.clone(), records.join(states)).map_err(|error| StartError::Tables(error.to_string()))?;
     Ok(Recovered { wal, engine, applier, node, identity, members })
@@ -314,7 +314,7 @@ impl Crew {
 struct Shell {
     transport: TransportOptions,
     node: Node,
-    members: Vec<Member>,
+    members: Membership,
     clock: Arc<dyn Clock>,
     tick: std::time::Duration,
     hints: BTreeMap<NodeId, Vec<Address>>,
@@ -348,7 +348,7 @@ impl Shell {
         result
     }
 
-    async fn drive<G: Gateway>(self, gateway: impl FnOnce(Arc<dyn Service>) -> G) -> Result<(), Fatal> {
+    async fn drive<G: Gateway>(mut self, gateway: impl FnOnce(Arc<dyn Service>) -> G) -> Result<(), Fatal> {
         let mut transport = Transport::new(self.transport);
         transport.listen(listener(self.peers)?);
         let gateway = gateway(Arc::new(Handle(Arc::clone(&self.shared))));
@@ -368,8 +368,9 @@ impl Shell {
             next_request: 0,
             watches: BTreeMap::new(),
             downloads: BTreeMap::new(),
+            quotas: BTreeMap::new(),
         };
-        driver.connect(&self.members);
+        driver.connect(self.members);
         let ending = driver.run().await;
         driver.end();
         match ending {
@@ -379,8 +380,40 @@ impl Shell {
                 let _ = clients.await;
             }
             Ending::Failed => clients.abort(),
+            Ending::Dismissed(reason) => {
+                clients.abort();
+                if let Err(error) = self.dir.dismiss(&reason) {
+                    tracing::error!("cannot note that the other nodes refuse this directory for good: {error}");
+                }
+                return Err(Fatal::Dismissed(reason));
+            }
         }
         drop(self.dir);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::{Birth, Owner};
+    use althing_types::ClusterId;
+
+    #[test]
+    fn a_damaged_log_is_named_with_its_whole_path() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut dir = DataDir::open(temp.path()).unwrap();
+        let (cluster, node) = (ClusterId(1), NodeId(2));
+        let (cluster_name, name) = ("prod".to_owned(), "n1".to_owned());
+        dir.found(Owner { birth: Birth::Founded, members: Vec::new(), cluster_name, cluster, node, name }).unwrap();
+        std::fs::create_dir(temp.path().join(WAL_DIR)).unwrap();
+        let segment = temp.path().join(WAL_DIR).join("segment-00000000000000000001.wal");
+        std::fs::write(&segment, [7; 4096]).unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(dir.disk());
+        let Err(error) = recover(&mut dir, &disk, &mut NodeConfig::new(cluster, node, Vec::new())) else {
+            panic!("it opened")
+        };
+        let named = format!("cannot open the write-ahead log: {} is corrupt at offset 0", segment.display());
+        assert!(error.to_string().starts_with(&named), "{error}");
     }
 }

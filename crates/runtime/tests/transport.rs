@@ -2,14 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use althing_runtime::transport::address::Address;
 use althing_runtime::transport::frame;
-use althing_runtime::transport::handshake::{Answer, Hello, Identity, Incarnation, Incarnations};
+use althing_runtime::transport::handshake::{Answer, Hello, Identity};
+use althing_runtime::transport::lineage::{Lineage, Sightings};
 use althing_runtime::transport::{Book, BookError, Event, Transport, TransportOptions};
 use althing_types::{ClusterId, NodeId};
 use bytes::Bytes;
@@ -17,21 +18,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-struct MemoryBook(Mutex<Incarnations>);
+struct MemoryBook(Mutex<Sightings>);
 
 impl Book for MemoryBook {
-    fn enter(&self, node: NodeId, incarnation: Incarnation) -> Result<(), BookError> {
-        self.0.lock().unwrap().enter(node, incarnation)?;
+    fn enter(&self, node: NodeId, lineage: &Lineage) -> Result<(), BookError> {
+        self.0.lock().unwrap().enter(node, lineage)?;
         Ok(())
     }
 }
 
-const fn identity(cluster: u64, node: u64, starts: u64) -> Identity {
-    Identity {
-        cluster: ClusterId(cluster),
-        node: NodeId(node),
-        incarnation: Incarnation { starts, nonce: starts * 100 + node },
-    }
+fn identity(cluster: u64, node: u64, starts: u64) -> Identity {
+    let nonces = (1..=starts).map(|start| start * 100 + node).collect();
+    let lineage = Lineage::new(node, starts, nonces).unwrap();
+    Identity { cluster: ClusterId(cluster), node: NodeId(node), lineage }
 }
 
 struct Side {
@@ -128,8 +127,34 @@ async fn a_foreign_cluster_a_wrong_node_and_an_old_run_are_refused() {
     let (answer, _) = say_hello(two.address, Hello { from: identity(1, 1, 5), to: NodeId(2) }).await;
     assert_eq!(answer, Answer::Welcome(identity(1, 2, 1)));
     let (answer, _) = say_hello(two.address, Hello { from: identity(1, 1, 4), to: NodeId(2) }).await;
-    let Answer::Refused(reason) = answer else { panic!("let in an old run") };
-    assert!(reason.starts_with("node 1 runs on a copied or rolled-back data directory (start 4 after start 5"));
+    let Answer::Dismissed(reason) = answer else { panic!("let in an old run") };
+    assert!(
+        reason.starts_with("node 1 runs on a copied or rolled-back data directory (start 4 does not follow start 5")
+    );
+}
+
+#[tokio::test]
+async fn a_member_that_was_removed_is_told_so_and_ends() {
+    let mut one = Side::start(identity(1, 1, 1)).await;
+    let two = Side::start(identity(1, 2, 1)).await;
+    two.transport.set_removed(BTreeSet::from([NodeId(1)]));
+    one.call(2, two.address);
+    let Event::Dismissed(reason) = one.event().await else { panic!("let in") };
+    assert!(reason.contains("was removed from the cluster"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_node_that_was_started_on_an_emptied_directory_is_told_so_and_ends() {
+    let two = Side::start(identity(1, 2, 1)).await;
+    let mut one = Side::start(identity(1, 1, 3)).await;
+    one.call(2, two.address);
+    assert_eq!(one.event().await, Event::Up(NodeId(2)));
+    drop(one);
+    let emptied = Lineage::new(77, 40, vec![1; 32]).unwrap();
+    let mut again = Side::start(Identity { lineage: emptied, ..identity(1, 1, 1) }).await;
+    again.call(2, two.address);
+    let Event::Dismissed(reason) = again.event().await else { panic!("let in") };
+    assert!(reason.contains("runs on an emptied data directory"), "{reason}");
 }
 
 #[tokio::test]

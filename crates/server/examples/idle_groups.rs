@@ -24,7 +24,7 @@ use althing_node::{GroupConfig, NodeConfig};
 use althing_runtime::clock::RealClock;
 use althing_runtime::directory::{Birth, DataDir, Owner};
 use althing_runtime::{Handle, Running, StartOptions, start};
-use althing_types::{GroupId, limits};
+use althing_types::GroupId;
 use prometheus_client::registry::Registry;
 
 #[global_allocator]
@@ -125,7 +125,7 @@ fn launch(root: &std::path::Path, groups: u64) -> Result<Vec<Running>, Box<dyn E
 }
 
 const fn idle(id: GroupId) -> GroupConfig {
-    GroupConfig { id, hibernate: true, quota_bytes: limits::DEFAULT_QUOTA_BYTES }
+    GroupConfig { id, hibernate: true, quota_bytes: None }
 }
 
 /// How many groups know a leader, by the node's own metrics.

@@ -190,7 +190,11 @@ impl Importer {
 
     fn end(&mut self, mut reader: Reader) -> Result<(), StrongError> {
         self.filling()?;
-        let mut read = || Ok((reader.u64("versions")?, reader.fixed_u32("checksum")?));
+        let mut read = || {
+            let end = (reader.u64("versions")?, reader.fixed_u32("checksum")?);
+            reader.clone().finish()?;
+            Ok(end)
+        };
         let (versions, checksum) = read().map_err(unreadable)?;
         if versions != self.versions || checksum != self.checksum {
             return Err(damaged("its pages do not add up to what its end says"));

@@ -128,6 +128,12 @@ impl Members {
         self.members.get(&id).ok_or(ErrorKind::MemberNotFound(id))
     }
 
+    /// The ids of all who were removed; none of them is ever given again.
+    #[must_use]
+    pub const fn removed(&self) -> &BTreeSet<NodeId> {
+        &self.removed
+    }
+
     /// Its bytes.
     #[must_use]
     pub fn encode(&self) -> Bytes {

@@ -16,7 +16,7 @@ use althing_api::ErrorKind;
 use althing_api::cluster::{Alarm, HashKv, Member};
 use althing_api::kv::{Event, KeyValue, RangeEnd, RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 use althing_storage::engine::{Engine, View};
-use althing_types::{LeaseId, Revision, SpaceId};
+use althing_types::{LeaseId, NodeId, Revision, SpaceId};
 use bytes::Bytes;
 
 use crate::command::Command;
@@ -228,6 +228,11 @@ impl Reader {
     /// All members by id.
     pub fn members(&self) -> Result<Vec<Member>, ErrorKind> {
         Ok(Members::decode(self.meta(Meta::Members)?)?.list())
+    }
+
+    /// The ids of all members that were removed.
+    pub fn removed_members(&self) -> Result<BTreeSet<NodeId>, ErrorKind> {
+        Ok(Members::decode(self.meta(Meta::Members)?)?.removed().clone())
     }
 
     /// All alarms that are raised.

@@ -142,7 +142,8 @@ impl Progress {
     /// From its bytes.
     pub fn decode(bytes: Bytes) -> Result<Self, StrongError> {
         let mut reader = Reader::new(bytes);
-        Self::read(&mut reader).map_err(|source| StrongError::Record { what: "progress", source })
+        let progress = Self::read(&mut reader).and_then(|progress| reader.finish().map(|()| progress));
+        progress.map_err(|source| StrongError::Record { what: "progress", source })
     }
 
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
@@ -156,5 +157,21 @@ impl Progress {
 impl Default for Progress {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_a_record_is_refused() {
+        let longer = |bytes: Bytes| Bytes::from([&bytes[..], &[0]].concat());
+        let progress = Progress::finished(Revision(7));
+        assert_eq!(Progress::decode(progress.encode()), Ok(progress));
+        assert!(Progress::decode(longer(progress.encode())).is_err());
+        let state = State::new(1, Applied { index: 1, term: 1 });
+        assert_eq!(State::decode(state.encode()), Ok(state));
+        assert!(State::decode(longer(state.encode())).is_err());
     }
 }

@@ -77,6 +77,15 @@ fn a_snapshot_that_lacks_a_page_is_refused_and_its_space_is_no_table() {
     }
 }
 
+#[test]
+fn what_follows_the_end_of_a_snapshot_is_refused() {
+    let (_, mut pages) = pages();
+    let end = pages.pop().unwrap();
+    pages.push([&end[..], &[0]].concat().into());
+    let error = import(&Arc::new(ModelEngine::new()), &pages).unwrap_err();
+    assert!(error.to_string().contains("a page does not parse"), "{error}");
+}
+
 proptest! {
     #[test]
     fn a_damaged_snapshot_is_refused(page: usize, at: usize, bit in 0_u8..8) {

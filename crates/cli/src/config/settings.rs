@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use althing_runtime::tls::TlsFiles;
 use althing_runtime::transport::address::Address;
-use althing_types::limits::DEFAULT_QUOTA_BYTES;
 
 use super::{ConfigError, ServerArgs, invalid};
 
@@ -44,8 +43,8 @@ pub struct Settings {
     pub client_tls: Option<TlsFiles>,
     /// TLS between nodes.
     pub peer_tls: Option<TlsFiles>,
-    /// The quota of the default table, in bytes.
-    pub quota_bytes: u64,
+    /// What the quota of the default table should be, in bytes; `None` leaves it as it is.
+    pub quota_bytes: Option<u64>,
     /// The least election timeout; the greatest is twice this.
     pub election_timeout: Duration,
     /// How long a graceful stop may take.
@@ -87,7 +86,7 @@ impl Settings {
             data_dir: args.data_dir.unwrap_or_else(|| format!("./{name}.althing").into()),
             join: args.join.unwrap_or_default(),
             client_urls: client_urls(args.advertise_client, listen_client, client_tls.is_some())?,
-            quota_bytes: args.quota_bytes.unwrap_or(DEFAULT_QUOTA_BYTES),
+            quota_bytes: args.quota_bytes,
             election_timeout: election_timeout(args.election_timeout_ms)?,
             stop_timeout: Duration::from_millis(args.stop_timeout_ms.unwrap_or(DEFAULT_STOP_TIMEOUT_MS)),
             stop_with_stdin: args.stop_with_stdin,

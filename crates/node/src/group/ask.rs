@@ -225,7 +225,7 @@ impl Group {
     }
 
     /// Proposes something that nobody waits for, in the term for which it was wanted. Says whether it is in the log.
-    fn propose_own(&mut self, cx: &mut Context<'_>, command: Command) -> bool {
+    pub(super) fn propose_own(&mut self, cx: &mut Context<'_>, command: Command) -> bool {
         if !self.is_leader() || self.leading.term() != Some(self.replica.term()) {
             return false;
         }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::requests::fail;
 use super::{Group, results};
 use crate::context::Context;
+use crate::effects::Membership;
 
 /// How long between two tries of a node to publish its name and addresses.
 const PUBLISH_EVERY: Duration = Duration::from_secs(2);
@@ -97,11 +98,11 @@ impl Group {
 
     /// The transport should know who there is now, and Raft may have to start with a newcomer.
     pub(super) fn members_changed(&mut self, cx: &mut Context<'_>) {
-        if let Ok(members) = self.reader.members()
+        if let (Ok(members), Ok(removed)) = (self.reader.members(), self.reader.removed_members())
             && self.id == cx.shared.config.groups[0].id
         {
             self.publication = Publication::Unknown;
-            cx.out.members = Some(members);
+            cx.out.members = Some(Membership { members, removed });
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod ask;
 mod membership;
+mod quota;
 mod raft;
 mod requests;
 mod results;
@@ -70,6 +71,10 @@ pub(crate) struct Group {
     space_alarm: SpaceAlarm,
     /// The hard state, if it has changed since the log has it.
     unwritten: Option<HardState>,
+    /// What this node was told that the table's quota should be, in bytes.
+    quota: Option<u64>,
+    /// When it proposed that last.
+    quota_proposed: Option<Instant>,
     /// When there was last a leader.
     leader_seen: Instant,
     /// Whether the replica was handed anything since the last flush.
@@ -144,6 +149,8 @@ impl Group {
             publication: Publication::default(),
             space_alarm: SpaceAlarm::default(),
             unwritten: None,
+            quota: group.quota_bytes,
+            quota_proposed: None,
             leader_seen: Instant::ZERO,
             touched: true,
         })
@@ -159,6 +166,7 @@ impl Group {
         self.tick_transfers(cx);
         self.publish(cx);
         self.tell_space(cx);
+        self.tend_quota(cx);
     }
 
     /// Hands something to the replica that it cannot refuse.
@@ -261,6 +269,7 @@ impl Group {
             watches: self.hub.watch_count() as u64,
             revision: self.reader.revision().get(),
             size_bytes: self.reader.size_bytes(),
+            quota_bytes: self.reader.quota_bytes(),
         }
     }
 

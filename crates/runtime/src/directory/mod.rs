@@ -3,8 +3,8 @@
 //! ```text
 //! DIR/
 //!   lock        held (flock) by the process that uses the directory; its text is that process's id
-//!   identity    cluster, node, name and the count of starts
-//!   peers       the latest run of each peer that was seen
+//!   identity    cluster, node, name, the founding number and the last starts
+//!   peers       the directory and the latest run of each peer that was seen
 //!   wal/        the write-ahead log
 //!   engine/     the sorted state
 //! ```
@@ -22,7 +22,8 @@ use althing_env::{Disk, DiskError, DiskErrorKind};
 use althing_types::{ClusterId, NodeId};
 
 use crate::disk::RealDisk;
-use crate::transport::handshake::{Identity, Incarnation, Incarnations, Seen};
+use crate::transport::handshake::Identity;
+use crate::transport::lineage::{Incarnation, Lineage, Seen, Sighting, Sightings};
 use crate::transport::{Book, BookError};
 pub use sealed::SealedError;
 use sealed::{Kind, Lines};
@@ -68,6 +69,17 @@ pub enum DirectoryError {
         found: String,
         /// Who is to run.
         wanted: String,
+    },
+    /// The other nodes refuse it.
+    #[error(
+        "the other nodes refuse data directory {dir} for good: {reason}. Never start it again; keep it as long as you may \
+         want to look into it", dir = .dir.display()
+    )]
+    Dismissed {
+        /// The directory.
+        dir: PathBuf,
+        /// Why, as another node said.
+        reason: String,
     },
     /// It has been used, and its log is gone.
     #[error(
@@ -132,7 +144,9 @@ pub struct DataDir {
     path: PathBuf,
     disk: RealDisk,
     owner: Option<Owner>,
-    incarnation: Incarnation,
+    lineage: Lineage,
+    /// Why the other nodes refuse it for good, if they do.
+    dismissal: Option<String>,
     /// The lock lasts as long as this file is open, however the process ends.
     _lock: File,
 }
@@ -145,8 +159,14 @@ impl DataDir {
         RealDisk::new(parent).sync_dir(Path::new(""))?;
         let lock = lock(path)?;
         let disk = RealDisk::new(path);
-        let mut dir =
-            Self { path: path.to_path_buf(), disk, owner: None, incarnation: Incarnation::default(), _lock: lock };
+        let mut dir = Self {
+            path: path.to_path_buf(),
+            disk,
+            owner: None,
+            lineage: Lineage::default(),
+            dismissal: None,
+            _lock: lock,
+        };
         match sealed::read(&dir.disk, path, Path::new("identity"), IDENTITY)? {
             Some(lines) => dir.take_identity(&lines)?,
             None if dir.has_content()? => return Err(DirectoryError::NotOurs { dir: path.to_path_buf() }),
@@ -165,7 +185,8 @@ impl DataDir {
             file: self.path.join("identity"),
             detail: "a line is missing or does not parse".into(),
         })?;
-        (self.owner, self.incarnation) = (Some(owner.0), owner.1);
+        (self.owner, self.lineage) = (Some(owner.0), owner.1);
+        self.dismissal = lines.iter().find(|(word, _)| word == "dismissed").map(|(_, reason)| reason.clone());
         Ok(())
     }
 
@@ -187,7 +208,7 @@ impl DataDir {
         self.disk.clone()
     }
 
-    /// Refuses a directory of another cluster's name or another node's.
+    /// Refuses a directory of another cluster's name or another node's, and one that the other nodes refuse.
     pub fn check(&self, cluster_name: &str, name: &str) -> Result<(), DirectoryError> {
         let Some(owner) = &self.owner else { return Ok(()) };
         for (what, found, wanted) in [("cluster", &*owner.cluster_name, cluster_name), ("node", &owner.name, name)] {
@@ -196,18 +217,22 @@ impl DataDir {
                 return Err(DirectoryError::Foreign { dir: self.path.clone(), what, found, wanted });
             }
         }
+        if let Some(reason) = self.dismissal.clone() {
+            return Err(DirectoryError::Dismissed { dir: self.path.clone(), reason });
+        }
         Ok(())
     }
 
     /// Makes a new directory this owner's, durably.
     pub fn found(&mut self, owner: Owner) -> Result<(), DirectoryError> {
         self.owner = Some(owner);
+        self.lineage = Lineage::founded(random());
         self.write_identity()
     }
 
     /// Refuses a directory that has been used and has lost its log or its engine since.
     pub fn check_storage(&self) -> Result<(), DirectoryError> {
-        let Some(owner) = self.owner.as_ref().filter(|_| self.incarnation.starts > 0) else { return Ok(()) };
+        let Some(owner) = self.owner.as_ref().filter(|_| self.lineage.run().starts > 0) else { return Ok(()) };
         for (dir, missing) in [(WAL_DIR, "log"), (ENGINE_DIR, "engine")] {
             let is_gone = match self.disk.list(Path::new(dir)) {
                 Ok(names) => names.is_empty(),
@@ -215,7 +240,7 @@ impl DataDir {
                 Err(error) => return Err(error.into()),
             };
             if is_gone {
-                let (dir, starts) = (self.path.clone(), self.incarnation.starts);
+                let (dir, starts) = (self.path.clone(), self.lineage.run().starts);
                 return Err(DirectoryError::Lost { dir, missing, starts, node: owner.node });
             }
         }
@@ -227,10 +252,18 @@ impl DataDir {
     /// # Panics
     /// If the directory has no owner: found it first.
     pub fn start(&mut self) -> Result<Identity, DirectoryError> {
-        self.incarnation = Incarnation { starts: self.incarnation.starts + 1, nonce: random() };
+        self.lineage.start(random());
         self.write_identity()?;
         let owner = self.owner.as_ref().expect("a directory is founded before it is started");
-        Ok(Identity { cluster: owner.cluster, node: owner.node, incarnation: self.incarnation })
+        Ok(Identity { cluster: owner.cluster, node: owner.node, lineage: self.lineage.clone() })
+    }
+
+    /// Notes durably that the other nodes refuse the directory, so that it is never started again. Otherwise a supervisor
+    /// could start it until it counts more starts than it tells of.
+    pub fn dismiss(&mut self, reason: &str) -> Result<(), DirectoryError> {
+        // It came from another node, and a line of the file is one line.
+        self.dismissal = Some(reason.replace(char::is_control, " "));
+        self.write_identity()
     }
 
     fn write_identity(&self) -> Result<(), DirectoryError> {
@@ -242,9 +275,10 @@ impl DataDir {
             line("cluster", format!("{:016x}", owner.cluster.get())),
             line("name", owner.name.clone()),
             line("node", format!("{:016x}", owner.node.get())),
-            line("starts", self.incarnation.starts.to_string()),
-            line("nonce", format!("{:016x}", self.incarnation.nonce)),
+            line("founding", format!("{:016x}", self.lineage.founding())),
         ];
+        lines.extend(self.lineage.runs().map(|run| line("start", format!("{} {:016x}", run.starts, run.nonce))));
+        lines.extend(self.dismissal.iter().map(|reason| line("dismissed", reason.clone())));
         lines.extend(owner.members.iter().map(member_line));
         Ok(sealed::write(&self.disk, Path::new("identity"), IDENTITY, &lines)?)
     }
@@ -252,12 +286,12 @@ impl DataDir {
     /// The book of peers' runs.
     pub fn peers(&self) -> Result<PeerBook, DirectoryError> {
         let lines = sealed::read(&self.disk, &self.path, Path::new("peers"), PEERS)?.unwrap_or_default();
-        let runs = lines.iter().map(parse_peer).collect::<Option<BTreeMap<_, _>>>();
-        let runs = runs.ok_or_else(|| SealedError::Corrupt {
+        let seen = lines.iter().map(parse_peer).collect::<Option<BTreeMap<_, _>>>();
+        let seen = seen.ok_or_else(|| SealedError::Corrupt {
             file: self.path.join("peers"),
             detail: "a line does not parse".into(),
         })?;
-        Ok(PeerBook { disk: self.disk.clone(), seen: Mutex::new(Incarnations(runs)) })
+        Ok(PeerBook { disk: self.disk.clone(), seen: Mutex::new(Sightings(seen)) })
     }
 }
 
@@ -285,7 +319,7 @@ fn lock(path: &Path) -> Result<File, DirectoryError> {
     Ok(file)
 }
 
-fn parse_identity(lines: &Lines) -> Option<(Owner, Incarnation)> {
+fn parse_identity(lines: &Lines) -> Option<(Owner, Lineage)> {
     let get = |word: &str| lines.iter().find(|(first, _)| first == word).map(|(_, rest)| rest.clone());
     let hex = |word: &str| u64::from_str_radix(&get(word)?, 16).ok();
     let birth = get("birth")?;
@@ -298,7 +332,22 @@ fn parse_identity(lines: &Lines) -> Option<(Owner, Incarnation)> {
         node: NodeId(hex("node")?),
         name: get("name")?,
     };
-    Some((owner, Incarnation { starts: get("starts")?.parse().ok()?, nonce: hex("nonce")? }))
+    let starts = lines.iter().filter(|(word, _)| word == "start").map(|(_, rest)| parse_run(rest));
+    let starts = starts.collect::<Option<Vec<_>>>()?;
+    Some((owner, lineage(hex("founding")?, &starts)?))
+}
+
+/// The lineage of these starts, which must follow each other.
+fn lineage(founding: u64, starts: &[Incarnation]) -> Option<Lineage> {
+    let last = starts.last().map_or(0, |run| run.starts);
+    let lineage = Lineage::new(founding, last, starts.iter().map(|run| run.nonce).collect())?;
+    lineage.runs().eq(starts.iter().copied()).then_some(lineage)
+}
+
+/// A run: its count and its number.
+fn parse_run(text: &str) -> Option<Incarnation> {
+    let (starts, nonce) = text.split_once(' ')?;
+    Some(Incarnation { starts: starts.parse().ok()?, nonce: u64::from_str_radix(nonce, 16).ok()? })
 }
 
 /// A member's line: its id, whether it votes, its peer URLs with commas between, and its name, which may be missing.
@@ -320,10 +369,10 @@ fn parse_member(line: &str) -> Option<Member> {
     Some(Member { id, name: words.next()?.to_owned(), peer_urls, client_urls: Vec::new(), is_learner })
 }
 
-fn parse_peer((node, run): &(String, String)) -> Option<(NodeId, Incarnation)> {
-    let (starts, nonce) = run.split_once(' ')?;
-    let nonce = u64::from_str_radix(nonce, 16).ok()?;
-    Some((NodeId(u64::from_str_radix(node, 16).ok()?), Incarnation { starts: starts.parse().ok()?, nonce }))
+fn parse_peer((node, rest): &(String, String)) -> Option<(NodeId, Sighting)> {
+    let (founding, run) = rest.split_once(' ')?;
+    let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+    Some((NodeId(hex(node)?), Sighting { founding: hex(founding)?, run: parse_run(run)? }))
 }
 
 /// A random number of the system's generator: for names of runs, not for secrets.
@@ -335,22 +384,22 @@ pub fn random() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// The latest run of each peer that this node has spoken with, kept in the file `peers`.
+/// The directory and the latest run of each peer that this node has spoken with, kept in the file `peers`.
 #[derive(Debug)]
 pub struct PeerBook {
     disk: RealDisk,
-    seen: Mutex<Incarnations>,
+    seen: Mutex<Sightings>,
 }
 
 impl Book for PeerBook {
-    fn enter(&self, node: NodeId, incarnation: Incarnation) -> Result<(), BookError> {
+    fn enter(&self, node: NodeId, lineage: &Lineage) -> Result<(), BookError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = seen.clone();
-        if next.enter(node, incarnation)? == Seen::Same {
+        if next.enter(node, lineage)? == Seen::Same {
             return Ok(());
         }
-        let line = |(node, run): (&NodeId, &Incarnation)| {
-            (format!("{:016x}", node.get()), format!("{} {:016x}", run.starts, run.nonce))
+        let line = |(node, Sighting { founding, run }): (&NodeId, &Sighting)| {
+            (format!("{:016x}", node.get()), format!("{founding:016x} {} {:016x}", run.starts, run.nonce))
         };
         let lines = next.0.iter().map(line).collect();
         sealed::write(&self.disk, Path::new("peers"), PEERS, &lines).map_err(|e| BookError::Disk(e.to_string()))?;
@@ -395,8 +444,11 @@ mod tests {
         let mut again = DataDir::open(&path).unwrap();
         assert_eq!(again.owner(), Some(&owner()));
         let second = again.start().unwrap();
-        assert_eq!((first.incarnation.starts, second.incarnation.starts), (1, 2));
-        assert_ne!(first.incarnation.nonce, second.incarnation.nonce);
+        let (first, run) = (first.lineage, second.lineage.run());
+        assert_eq!((first.run().starts, run.starts), (1, 2));
+        assert_ne!(first.run().nonce, run.nonce);
+        assert_eq!(second.lineage.runs().collect::<Vec<_>>(), [first.run(), run]);
+        assert_eq!(second.lineage.founding(), first.founding());
         assert_eq!((second.cluster, second.node), (ClusterId(0xabc), NodeId(0x1f)));
     }
 
@@ -430,6 +482,22 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_that_was_dismissed_is_never_started_again() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut dir = founded(temp.path());
+        dir.start().unwrap();
+        dir.dismiss("gone\nfor good").unwrap();
+        drop(dir);
+        let error = DataDir::open(temp.path()).unwrap().check("prod", "n1").unwrap_err();
+        let expected = format!(
+            "the other nodes refuse data directory {} for good: gone for good. Never start it again; keep it as long as \
+             you may want to look into it",
+            temp.path().display()
+        );
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
     fn a_directory_of_something_else_is_left_alone() {
         let temp = tempfile::tempdir().unwrap();
         std::fs::write(temp.path().join("holiday.jpg"), "x").unwrap();
@@ -447,16 +515,41 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_that_was_founded_anew_is_another_one() {
+        let temp = tempfile::tempdir().unwrap();
+        let book = founded(&temp.path().join("peer")).peers().unwrap();
+        let path = temp.path().join("data");
+        let first = founded(&path).start().unwrap();
+        book.enter(first.node, &first.lineage).unwrap();
+        for _ in 0..3 {
+            std::fs::remove_dir_all(&path).unwrap();
+            let mut again = founded(&path);
+            for _ in 0..40 {
+                let identity = again.start().unwrap();
+                let refused = book.enter(identity.node, &identity.lineage).unwrap_err();
+                assert!(refused.to_string().contains("runs on an emptied data directory"), "{refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn starts_that_do_not_follow_each_other_are_corrupt() {
+        let run = |starts| Incarnation { starts, nonce: 1 };
+        assert!(lineage(7, &[run(3), run(4)]).is_some() && lineage(7, &[]).is_some());
+        assert!(lineage(7, &[run(3), run(5)]).is_none() && lineage(7, &[run(0)]).is_none());
+    }
+
+    #[test]
     fn the_book_of_peers_outlives_the_process() {
         let temp = tempfile::tempdir().unwrap();
-        let run = |starts, nonce| Incarnation { starts, nonce };
+        let run = |starts, nonce| Lineage::new(9, starts, vec![nonce]).unwrap();
         let dir = founded(temp.path());
         let book = dir.peers().unwrap();
-        book.enter(NodeId(2), run(3, 33)).unwrap();
-        book.enter(NodeId(3), run(1, 11)).unwrap();
+        book.enter(NodeId(2), &run(3, 33)).unwrap();
+        book.enter(NodeId(3), &run(1, 11)).unwrap();
         let again = dir.peers().unwrap();
-        assert_eq!(again.enter(NodeId(2), run(3, 33)), Ok(()));
-        assert!(matches!(again.enter(NodeId(2), run(2, 22)), Err(BookError::Refused(_))));
-        assert!(matches!(again.enter(NodeId(3), run(1, 12)), Err(BookError::Refused(_))));
+        assert_eq!(again.enter(NodeId(2), &run(3, 33)), Ok(()));
+        assert!(matches!(again.enter(NodeId(2), &run(2, 22)), Err(BookError::Refused(_))));
+        assert!(matches!(again.enter(NodeId(3), &run(1, 12)), Err(BookError::Refused(_))));
     }
 }

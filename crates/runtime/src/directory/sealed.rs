@@ -25,14 +25,14 @@ pub enum SealedError {
         /// What is wrong.
         detail: String,
     },
-    /// A newer program wrote it.
-    #[error("{file} has format version {found}; this program knows up to {known}: use the newer program", file = .file.display())]
+    /// Another version of the program wrote it.
+    #[error("{file} has format version {found}; this program knows {known} only: use the program that wrote it", file = .file.display())]
     Version {
         /// The file.
         file: PathBuf,
         /// Its version.
         found: u32,
-        /// The newest known.
+        /// The one that is known.
         known: u32,
     },
 }
@@ -90,7 +90,7 @@ pub fn read(disk: &dyn Disk, root: &Path, file: &Path, kind: Kind) -> Result<Opt
         .next()
         .and_then(|first| first.strip_prefix("althing ")?.strip_prefix(kind.name)?.trim().parse().ok())
         .ok_or_else(|| corrupt("its first line does not say what it is"))?;
-    if found > kind.version {
+    if found != kind.version {
         return Err(SealedError::Version { file: path, found, known: kind.version });
     }
     let split = |line: &str| line.split_once(' ').map(|(word, rest)| (word.to_owned(), rest.to_owned()));
@@ -135,11 +135,15 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_refused() {
+    fn a_format_that_is_not_known_exactly_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let disk = RealDisk::new(dir.path());
-        write(&disk, Path::new("f"), Kind { version: 4, ..KIND }, &lines()).unwrap();
-        let error = read(&disk, dir.path(), Path::new("f"), KIND).unwrap_err();
-        assert!(error.to_string().ends_with("has format version 4; this program knows up to 3: use the newer program"));
+        for version in [0, 2, 4] {
+            write(&disk, Path::new("f"), Kind { version, ..KIND }, &lines()).unwrap();
+            let error = read(&disk, dir.path(), Path::new("f"), KIND).unwrap_err().to_string();
+            let expected =
+                format!("has format version {version}; this program knows 3 only: use the program that wrote it");
+            assert!(error.ends_with(&expected), "{error}");
+        }
     }
 }

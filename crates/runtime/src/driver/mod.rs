@@ -79,12 +79,14 @@ const CANCEL_TICKS: u64 = 8;
 const PUBLISH_TICKS: u64 = 10;
 
 /// Why the driver ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Ending {
     /// The node has stopped in good order.
     Stopped,
     /// A thread has failed.
     Failed,
+    /// Another node refuses this one for good, for this reason.
+    Dismissed(String),
 }
 
 /// What the driver drives, and whom it tells.
@@ -103,6 +105,8 @@ pub(crate) struct Driver {
     pub next_request: u64,
     pub watches: BTreeMap<StreamId, Arc<Feed<WatchEvent>>>,
     pub downloads: BTreeMap<StreamId, ChunkFeed>,
+    /// The quotas that were seen last.
+    pub quotas: BTreeMap<GroupId, u64>,
 }
 
 impl Driver {
@@ -126,10 +130,11 @@ impl Driver {
             let begun = self.clock.now();
             shared.inbox.take(&mut events);
             for event in events.drain(..) {
-                if matches!(event, Event::Failed) {
-                    return Ending::Failed;
+                match event {
+                    Event::Failed => return Ending::Failed,
+                    Event::Peer(transport::Event::Dismissed(reason)) => return Ending::Dismissed(reason),
+                    event => self.take(event, &mut out),
                 }
-                self.take(event, &mut out);
             }
             if ticked {
                 tick_count += 1;
@@ -169,8 +174,15 @@ impl Driver {
         }
     }
 
-    fn publish(&self) {
-        let numbers = (self.node.metrics(), self.node.group_metrics().collect());
+    fn publish(&mut self) {
+        let groups: Vec<_> = self.node.group_metrics().collect();
+        for group in &groups {
+            let known = self.quotas.insert(group.group, group.quota_bytes);
+            if known.is_some_and(|known| known != group.quota_bytes) {
+                tracing::info!(group = %group.group, bytes = group.quota_bytes, "the table's quota has changed");
+            }
+        }
+        let numbers = (self.node.metrics(), groups);
         *self.published.node.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = numbers;
     }
 
@@ -202,7 +214,9 @@ impl Driver {
                 self.downloads.remove(&stream);
                 self.tell(Input::SnapshotClose { stream }, out);
             }
-            Event::Peer(event) => self.tell(input_of(event), out),
+            Event::Peer(transport::Event::Up(peer)) => self.tell(Input::PeerUp(peer), out),
+            Event::Peer(transport::Event::Down(peer)) => self.tell(Input::PeerDown(peer), out),
+            Event::Peer(transport::Event::Frame { from, bytes }) => self.tell(Input::Frame { from, bytes }, out),
             Event::Persisted(seq) => self.tell(Input::Persisted { seq }, out),
             Event::LogPinned(groups) => self.tell(Input::LogPinned(groups), out),
             Event::DiskSpace(space) => self.tell(Input::DiskSpace(space), out),
@@ -214,15 +228,7 @@ impl Driver {
                 *self.published.engine.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = stats;
             }
             Event::Stop => self.tell(Input::Stop, out),
-            Event::Failed => {}
+            Event::Failed | Event::Peer(transport::Event::Dismissed(_)) => {}
         }
-    }
-}
-
-fn input_of(event: transport::Event) -> Input {
-    match event {
-        transport::Event::Up(peer) => Input::PeerUp(peer),
-        transport::Event::Down(peer) => Input::PeerDown(peer),
-        transport::Event::Frame { from, bytes } => Input::Frame { from, bytes },
     }
 }

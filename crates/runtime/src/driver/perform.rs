@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use althing_api::cluster::Member;
-use althing_node::Effects;
+use althing_node::{Effects, Membership};
 
 use super::Driver;
 use crate::threads::applier::Task;
@@ -20,8 +20,8 @@ pub(super) enum Next {
 impl Driver {
     /// Does what the turn wants and leaves `out` empty.
     pub(super) fn perform(&mut self, out: &mut Effects) -> Next {
-        if let Some(members) = out.members.take() {
-            self.connect(&members);
+        if let Some(membership) = out.members.take() {
+            self.connect(membership);
         }
         for (to, frame) in out.frames.drain(..) {
             self.transport.send(to, frame);
@@ -70,7 +70,7 @@ impl Driver {
     }
 
     /// Calls the members at the addresses that they gave, and at those that the configuration knows.
-    pub(crate) fn connect(&mut self, members: &[Member]) {
+    pub(crate) fn connect(&mut self, Membership { members, removed }: Membership) {
         let addresses = |member: &Member| {
             let mut found = self.hints.get(&member.id).cloned().unwrap_or_default();
             for url in &member.peer_urls {
@@ -83,6 +83,7 @@ impl Driver {
             (member.id, found)
         };
         let wanted = members.iter().map(addresses).collect();
+        self.transport.set_removed(removed);
         self.transport.set_peers(wanted);
     }
 

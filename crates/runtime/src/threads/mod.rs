@@ -35,6 +35,9 @@ pub enum Fatal {
         /// What it said.
         message: String,
     },
+    /// The other nodes refuse this one for good: it was removed, or its data directory has forgotten what it promised.
+    #[error("the other nodes refuse this one for good, so it stops: {0}")]
+    Dismissed(String),
     /// The system refused something without which the node cannot run.
     #[error("the system refused to {what}: {message}")]
     System {

@@ -66,7 +66,7 @@ pub(super) struct Dialer {
 
 impl Dialer {
     pub(super) fn new(shared: Arc<Shared>, peer: NodeId, addresses: Vec<Address>, outbox: Arc<Outbox>) -> Self {
-        let seed = shared.me.incarnation.nonce ^ peer.get();
+        let seed = shared.me.lineage.run().nonce ^ peer.get();
         let near = addresses.iter().all(Address::is_loopback);
         let backoff = if near { Backoff::loopback(seed) } else { Backoff::network(seed) };
         Self { shared, peer, addresses, outbox, backoff, complaint: None }
@@ -78,7 +78,12 @@ impl Dialer {
                 let address = self.addresses[at].clone();
                 match timeout(CONNECT_TIMEOUT, self.connect(&address)).await {
                     Ok(Ok(stream)) => self.serve(&address, stream).await,
-                    Ok(Err(error)) => self.complain(&address, &error),
+                    Ok(Err(error)) => {
+                        self.complain(&address, &error);
+                        if let DialError::Handshake(HandshakeError::Dismissed(reason)) = error {
+                            (self.shared.events)(Event::Dismissed(reason));
+                        }
+                    }
                     Err(_) => self.complain(&address, &DialError::Timeout),
                 }
             }
@@ -116,13 +121,13 @@ impl Dialer {
     }
 
     async fn shake_hands(&self, stream: &mut Box<dyn Stream>) -> Result<(), DialError> {
-        let hello = Hello { from: self.shared.me, to: self.peer }.encode();
+        let hello = Hello { from: self.shared.me.clone(), to: self.peer }.encode();
         stream.write_all(&[&frame::header(&hello)[..], &hello].concat()).await?;
         stream.flush().await?;
         let message = FrameReader::new(MAX_HANDSHAKE_BYTES).read(stream).await?.ok_or(DialError::Closed)?;
-        let run = Answer::decode(message)?.check(&self.shared.me, self.peer)?;
+        let lineage = Answer::decode(message)?.check(&self.shared.me, self.peer)?;
         let (book, peer) = (Arc::clone(&self.shared.book), self.peer);
-        tokio::task::spawn_blocking(move || book.enter(peer, run)).await.map_err(io::Error::other)??;
+        tokio::task::spawn_blocking(move || book.enter(peer, &lineage)).await.map_err(io::Error::other)??;
         Ok(())
     }
 

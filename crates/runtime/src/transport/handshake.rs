@@ -5,20 +5,21 @@
 //! caller to the called node only.
 //!
 //! ```text
-//! hello   "ALTHPEER"  version  cluster:8  from:8  to:8  incarnation  nonce:8
-//! answer  "ALTHPEER"  version  0  cluster:8  node:8  incarnation  nonce:8      welcome
-//!         "ALTHPEER"  version  1  text                                         refused
+//! hello   "ALTHPEER"  version  cluster:8  from:8  lineage  to:8
+//! answer  "ALTHPEER"  version  0  cluster:8  node:8  lineage      welcome
+//!         "ALTHPEER"  version  1  text                            refused
+//!         "ALTHPEER"  version  2  text                            refused for good: this directory must never come again
 //! ```
 //!
-//! An [`Incarnation`] counts the starts of one data directory. A node that comes back with a lower count runs on a copy or
-//! an old backup of its directory: it has forgotten promises that it made, and nobody may believe it any more
-//! (DESIGN: lost acknowledged state never returns under its old name).
-
-use std::collections::BTreeMap;
+//! The [`Lineage`] tells which data directory the node runs on and which start of it this is. A node that comes back on a
+//! copy, on an old backup or on an emptied directory has forgotten promises that it made, and nobody may believe it any
+//! more: acknowledged state that was lost never returns under its old name.
 
 use althing_codec::wire::{DecodeError, Reader, Writer};
 use althing_types::{ClusterId, NodeId};
 use bytes::Bytes;
+
+use super::lineage::Lineage;
 
 /// What every message of the handshake begins with.
 const MAGIC: &[u8; 8] = b"ALTHPEER";
@@ -27,28 +28,19 @@ pub const PROTOCOL_VERSION: u64 = 1;
 /// The longest message of a handshake, in bytes.
 pub const MAX_HANDSHAKE_BYTES: usize = 1024;
 
-/// One run of one data directory.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub struct Incarnation {
-    /// How often the directory has been started, durably counted before the node speaks.
-    pub starts: u64,
-    /// A random number of this start: two copies of one directory count alike but draw differently.
-    pub nonce: u64,
-}
-
 /// Who a node is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Identity {
     /// Its cluster.
     pub cluster: ClusterId,
     /// Its id.
     pub node: NodeId,
-    /// This run of it.
-    pub incarnation: Incarnation,
+    /// Its data directory, up to this run.
+    pub lineage: Lineage,
 }
 
 /// The caller's message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hello {
     /// The caller.
     pub from: Identity,
@@ -61,8 +53,10 @@ pub struct Hello {
 pub enum Answer {
     /// Go on. This is who I am.
     Welcome(Identity),
-    /// Go away, for this reason.
+    /// Go away, for this reason. A person may be able to mend it.
     Refused(String),
+    /// Go away and never come again with this data directory, for this reason.
+    Dismissed(String),
 }
 
 /// Why a handshake failed.
@@ -99,12 +93,12 @@ pub enum HandshakeError {
     /// A node claims to be this one.
     #[error("node {0} called itself: two nodes run with the same id, or an address leads back")]
     Myself(NodeId),
-    /// It runs on a data directory that is older than one it has used, or on a copy.
+    /// It runs on a data directory that went another way than the one that was seen of it.
     #[error(
-        "node {node} runs on a copied or rolled-back data directory (start {offered} after start {seen} was seen); \
-         remove it from the cluster and add it again with an empty directory"
+        "node {node} runs on a copied or rolled-back data directory (start {offered} does not follow start {seen}, which \
+         was seen); remove it from the cluster and add it again with an empty directory"
     )]
-    OldIncarnation {
+    Forked {
         /// The node.
         node: NodeId,
         /// The start that it claims to be.
@@ -112,51 +106,57 @@ pub enum HandshakeError {
         /// The latest start that was seen.
         seen: u64,
     },
+    /// It runs on another data directory than the one that was seen of it.
+    #[error(
+        "node {node} runs on an emptied data directory, or on another one than before: what it had promised is lost; remove \
+         it from the cluster and add it again"
+    )]
+    Replaced {
+        /// The node.
+        node: NodeId,
+    },
+    /// It was removed from the cluster.
+    #[error(
+        "node {0} was removed from the cluster; to come back it must be added again, which gives it a new id, and start with \
+         an empty directory"
+    )]
+    Removed(NodeId),
     /// The other side refuses, and says why.
     #[error("refused by the other side: {0}")]
     Refused(String),
+    /// The other side refuses for good, and says why.
+    #[error("refused for good by the other side: {0}")]
+    Dismissed(String),
 }
 
-/// The runs of other nodes that were seen, so that an older one is recognised. The shell keeps it on disk.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Incarnations(pub BTreeMap<NodeId, Incarnation>);
-
-/// What the book of incarnations says to a run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Seen {
-    /// It is the one that was seen before.
-    Same,
-    /// It is newer: the book has changed and must be made durable before the node is believed.
-    Newer,
-}
-
-impl Incarnations {
-    /// Enters a run of `node`, or refuses it.
-    pub fn enter(&mut self, node: NodeId, offered: Incarnation) -> Result<Seen, HandshakeError> {
-        let seen = self.0.get(&node).copied().unwrap_or_default();
-        if offered == seen {
-            return Ok(Seen::Same);
+impl HandshakeError {
+    /// Whether who caused it must never come again with its data directory.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        match self {
+            Self::Forked { .. } | Self::Replaced { .. } | Self::Removed(_) | Self::Dismissed(_) => true,
+            Self::Magic
+            | Self::Version { .. }
+            | Self::Malformed(_)
+            | Self::ForeignCluster { .. }
+            | Self::WrongNode { .. }
+            | Self::Myself(_)
+            | Self::Refused(_) => false,
         }
-        if offered.starts <= seen.starts {
-            return Err(HandshakeError::OldIncarnation { node, offered: offered.starts, seen: seen.starts });
-        }
-        self.0.insert(node, offered);
-        Ok(Seen::Newer)
     }
 }
 
 fn write_identity(writer: &mut Writer, identity: &Identity) {
     writer.fixed_u64(identity.cluster.get());
     writer.fixed_u64(identity.node.get());
-    writer.u64(identity.incarnation.starts);
-    writer.fixed_u64(identity.incarnation.nonce);
+    identity.lineage.write(writer);
 }
 
 fn read_identity(reader: &mut Reader) -> Result<Identity, DecodeError> {
     Ok(Identity {
         cluster: ClusterId(reader.fixed_u64("cluster")?),
         node: NodeId(reader.fixed_u64("node")?),
-        incarnation: Incarnation { starts: reader.u64("incarnation")?, nonce: reader.fixed_u64("nonce")? },
+        lineage: Lineage::read(reader)?,
     })
 }
 
@@ -197,7 +197,7 @@ impl Hello {
         Ok(hello)
     }
 
-    /// What the called node says to it, before it looks into its book of incarnations.
+    /// What the called node says to it, before it looks into its book.
     pub fn check(&self, me: &Identity) -> Result<(), HandshakeError> {
         if self.from.cluster != me.cluster {
             return Err(HandshakeError::ForeignCluster { theirs: self.from.cluster, ours: me.cluster });
@@ -212,6 +212,12 @@ impl Hello {
     }
 }
 
+/// As much of a reason as fits into a message.
+fn shortened(reason: &str) -> &str {
+    let short = reason.char_indices().map(|(at, _)| at).take_while(|at| *at <= 512).last().unwrap_or(0);
+    if reason.len() <= 512 { reason } else { &reason[..short] }
+}
+
 impl Answer {
     /// The message's bytes.
     #[must_use]
@@ -224,8 +230,11 @@ impl Answer {
             }
             Self::Refused(reason) => {
                 writer.u8(1);
-                let short = reason.char_indices().map(|(at, _)| at).take_while(|at| *at <= 512).last().unwrap_or(0);
-                writer.str(if reason.len() <= 512 { reason } else { &reason[..short] });
+                writer.str(shortened(reason));
+            }
+            Self::Dismissed(reason) => {
+                writer.u8(2);
+                writer.str(shortened(reason));
             }
         }
         writer.finish()
@@ -237,40 +246,46 @@ impl Answer {
         let answer = match reader.u8("answer")? {
             0 => Self::Welcome(read_identity(&mut reader)?),
             1 => Self::Refused(reader.str("reason")?),
+            2 => Self::Dismissed(reader.str("reason")?),
             value => return Err(DecodeError::Unknown { field: "answer", value: u64::from(value) }.into()),
         };
         reader.finish()?;
         Ok(answer)
     }
 
-    /// What the caller says to it, before it looks into its book of incarnations: the run that answers.
-    pub fn check(self, me: &Identity, wanted: NodeId) -> Result<Incarnation, HandshakeError> {
+    /// What the caller says to it, before it looks into its book: the directory and the run that answer.
+    pub fn check(self, me: &Identity, wanted: NodeId) -> Result<Lineage, HandshakeError> {
         match self {
             Self::Refused(reason) => Err(HandshakeError::Refused(reason)),
+            Self::Dismissed(reason) => Err(HandshakeError::Dismissed(reason)),
             Self::Welcome(identity) if identity.cluster != me.cluster => {
                 Err(HandshakeError::ForeignCluster { theirs: identity.cluster, ours: me.cluster })
             }
             Self::Welcome(identity) if identity.node != wanted => {
                 Err(HandshakeError::WrongNode { wanted, actual: identity.node })
             }
-            Self::Welcome(identity) => Ok(identity.incarnation),
+            Self::Welcome(identity) => Ok(identity.lineage),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::lineage::LINEAGE_STARTS;
     use super::*;
     use proptest::prelude::*;
 
-    const fn identity(cluster: u64, node: u64, starts: u64, nonce: u64) -> Identity {
-        Identity { cluster: ClusterId(cluster), node: NodeId(node), incarnation: Incarnation { starts, nonce } }
+    fn identity(cluster: u64, node: u64, starts: u64, nonce: u64) -> Identity {
+        let lineage = Lineage::new(7, starts, vec![nonce]).unwrap();
+        Identity { cluster: ClusterId(cluster), node: NodeId(node), lineage }
     }
 
-    const ME: Identity = identity(1, 2, 5, 55);
+    fn me() -> Identity {
+        identity(1, 2, 5, 55)
+    }
 
     fn said(hello: Hello) -> Result<(), HandshakeError> {
-        Hello::decode(hello.encode()).unwrap().check(&ME)
+        Hello::decode(hello.encode()).unwrap().check(&me())
     }
 
     #[test]
@@ -292,29 +307,25 @@ mod tests {
     }
 
     #[test]
-    fn a_rolled_back_or_copied_directory_is_refused() {
-        let seen = Incarnation { starts: 7, nonce: 77 };
-        let mut book = Incarnations(BTreeMap::from([(NodeId(3), seen)]));
-        let old = |offered| HandshakeError::OldIncarnation { node: NodeId(3), offered, seen: 7 };
-        assert_eq!(book.enter(NodeId(3), Incarnation { starts: 6, nonce: 66 }), Err(old(6)));
-        assert_eq!(book.enter(NodeId(3), Incarnation { starts: 7, nonce: 78 }), Err(old(7)));
-        assert_eq!(book.enter(NodeId(3), seen), Ok(Seen::Same));
-        assert_eq!(book.enter(NodeId(3), Incarnation { starts: 8, nonce: 1 }), Ok(Seen::Newer));
-        assert_eq!(
-            book.enter(NodeId(3), seen),
-            Err(HandshakeError::OldIncarnation { node: NodeId(3), offered: 7, seen: 8 })
-        );
+    fn the_longest_messages_fit_into_a_handshake() {
+        let lineage = Lineage::new(u64::MAX, u64::MAX, vec![u64::MAX; LINEAGE_STARTS]).unwrap();
+        let from = Identity { lineage, ..me() };
+        assert!(Hello { from: from.clone(), to: NodeId(3) }.encode().len() <= MAX_HANDSHAKE_BYTES);
+        assert!(Answer::Welcome(from).encode().len() <= MAX_HANDSHAKE_BYTES);
+        assert!(Answer::Dismissed("x".repeat(2_000)).encode().len() <= MAX_HANDSHAKE_BYTES);
     }
 
     #[test]
     fn the_caller_checks_who_answers() {
         let answer = |answer: Answer| Answer::decode(answer.encode()).unwrap();
         let welcome = answer(Answer::Welcome(identity(1, 3, 1, 1)));
-        assert_eq!(welcome.clone().check(&ME, NodeId(3)), Ok(Incarnation { starts: 1, nonce: 1 }));
+        assert_eq!(welcome.clone().check(&me(), NodeId(3)), Ok(identity(1, 3, 1, 1).lineage));
         let wrong = HandshakeError::WrongNode { wanted: NodeId(4), actual: NodeId(3) };
-        assert_eq!(welcome.check(&ME, NodeId(4)), Err(wrong));
-        let refused = answer(Answer::Refused("ü".repeat(600))).check(&ME, NodeId(3)).unwrap_err();
+        assert_eq!(welcome.check(&me(), NodeId(4)), Err(wrong));
+        let refused = answer(Answer::Refused("ü".repeat(600))).check(&me(), NodeId(3)).unwrap_err();
         assert_eq!(refused, HandshakeError::Refused("ü".repeat(256)));
+        let dismissed = answer(Answer::Dismissed("gone".into())).check(&me(), NodeId(3)).unwrap_err();
+        assert!(dismissed.is_final() && !refused.is_final());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The called side: takes connections, checks who calls, and hands on what they send.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use althing_types::NodeId;
@@ -38,6 +38,16 @@ enum ListenError {
     Book(#[from] BookError),
     #[error("the caller left before it said who it is")]
     Left,
+}
+
+impl ListenError {
+    /// Whether the caller must never come again with its data directory.
+    const fn is_final(&self) -> bool {
+        match self {
+            Self::Handshake(error) | Self::Book(BookError::Refused(error)) => error.is_final(),
+            Self::Io(_) | Self::Timeout | Self::Frame(_) | Self::Book(BookError::Disk(_)) | Self::Left => false,
+        }
+    }
 }
 
 /// Takes connections for as long as the task lives; its connections end with it.
@@ -89,7 +99,8 @@ async fn greet(shared: &Shared, tcp: TcpStream) -> Result<(NodeId, Box<dyn Strea
     let message = reader.read(&mut stream).await?.ok_or(ListenError::Left)?;
     let checked = check(shared, message).await;
     let answer = match &checked {
-        Ok(_) => Answer::Welcome(shared.me),
+        Ok(_) => Answer::Welcome(shared.me.clone()),
+        Err(error) if error.is_final() => Answer::Dismissed(error.to_string()),
         Err(error) => Answer::Refused(error.to_string()),
     };
     let answer = answer.encode();
@@ -101,8 +112,11 @@ async fn greet(shared: &Shared, tcp: TcpStream) -> Result<(NodeId, Box<dyn Strea
 async fn check(shared: &Shared, message: Bytes) -> Result<NodeId, ListenError> {
     let hello = Hello::decode(message)?;
     hello.check(&shared.me)?;
-    let book = Arc::clone(&shared.book);
-    let entered = tokio::task::spawn_blocking(move || book.enter(hello.from.node, hello.from.incarnation));
+    if shared.removed.lock().unwrap_or_else(PoisonError::into_inner).contains(&hello.from.node) {
+        return Err(HandshakeError::Removed(hello.from.node).into());
+    }
+    let (book, from, lineage) = (Arc::clone(&shared.book), hello.from.node, hello.from.lineage);
+    let entered = tokio::task::spawn_blocking(move || book.enter(from, &lineage));
     entered.await.map_err(io::Error::other)??;
-    Ok(hello.from.node)
+    Ok(from)
 }

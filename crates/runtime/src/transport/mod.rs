@@ -11,12 +11,13 @@ mod backoff;
 mod dial;
 pub mod frame;
 pub mod handshake;
+pub mod lineage;
 mod listen;
 mod outbox;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use althing_types::NodeId;
 use bytes::Bytes;
@@ -26,7 +27,8 @@ use tokio::task::JoinHandle;
 
 use crate::tls::PeerTls;
 use address::Address;
-use handshake::{HandshakeError, Identity, Incarnation};
+use handshake::{HandshakeError, Identity};
+use lineage::Lineage;
 use outbox::Outbox;
 
 /// What the transport tells the driver.
@@ -43,6 +45,8 @@ pub enum Event {
         /// Its payload.
         bytes: Bytes,
     },
+    /// A peer refuses this node and its data directory for good, for this reason: the node must end.
+    Dismissed(String),
 }
 
 /// Where events go.
@@ -51,7 +55,7 @@ pub type Events = Arc<dyn Fn(Event) + Send + Sync>;
 /// What the transport knows of other nodes' runs and keeps across restarts. It may block: it is called off the driver.
 pub trait Book: Send + Sync {
     /// Enters a run of `node`, durably if it is a new one, or refuses it.
-    fn enter(&self, node: NodeId, incarnation: Incarnation) -> Result<(), BookError>;
+    fn enter(&self, node: NodeId, lineage: &Lineage) -> Result<(), BookError>;
 }
 
 /// Why a run of a node was not entered.
@@ -61,7 +65,7 @@ pub enum BookError {
     #[error(transparent)]
     Refused(#[from] HandshakeError),
     /// The book cannot be written.
-    #[error("cannot keep the peer's incarnation: {0}")]
+    #[error("cannot keep the peer's run: {0}")]
     Disk(String),
 }
 
@@ -97,6 +101,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 struct Shared {
     me: Identity,
     book: Arc<dyn Book>,
+    /// Who was removed from the cluster.
+    removed: Mutex<BTreeSet<NodeId>>,
     tls: Option<PeerTls>,
     events: Events,
     metrics: Arc<TransportMetrics>,
@@ -141,7 +147,7 @@ impl Transport {
     #[must_use]
     pub fn new(options: TransportOptions) -> Self {
         let TransportOptions { me, book, tls, events, metrics } = options;
-        let shared = Arc::new(Shared { me, book, tls, events, metrics });
+        let shared = Arc::new(Shared { me, book, removed: Mutex::default(), tls, events, metrics });
         Self { shared, peers: BTreeMap::new(), listening: Vec::new() }
     }
 
@@ -170,6 +176,11 @@ impl Transport {
                 Peer { addresses, outbox, task: tokio::spawn(dialer.run()) }
             });
         }
+    }
+
+    /// From now on tells these, when they call, that they were removed from the cluster.
+    pub fn set_removed(&self, removed: BTreeSet<NodeId>) {
+        *self.shared.removed.lock().unwrap_or_else(PoisonError::into_inner) = removed;
     }
 
     /// Queues a frame. Without a connection it is dropped.

@@ -58,13 +58,13 @@ pub enum EngineError {
         detail: String,
     },
     /// The directory was written by a newer version.
-    #[error("{file} has format version {found}; this program knows up to {known}", file = .file.display())]
+    #[error("{file} has format version {found}; this program knows {known} only", file = .file.display())]
     Version {
         /// The file that says so.
         file: PathBuf,
         /// Its version.
         found: u32,
-        /// The newest known.
+        /// The one that is known.
         known: u32,
     },
     /// The directory belongs to another node or cluster: it was copied, or the configuration is another's.

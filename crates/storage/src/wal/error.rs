@@ -1,7 +1,7 @@
 //! What can go wrong with the log, and what the caller does about it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use althing_env::{DiskError, DiskErrorKind};
 
@@ -64,18 +64,34 @@ pub enum WalError {
         expected: Identity,
     },
     /// The directory was written in a format that this program does not know.
-    #[error("{segment} has format version {found}; this program knows up to {known}", segment = .segment.display())]
+    #[error("{segment} has format version {found}; this program knows {known} only", segment = .segment.display())]
     Version {
         /// The segment that says so.
         segment: PathBuf,
         /// Its version.
         found: u32,
-        /// The newest known.
+        /// The one that is known.
         known: u32,
     },
     /// The options contradict each other.
     #[error("the log's options are impossible: {0}")]
     Options(&'static str),
+}
+
+impl WalError {
+    /// The error with the whole path of the segment that it names, for people: the log knows its files below the root of
+    /// its disk only, and several nodes may run on one machine.
+    #[must_use]
+    pub fn below(mut self, root: &Path) -> Self {
+        match &mut self {
+            Self::Corrupt { segment, .. }
+            | Self::Missing { segment }
+            | Self::Foreign { segment, .. }
+            | Self::Version { segment, .. } => *segment = root.join(&*segment),
+            Self::Full(_) | Self::Disk(_) | Self::Poisoned(_) | Self::TooLarge { .. } | Self::Options(_) => {}
+        }
+        self
+    }
 }
 
 impl From<DiskError> for WalError {

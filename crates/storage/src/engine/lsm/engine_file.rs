@@ -93,7 +93,7 @@ impl EngineFile {
         let mut reader = Reader::new(bytes.slice_ref(body));
         let parse_error = |error: DecodeError| corrupt(path, error.to_string());
         let version = reader.fixed_u32("version").map_err(parse_error)?;
-        if version > VERSION {
+        if version != VERSION {
             return Err(EngineError::Version { file: path.to_owned(), found: version, known: VERSION });
         }
         Self::decode_body(reader).map_err(parse_error)
@@ -149,13 +149,15 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_refused_by_its_number() {
-        let mut newer = example().encode()[..].to_vec();
-        newer[8] = 9;
-        let end = newer.len() - 4;
-        let crc = crc32c(&newer[..end]).to_le_bytes();
-        newer[end..].copy_from_slice(&crc);
-        let error = EngineFile::decode(Path::new("ENGINE"), newer.into()).unwrap_err();
-        assert_eq!(error, EngineError::Version { file: "ENGINE".into(), found: 9, known: 1 });
+    fn a_format_that_is_not_known_exactly_is_refused_by_its_number() {
+        for version in [0, 2, 9] {
+            let mut other = example().encode()[..].to_vec();
+            other[8] = version;
+            let end = other.len() - 4;
+            let crc = crc32c(&other[..end]).to_le_bytes();
+            other[end..].copy_from_slice(&crc);
+            let error = EngineFile::decode(Path::new("ENGINE"), other.into()).unwrap_err();
+            assert_eq!(error, EngineError::Version { file: "ENGINE".into(), found: version.into(), known: VERSION });
+        }
     }
 }
