@@ -127,6 +127,10 @@ impl Driver {
                 () = shared.inbox.arrived() => false,
                 () = tokio::task::yield_now(), if self.node.has_more() => false,
             };
+            if !ticked {
+                // Whatever else is ready on the sockets comes into the same turn.
+                tokio::task::yield_now().await;
+            }
             let begun = self.clock.now();
             shared.inbox.take(&mut events);
             for event in events.drain(..) {
