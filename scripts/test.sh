@@ -27,6 +27,7 @@ install_clients() {
     apt-get install -y -qq etcd-client >/dev/null 2>&1 || true
   fi
   have etcdctl || skipped+=("etcdctl (apt-get install etcd-client)")
+  have etcd || skipped+=("the comparison with a real etcd (apt-get install etcd-server)")
   if have python3; then
     [ -x "$work/venv/bin/python" ] || python3 -m venv "$work/venv" >/dev/null 2>&1 || true
     if [ -x "$work/venv/bin/pip" ]; then

@@ -56,6 +56,9 @@ clients() {
 
 clients "on three nodes" "$endpoints"
 tour "curl and the JSON gateway" python3 scripts/clients/json_gateway.py "$first"
+if command -v etcd >/dev/null; then
+  tour "answers of a real etcd" python3 scripts/clients/against_etcd.py "$first"
+fi
 if [ -f ../shared/clients/etcd-clients.py ]; then
   tour "client libraries" python3 ../shared/clients/etcd-clients.py "$first"
 else

@@ -96,6 +96,9 @@ pub enum SortOrder {
     Ascending,
     /// Greatest first.
     Descending,
+    /// Least first, but of those that the limit lets through: without a filter the limit takes the least keys, and only
+    /// these are sorted. It is what etcd makes of a target without an order.
+    AscendingWithinLimit,
 }
 
 /// A read of a range of keys.
@@ -107,7 +110,8 @@ pub struct RangeRequest {
     pub limit: u64,
     /// As of this revision; `None` for now.
     pub revision: Option<Revision>,
-    /// The order; `None` is ascending by key. With a limit, sorting happens first.
+    /// The order; `None` is ascending by key. With a limit, sorting happens first, except for
+    /// [`SortOrder::AscendingWithinLimit`].
     pub sort: Option<(SortTarget, SortOrder)>,
     /// What the read promises. Within a transaction it is ignored.
     pub consistency: Consistency,

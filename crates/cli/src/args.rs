@@ -37,6 +37,10 @@ pub enum Command {
     Wal(WalCommand),
     /// Measure how fast a cluster answers, over the etcd API.
     Bench(althing_bench::Options),
+    /// Run whole clusters in a simulated world in which everything goes wrong, and judge what their clients saw.
+    ///
+    /// Each seed is one run, the same every time. Exit code 1 and the command that repeats it, if a promise was broken.
+    Sim(althing_sim::cli::Arguments),
     /// Print a completion script for a shell.
     Completions {
         /// Which shell.

@@ -9,6 +9,7 @@ pub mod error;
 pub mod ids;
 pub mod reference;
 pub mod remote;
+pub mod sim;
 pub mod snapshot;
 pub mod status;
 mod table;

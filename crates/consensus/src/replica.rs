@@ -124,6 +124,7 @@ impl Replica {
         }
         match message.body {
             Body::Signal(signal) => self.step_signal(message.from, signal, out),
+            Body::Raft(raft) if self.is_stale_rejection(&raft) => {}
             Body::Raft(raft) => {
                 self.wake_for(&raft);
                 let kind = raft.get_msg_type();
@@ -132,7 +133,6 @@ impl Replica {
                 } else if kind != MessageType::MsgTimeoutNow || self.may_campaign() {
                     self.step_raft(raft);
                 }
-                self.mend_progress(message.from);
             }
         }
     }
@@ -145,15 +145,13 @@ impl Replica {
         }
     }
 
-    /// A probe that starts below what the follower is known to hold would be answered without effect for ever
-    /// (tikv/raft-rs#555): lift it.
-    fn mend_progress(&mut self, peer: NodeId) {
-        if self.node.raft.state == StateRole::Leader
-            && let Some(progress) = self.node.raft.mut_prs().get_mut(peer.get())
-            && progress.next_idx <= progress.matched
-        {
-            progress.next_idx = progress.matched + 1;
-        }
+    /// A rejection of what the follower is known to hold came late or twice. The raft crate would believe it while it
+    /// probes (tikv/raft-rs#555): it would send again what is there, and where the log no longer has that, a snapshot.
+    fn is_stale_rejection(&self, message: &eraftpb::Message) -> bool {
+        message.get_msg_type() == MessageType::MsgAppendResponse
+            && message.reject
+            && message.request_snapshot == raft::INVALID_INDEX
+            && self.node.raft.prs().get(message.from).is_some_and(|progress| message.index <= progress.matched)
     }
 
     fn transfer_leader(&mut self, to: NodeId) -> Result<(), Refused> {
@@ -379,7 +377,8 @@ impl Config {
             pre_vote: true,
             batch_append: true,
             max_uncommitted_size: limits::MAX_UNCOMMITTED_BYTES as u64,
-            max_committed_size_per_ready: limits::MAX_COMMITTED_BYTES_PER_TURN as u64,
+            // A turn takes several of these, until it has enough.
+            max_committed_size_per_ready: limits::MAX_APPEND_BYTES as u64,
             ..raft::Config::default()
         })
     }

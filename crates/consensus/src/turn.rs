@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 
 use althing_types::NodeId;
-use althing_types::limits::MAX_APPEND_BYTES;
+use althing_types::limits::{MAX_APPEND_BYTES, MAX_COMMITTED_BYTES_PER_TURN};
 use raft::eraftpb::{self, MessageType};
 
 use crate::effects::{Effects, Persist};
@@ -46,17 +46,27 @@ impl Syncs {
 }
 
 impl Replica {
-    /// Ends a turn: collects everything that the inputs since the last call have caused.
+    /// Ends a turn: collects everything that the inputs since the last call have caused. After about
+    /// [`MAX_COMMITTED_BYTES_PER_TURN`] of committed entries it leaves the rest to the next turn: a replica that starts
+    /// again would otherwise hand out its whole log at once.
     pub fn ready(&mut self, out: &mut Effects) {
         self.flush_proposals();
         self.release_waiting_reads();
-        while self.node.has_ready() {
-            self.take_ready(out);
+        let mut committed_bytes = 0;
+        while self.node.has_ready() && committed_bytes < MAX_COMMITTED_BYTES_PER_TURN {
+            committed_bytes += self.take_ready(out);
         }
         self.finish_input(out);
     }
 
-    fn take_ready(&mut self, out: &mut Effects) {
+    /// Whether [`Replica::ready`] has left something to another turn, which then needs no input.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.node.has_ready()
+    }
+
+    /// Takes one `Ready`; answers how many bytes of committed entries it had.
+    fn take_ready(&mut self, out: &mut Effects) -> usize {
         let mut ready = self.node.ready();
         let seq = ready.number();
         let snapshot = Some(ready.snapshot()).filter(|snapshot| !snapshot.is_empty()).map(SnapshotMeta::from_raft);
@@ -66,8 +76,10 @@ impl Replica {
         let must_sync = ready.must_sync();
         let (now, held) = (ready.take_messages(), ready.take_persisted_messages());
         self.take_reads(ready.take_read_states(), out);
-        self.metrics.committed += ready.committed_entries().len() as u64;
-        out.committed.extend(ready.take_committed_entries().iter().map(Entry::from_raft));
+        let committed = ready.take_committed_entries();
+        let committed_bytes = committed.iter().map(entry_cost).sum();
+        self.metrics.committed += committed.len() as u64;
+        out.committed.extend(committed.iter().map(Entry::from_raft));
 
         let persisted: Vec<_> = entries.iter().map(Entry::from_raft).collect();
         let log = self.node.mut_store();
@@ -90,6 +102,7 @@ impl Replica {
             self.hold(now, out);
         }
         self.hold(held, out);
+        committed_bytes
     }
 
     /// A leader usually has its term on disk, for it has asked for votes in it. A sole voter asks nobody: were its

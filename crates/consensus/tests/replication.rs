@@ -6,10 +6,13 @@ mod support;
 
 use althing_codec::Reader;
 use althing_consensus::{ConfState, Effects, Input, Message, Refused, Role};
-use althing_types::limits::{MAX_APPEND_BYTES, MAX_REQUEST_BYTES, MAX_REQUEST_OVERHEAD_BYTES, MAX_UNCOMMITTED_BYTES};
+use althing_types::limits::{
+    MAX_APPEND_BYTES, MAX_COMMITTED_BYTES_PER_TURN, MAX_REQUEST_BYTES, MAX_REQUEST_OVERHEAD_BYTES,
+    MAX_UNCOMMITTED_BYTES,
+};
 use althing_types::{Instant, NodeId};
 use bytes::Bytes;
-use support::world::World;
+use support::world::{Envelope, World};
 
 fn three() -> World {
     let mut world = World::new(1, 10..20);
@@ -140,4 +143,74 @@ fn a_message_for_somebody_else_is_ignored() {
     let before = world.nodes[&other].replica.last_index();
     world.turn(other, Input::Step(message)).unwrap();
     assert_eq!(world.nodes[&other].replica.last_index(), before);
+}
+
+/// The answer of a follower that the leader's probe came too late in the log, once it is on its way.
+fn rejection(world: &mut World, from: NodeId) -> Envelope {
+    let rejects = |envelope: &&Envelope| {
+        let message = Message::decode(&mut Reader::new(envelope.bytes.clone())).unwrap();
+        envelope.from == from && message.to_string().contains("reject=")
+    };
+    for _ in 0..100 {
+        if let Some(Envelope { from, to, bytes }) = world.network.iter().find(rejects) {
+            return Envelope { from: *from, to: *to, bytes: bytes.clone() };
+        }
+        world.deliver(0);
+    }
+    panic!("node {from} rejects nothing");
+}
+
+/// tikv/raft-rs#555: a leader that probes would believe it, although it knows better, and fall back behind its own log.
+#[test]
+fn a_rejection_that_comes_twice_costs_no_snapshot() {
+    let (mut world, leader) = led();
+    let follower = NodeId(3);
+    world.crash(follower);
+    for command in ["a", "b", "c"] {
+        world.propose(leader, command).unwrap();
+        world.settle();
+    }
+    world.restart(follower);
+    for _ in 0..2 {
+        world.turn(leader, Input::Tick).unwrap();
+    }
+    let late = rejection(&mut world, follower);
+    world.settle();
+    let last = world.nodes[&leader].replica.last_index();
+    world.truncate(leader, 0);
+
+    world.turn(leader, Input::Unreachable(follower)).unwrap();
+    world.network.push(late);
+    world.settle();
+    let progress = world.nodes[&leader].replica.progress(follower).unwrap();
+    assert_eq!((progress.match_index, progress.next_index), (last, last + 1));
+    world.propose(leader, "d").unwrap();
+    world.settle();
+    assert!(world.wanted.is_empty(), "{}", world.trace);
+    assert_eq!(world.nodes[&follower].machine.applied.index, last + 1);
+}
+
+#[test]
+fn a_replica_that_starts_again_hands_its_log_out_in_bounded_turns() {
+    let mut world = World::new(1, 10..20);
+    world.bootstrap(&ConfState::of_voters([NodeId(1)]));
+    world.turn(NodeId(1), Input::Campaign).unwrap();
+    let entry_bytes = 1024 * 1024;
+    for _ in 0..MAX_COMMITTED_BYTES_PER_TURN / entry_bytes * 3 {
+        world.propose(NodeId(1), &"x".repeat(entry_bytes)).unwrap();
+    }
+    let last = world.nodes[&NodeId(1)].machine.applied.index;
+    world.crash(NodeId(1));
+    world.restart(NodeId(1));
+    let (mut turns, mut handed_out) = (0, 0);
+    while world.nodes[&NodeId(1)].replica.has_more() {
+        let mut out = Effects::default();
+        let node = world.nodes.get_mut(&NodeId(1)).unwrap();
+        node.replica.ready(&mut out);
+        let bytes: usize = out.committed.iter().map(|entry| entry.data.len()).sum();
+        assert!(bytes <= MAX_COMMITTED_BYTES_PER_TURN + entry_bytes, "{bytes} bytes in one turn");
+        handed_out = out.committed.last().map_or(handed_out, |entry| entry.index);
+        turns += 1;
+    }
+    assert!(turns > 1 && handed_out + 1 >= last, "{handed_out} of {last} in {turns} turns");
 }

@@ -4,6 +4,8 @@
 //! Everything in the modules is generated; what a field means is said by etcd's API reference, and what Althing makes
 //! of it by `docs/compatibility-etcd.md`.
 
+pub mod codec;
+
 /// Generated modules: their items carry the protocol's own names and no comments of ours.
 macro_rules! generated {
     ($(#[$doc:meta])* $module:ident, $package:literal) => {

@@ -3,6 +3,7 @@
 //! What an etcd in that state would do and Althing cannot (store a user or a role) is refused with "authentication is
 //! not enabled".
 
+use althing_etcd_proto::authpb::Permission;
 use althing_etcd_proto::etcdserverpb as pb;
 use althing_etcd_proto::etcdserverpb::auth_server::Auth;
 use tonic::{Request, Response, Status};
@@ -20,14 +21,20 @@ impl AuthService {
     }
 }
 
-/// What etcd says about a user that does not exist.
-fn no_user<T>(name: &str) -> Answer<T> {
-    Err(if name.is_empty() { Refusal::UserEmpty } else { Refusal::UserNotFound }.into())
+/// What etcd says about a user that does not exist, also if it has no name.
+fn no_user<T>() -> Answer<T> {
+    Err(Refusal::UserNotFound.into())
 }
 
-/// What etcd says about a role that does not exist.
-fn no_role<T>(name: &str) -> Answer<T> {
-    Err(if name.is_empty() { Refusal::RoleEmpty } else { Refusal::RoleNotFound }.into())
+/// What etcd says about a role that does not exist, also if it has no name.
+fn no_role<T>() -> Answer<T> {
+    Err(Refusal::RoleNotFound.into())
+}
+
+/// Whether a permission names a range that can hold a key.
+fn is_range(permission: &Permission) -> bool {
+    let end: &[u8] = &permission.range_end;
+    !permission.key.is_empty() && (matches!(end, [] | [0]) || &permission.key[..] < end)
 }
 
 #[tonic::async_trait]
@@ -54,37 +61,34 @@ impl Auth for AuthService {
         Err(refusal.into())
     }
 
-    async fn user_get(&self, request: Request<pb::AuthUserGetRequest>) -> Answer<pb::AuthUserGetResponse> {
-        no_user(&request.get_ref().name)
+    async fn user_get(&self, _: Request<pb::AuthUserGetRequest>) -> Answer<pb::AuthUserGetResponse> {
+        no_user()
     }
 
     async fn user_list(&self, request: Request<pb::AuthUserListRequest>) -> Answer<pb::AuthUserListResponse> {
         Ok(Response::new(pb::AuthUserListResponse { header: self.header(&request).await?, users: Vec::new() }))
     }
 
-    async fn user_delete(&self, request: Request<pb::AuthUserDeleteRequest>) -> Answer<pb::AuthUserDeleteResponse> {
-        no_user(&request.get_ref().name)
+    async fn user_delete(&self, _: Request<pb::AuthUserDeleteRequest>) -> Answer<pb::AuthUserDeleteResponse> {
+        no_user()
     }
 
     async fn user_change_password(
         &self,
-        request: Request<pb::AuthUserChangePasswordRequest>,
+        _: Request<pb::AuthUserChangePasswordRequest>,
     ) -> Answer<pb::AuthUserChangePasswordResponse> {
-        no_user(&request.get_ref().name)
+        no_user()
     }
 
-    async fn user_grant_role(
-        &self,
-        request: Request<pb::AuthUserGrantRoleRequest>,
-    ) -> Answer<pb::AuthUserGrantRoleResponse> {
-        no_user(&request.get_ref().user)
+    async fn user_grant_role(&self, _: Request<pb::AuthUserGrantRoleRequest>) -> Answer<pb::AuthUserGrantRoleResponse> {
+        no_user()
     }
 
     async fn user_revoke_role(
         &self,
-        request: Request<pb::AuthUserRevokeRoleRequest>,
+        _: Request<pb::AuthUserRevokeRoleRequest>,
     ) -> Answer<pb::AuthUserRevokeRoleResponse> {
-        no_user(&request.get_ref().name)
+        no_user()
     }
 
     async fn role_add(&self, request: Request<pb::AuthRoleAddRequest>) -> Answer<pb::AuthRoleAddResponse> {
@@ -92,30 +96,34 @@ impl Auth for AuthService {
         Err(refusal.into())
     }
 
-    async fn role_get(&self, request: Request<pb::AuthRoleGetRequest>) -> Answer<pb::AuthRoleGetResponse> {
-        no_role(&request.get_ref().role)
+    async fn role_get(&self, _: Request<pb::AuthRoleGetRequest>) -> Answer<pb::AuthRoleGetResponse> {
+        no_role()
     }
 
     async fn role_list(&self, request: Request<pb::AuthRoleListRequest>) -> Answer<pb::AuthRoleListResponse> {
         Ok(Response::new(pb::AuthRoleListResponse { header: self.header(&request).await?, roles: Vec::new() }))
     }
 
-    async fn role_delete(&self, request: Request<pb::AuthRoleDeleteRequest>) -> Answer<pb::AuthRoleDeleteResponse> {
-        no_role(&request.get_ref().role)
+    async fn role_delete(&self, _: Request<pb::AuthRoleDeleteRequest>) -> Answer<pb::AuthRoleDeleteResponse> {
+        no_role()
     }
 
     async fn role_grant_permission(
         &self,
         request: Request<pb::AuthRoleGrantPermissionRequest>,
     ) -> Answer<pb::AuthRoleGrantPermissionResponse> {
-        no_role(&request.get_ref().name)
+        match &request.get_ref().perm {
+            None => Err(Refusal::PermissionNotGiven.into()),
+            Some(permission) if !is_range(permission) => Err(Refusal::InvalidAuthManagement.into()),
+            Some(_) => no_role(),
+        }
     }
 
     async fn role_revoke_permission(
         &self,
-        request: Request<pb::AuthRoleRevokePermissionRequest>,
+        _: Request<pb::AuthRoleRevokePermissionRequest>,
     ) -> Answer<pb::AuthRoleRevokePermissionResponse> {
-        no_role(&request.get_ref().role)
+        no_role()
     }
 }
 
@@ -139,6 +147,25 @@ mod tests {
         assert_eq!(refused.message(), "etcdserver: authentication is not enabled");
         let refused = client.user_get(pb::AuthUserGetRequest { name: "root".into() }).await.unwrap_err();
         assert_eq!(refused.message(), "etcdserver: user name not found");
+        let refused = client.user_get(pb::AuthUserGetRequest::default()).await.unwrap_err();
+        assert_eq!(refused.message(), "etcdserver: user name not found");
         assert_eq!(client.role_list(pb::AuthRoleListRequest {}).await.unwrap().into_inner().roles.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_permission_is_looked_at_before_the_role_that_is_not_there() {
+        let mut client = AuthClient::new(TestNode::default().gateway());
+        let permission = |key: &'static str, end: &'static str| {
+            Some(Permission { key: key.into(), range_end: end.into(), ..Default::default() })
+        };
+        for (perm, text) in [
+            (None, "etcdserver: permission not given"),
+            (permission("", ""), "etcdserver: invalid auth management"),
+            (permission("b", "a"), "etcdserver: invalid auth management"),
+            (permission("a", "b"), "etcdserver: role name not found"),
+        ] {
+            let request = pb::AuthRoleGrantPermissionRequest { name: "r".into(), perm };
+            assert_eq!(client.role_grant_permission(request).await.unwrap_err().message(), text);
+        }
     }
 }

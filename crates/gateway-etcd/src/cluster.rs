@@ -39,8 +39,8 @@ fn checked(urls: Vec<String>) -> Result<Vec<String>, Refusal> {
 fn is_peer_url(url: &str) -> bool {
     let Ok(uri) = url.parse::<http::Uri>() else { return false };
     let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
-    let path = matches!(uri.path(), "" | "/") && uri.query().is_none();
-    scheme && path && uri.port_u16().is_some() && uri.host().is_some_and(|host| !host.is_empty())
+    let bare = !url.ends_with('/') && uri.path() == "/" && uri.query().is_none();
+    scheme && bare && uri.port_u16().is_some() && uri.host().is_some_and(|host| !host.is_empty())
 }
 
 #[tonic::async_trait]
@@ -110,10 +110,11 @@ mod tests {
     #[test]
     fn a_peer_url_has_a_scheme_a_host_and_a_port_and_nothing_else() {
         assert!(is_peer_url("http://127.0.0.1:2380"));
-        assert!(is_peer_url("https://[::1]:2380/"));
-        for url in
-            ["", "127.0.0.1:2380", "http://host", "ftp://host:1", "http://host:1/path", "http://host:1?q", "unix://a:1"]
-        {
+        assert!(is_peer_url("https://[::1]:2380"));
+        for url in ["", "127.0.0.1:2380", "http://host", "ftp://host:1", "http://host:1/", "http://host:1/path"] {
+            assert!(!is_peer_url(url), "{url}");
+        }
+        for url in ["http://host:1?q", "unix://a:1"] {
             assert!(!is_peer_url(url), "{url}");
         }
     }

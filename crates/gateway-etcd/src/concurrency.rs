@@ -19,7 +19,7 @@ use althing_api::watch::{CancelReason, WatchCommand, WatchCreate, WatchEvent, Wa
 use althing_api::{ErrorKind, Header, Request as Ask, WatchSession};
 use althing_types::{LeaseId, Revision};
 use bytes::{BufMut, Bytes, BytesMut};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::backend::{Backend, Context, wrong_body};
 use crate::convert;
@@ -53,6 +53,16 @@ pub(crate) struct Taken {
     pub before: Option<Bytes>,
     /// Whether it is the head of the line already.
     pub is_head: bool,
+}
+
+/// An error as Lock and Election pass it on. In etcd both are clients of the server that they run in, and what a client
+/// gets keeps its text but not its code. An error that another node may not have keeps its code here, so that clients try
+/// again.
+fn as_a_client(status: Status) -> Status {
+    match status.code() {
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unimplemented | Code::Internal => status,
+        _ => Status::unknown(status.message()),
+    }
 }
 
 /// The deadline of a request that waits for others.
@@ -110,7 +120,7 @@ impl Client {
     }
 
     async fn ask(&self, request: Ask) -> Result<(Header, Body), Status> {
-        let answer = self.backend.ask(request, self.context).await?;
+        let answer = self.backend.ask(request, self.context).await.map_err(as_a_client)?;
         Ok((answer.header, answer.body))
     }
 

@@ -10,7 +10,6 @@ use althing_etcd_proto::etcdserverpb::request_op::Request as Op;
 use althing_types::limits::{MAX_REQUEST_BYTES, MAX_TXN_DEPTH, MAX_TXN_OPS};
 use althing_types::{LeaseId, Revision};
 use bytes::Bytes;
-use prost::Message;
 use tonic::Status;
 
 use crate::intervals;
@@ -36,9 +35,12 @@ const fn bound(revision: i64) -> Option<Revision> {
     if revision == 0 { None } else { Some(Revision(revision)) }
 }
 
-/// Refuses a request that etcd would refuse to propose for its size.
-pub(crate) fn check_size(request: &impl Message) -> Result<(), Status> {
-    if request.encoded_len() > MAX_REQUEST_BYTES {
+/// What etcd adds to a request before it measures it: the entry that it proposes, with a request id of its own.
+const ENTRY_BYTES: usize = 18;
+
+/// Refuses a write of so many bytes that etcd would refuse to propose it. Etcd looks at everything else first.
+pub(crate) fn check_size(bytes: usize) -> Result<(), Status> {
+    if bytes + ENTRY_BYTES > MAX_REQUEST_BYTES {
         return Err(Refusal::RequestTooLarge.into());
     }
     Ok(())
@@ -63,7 +65,8 @@ pub(crate) fn range(request: pb::RangeRequest) -> Result<RangeRequest, Refusal> 
     })
 }
 
-/// The order of a result. Ascending by key is what a read gives anyway; another target without an order is ascending.
+/// The order of a result. Ascending by key is what a read gives anyway; another target without an order sorts what the
+/// limit has left.
 fn sort(request: &pb::RangeRequest) -> Result<Option<(SortTarget, SortOrder)>, Refusal> {
     use pb::range_request::{SortOrder as WireOrder, SortTarget as WireTarget};
     let order = WireOrder::try_from(request.sort_order).map_err(|_| Refusal::InvalidSortOption)?;
@@ -77,7 +80,8 @@ fn sort(request: &pb::RangeRequest) -> Result<Option<(SortTarget, SortOrder)>, R
     };
     Ok(match (target, order) {
         (SortTarget::Key, WireOrder::None | WireOrder::Ascend) => None,
-        (target, WireOrder::None | WireOrder::Ascend) => Some((target, SortOrder::Ascending)),
+        (target, WireOrder::None) => Some((target, SortOrder::AscendingWithinLimit)),
+        (target, WireOrder::Ascend) => Some((target, SortOrder::Ascending)),
         (target, WireOrder::Descend) => Some((target, SortOrder::Descending)),
     })
 }
@@ -132,7 +136,11 @@ fn bounded_txn(request: pb::TxnRequest, operations: usize, depth: usize) -> Resu
 /// An operation without a request is what etcd answers with "key not found".
 fn operation(op: pb::RequestOp, operations: usize, depth: usize) -> Result<Operation, Refusal> {
     Ok(match op.request.ok_or(Refusal::KeyNotFound)? {
-        Op::RequestRange(request) => Operation::Range(range(request)?),
+        Op::RequestRange(request) => {
+            // A revision below zero means the present for a read of its own; here etcd holds it against the compact one.
+            let revision = bound(request.revision);
+            Operation::Range(RangeRequest { revision, ..range(request)? })
+        }
         Op::RequestPut(request) => Operation::Put(put(request)?),
         Op::RequestDeleteRange(request) => Operation::DeleteRange(delete_range(request)?),
         Op::RequestTxn(request) => Operation::Txn(bounded_txn(request, operations, depth)?),
@@ -198,7 +206,8 @@ mod tests {
         assert_eq!(sorted(0, 0), None);
         assert_eq!(sorted(0, 1), None);
         assert_eq!(sorted(0, 2), Some((SortTarget::Key, SortOrder::Descending)));
-        assert_eq!(sorted(3, 0), Some((SortTarget::Mod, SortOrder::Ascending)));
+        assert_eq!(sorted(3, 0), Some((SortTarget::Mod, SortOrder::AscendingWithinLimit)));
+        assert_eq!(sorted(3, 1), Some((SortTarget::Mod, SortOrder::Ascending)));
         assert_eq!(sorted(4, 2), Some((SortTarget::Value, SortOrder::Descending)));
     }
 

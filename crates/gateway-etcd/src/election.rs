@@ -78,9 +78,13 @@ async fn campaign(client: Client, request: pb::CampaignRequest) -> Result<pb::Ca
     if taken.before.is_some_and(|before| before != value) && !client.replace(&place, &value).await?.1 {
         return Err(Status::unknown("election: not leader"));
     }
-    let header = if taken.is_head { taken.header } else { client.wait_for_turn(&place).await? };
+    if !taken.is_head {
+        client.wait_for_turn(&place).await?;
+    }
+    // However long it has waited, a candidate is told when it came, as in etcd.
+    let header = Some(wire_header(taken.header));
     let leader = pb::LeaderKey { name, key: place.key, rev: place.revision.get(), lease: lease.get() };
-    Ok(pb::CampaignResponse { header: Some(wire_header(header)), leader: Some(leader) })
+    Ok(pb::CampaignResponse { header, leader: Some(leader) })
 }
 
 /// The candidates of one election, and how to ask for them.

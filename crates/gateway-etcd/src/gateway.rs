@@ -158,7 +158,9 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// What a gRPC server says to an RPC that it does not know.
 fn unknown(path: &str) -> Status {
-    let (service, method) = path.trim_start_matches('/').rsplit_once('/').unwrap_or((path, ""));
+    let Some((service, method)) = path.strip_prefix('/').unwrap_or(path).rsplit_once('/') else {
+        return Status::unimplemented(format!("malformed method name: {path:?}"));
+    };
     if rpc::RPCS.iter().any(|rpc| rpc.service_name() == service) {
         return Status::unimplemented(format!("unknown method {method} for service {service}"));
     }
@@ -247,12 +249,26 @@ fn in_etcds_words(response: Response<Body>) -> Response<Body> {
         Some(status) if status.code() == Code::OutOfRange && status.message().starts_with(TOO_LARGE) => {
             Status::from(Refusal::RequestTooLarge).into_http()
         }
+        Some(status) if status.code() == Code::Unimplemented => {
+            match status.message().strip_prefix(COMPRESSED).and_then(|rest| rest.split_once('`')) {
+                Some((encoding, _)) => not_decompressed(encoding).into_http(),
+                None => response,
+            }
+        }
         _ => response,
     }
 }
 
+/// What a gRPC server in Go says to a compression that it does not know; etcd's knows none.
+fn not_decompressed(encoding: &str) -> Status {
+    Status::unimplemented(format!("grpc: Decompressor is not installed for grpc-encoding \"{encoding}\""))
+}
+
 /// How tonic begins its refusal of a message above the limit of its decoder.
 const TOO_LARGE: &str = "Error, decoded message length too large";
+
+/// How tonic begins its refusal of a compressed message.
+const COMPRESSED: &str = "Content is compressed with `";
 
 #[cfg(test)]
 mod tests {
@@ -268,6 +284,7 @@ mod tests {
         for (path, text) in [
             ("/etcdserverpb.KV/Scan", "unknown method Scan for service etcdserverpb.KV"),
             ("/other.Service/Call", "unknown service other.Service"),
+            ("/etcdserverpb.KV", "malformed method name: \"/etcdserverpb.KV\""),
         ] {
             let request = Request::post(path).header("content-type", "application/grpc").body(Empty::<Bytes>::new());
             let Ok(response) = TestNode::default().gateway().handle(request.unwrap()).await;
@@ -277,15 +294,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_compressed_message_is_refused_as_etcd_does() {
+        let request = Request::post("/etcdserverpb.KV/Range")
+            .header("content-type", "application/grpc")
+            .header("grpc-encoding", "gzip")
+            .body(http_body_util::Full::new(Bytes::from_static(&[1, 0, 0, 0, 0])));
+        let Ok(response) = TestNode::default().gateway().handle(request.unwrap()).await;
+        let status = failure(&response).unwrap();
+        assert_eq!(status.code(), Code::Unimplemented);
+        assert_eq!(status.message(), "grpc: Decompressor is not installed for grpc-encoding \"gzip\"");
+    }
+
+    #[tokio::test]
     async fn the_health_service_tells_whether_the_node_is_ready() {
         let node = TestNode::default();
         let mut client = HealthClient::new(node.gateway());
         let check = |service: &str| HealthCheckRequest { service: service.to_owned() };
         assert_eq!(client.check(check("")).await.unwrap().into_inner(), HealthCheckResponse { status: 1 });
         node.table().leaderless = true;
-        let now = client.check(check("etcdserverpb.KV")).await.unwrap().into_inner();
-        assert_eq!(now, HealthCheckResponse { status: 2 });
-        assert_eq!(client.check(check("other")).await.unwrap_err().code(), Code::NotFound);
+        assert_eq!(client.check(check("")).await.unwrap().into_inner(), HealthCheckResponse { status: 2 });
+        assert_eq!(client.check(check("etcdserverpb.KV")).await.unwrap_err().code(), Code::NotFound);
+        let mut unknown = client.watch(check("other")).await.unwrap().into_inner();
+        assert_eq!(unknown.message().await.unwrap().unwrap().status, 3);
     }
 
     #[tokio::test(start_paused = true)]

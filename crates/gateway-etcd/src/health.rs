@@ -11,16 +11,15 @@ use futures_core::Stream;
 use tonic::{Request, Response, Status};
 
 use crate::backend::Backend;
-use crate::rpc::RPCS;
 
 pub(crate) struct HealthService(pub(crate) Backend);
 
 /// How often a watching client is told of changes.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// The empty name means the whole server; otherwise one of the services spoken here.
-fn is_known(service: &str) -> bool {
-    service.is_empty() || RPCS.iter().any(|rpc| rpc.service_name() == service)
+/// Etcd registers the whole server, which has no name, and no service of its own.
+const fn is_known(service: &str) -> bool {
+    service.is_empty()
 }
 
 fn serving(backend: &Backend) -> pb::HealthCheckResponse {
@@ -44,17 +43,23 @@ impl Health for HealthService {
     type WatchStream = Changes;
 
     async fn watch(&self, request: Request<pb::HealthCheckRequest>) -> Result<Response<Changes>, Status> {
-        if !is_known(&request.get_ref().service) {
-            return Err(Status::not_found("unknown service"));
-        }
+        let subject =
+            if is_known(&request.get_ref().service) { Subject::Node(self.0.clone()) } else { Subject::Unknown };
         let ticks = tokio::time::interval(LOOK_AGAIN_AFTER);
-        Ok(Response::new(Changes { backend: self.0.clone(), ticks, told: None }))
+        Ok(Response::new(Changes { subject, ticks, told: None }))
     }
+}
+
+/// What is watched.
+enum Subject {
+    Node(Backend),
+    /// A service that is not there. It may come, says the protocol, so the stream stays open.
+    Unknown,
 }
 
 /// The present state, then every change of it.
 pub(crate) struct Changes {
-    backend: Backend,
+    subject: Subject,
     ticks: tokio::time::Interval,
     told: Option<pb::HealthCheckResponse>,
 }
@@ -65,7 +70,10 @@ impl Stream for Changes {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             ready!(self.ticks.poll_tick(cx));
-            let now = serving(&self.backend);
+            let now = match &self.subject {
+                Subject::Node(backend) => serving(backend),
+                Subject::Unknown => pb::HealthCheckResponse { status: ServingStatus::ServiceUnknown.into() },
+            };
             if self.told != Some(now) {
                 self.told = Some(now);
                 return Poll::Ready(Some(Ok(now)));

@@ -3,11 +3,12 @@
 //! The rule is etcd's. At each level: two puts of one key clash; a put clashes with a delete of a range that holds its
 //! key; the branches of a nested transaction exclude each other, so the same put in both is fine; a nested put clashes
 //! with the deletes of its own level and of the nested transactions before it, and with every other put there.
-//! Deletes may overlap each other.
+//! Deletes may overlap each other. A delete up to the last key there is clashes with nothing: etcd takes its end, one zero
+//! byte, for a key here, and no key lies before that.
 
 use std::collections::BTreeSet;
 
-use althing_api::kv::{KeyRange, Operation};
+use althing_api::kv::{KeyRange, Operation, RangeEnd};
 
 use crate::status::Refusal;
 
@@ -20,7 +21,7 @@ struct Writes<'a> {
 
 impl<'a> Writes<'a> {
     fn deletes_key(&self, key: &[u8]) -> bool {
-        self.deletes.iter().any(|range| range.contains(key))
+        self.deletes.iter().any(|range| range.end != RangeEnd::Unbounded && range.contains(key))
     }
 
     /// One more put, which must not meet a delete or a put that is there.
@@ -76,7 +77,7 @@ fn collect(operations: &[Operation]) -> Result<Writes<'_>, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use althing_api::kv::{DeleteRangeRequest, PutLease, PutRequest, PutValue, RangeEnd, TxnRequest};
+    use althing_api::kv::{DeleteRangeRequest, PutLease, PutRequest, PutValue, TxnRequest};
     use bytes::Bytes;
 
     use super::*;
@@ -113,6 +114,13 @@ mod tests {
         assert_eq!(check(&[delete("a", "c"), put("b")]), CLASH);
         assert_eq!(check(&[delete("a", "b"), put("b")]), Ok(()));
         assert_eq!(check(&[delete("b", ""), put("b")]), CLASH);
+    }
+
+    #[test]
+    fn a_delete_of_all_keys_clashes_with_no_put() {
+        let keys = KeyRange { start: Bytes::from_static(&[0]), end: RangeEnd::Unbounded };
+        let everything = Operation::DeleteRange(DeleteRangeRequest { keys, prev_kv: false });
+        assert_eq!(check(&[everything, put("b")]), Ok(()));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use althing_api::request::Body;
 use althing_etcd_proto::etcdserverpb as pb;
 use althing_etcd_proto::etcdserverpb::kv_server::Kv;
 use althing_types::Revision;
+use prost::Message;
 use tonic::{Request, Response, Status};
 
 use crate::backend::{Backend, Context, body, wire_header, wrong_body};
@@ -24,8 +25,9 @@ impl Kv for KvService {
 
     async fn put(&self, request: Request<pb::PutRequest>) -> Result<Response<pb::PutResponse>, Status> {
         let context = Context::of(&request);
-        convert::check_size(request.get_ref())?;
+        let bytes = request.get_ref().encoded_len();
         let asked = convert::put(request.into_inner())?;
+        convert::check_size(bytes)?;
         let answer = self.0.ask(Ask::Put(asked), context).await?;
         let (header, done) = body!(answer, Body::Put(done) => done)?;
         Ok(Response::new(respond::put(header, done)))
@@ -36,8 +38,9 @@ impl Kv for KvService {
         request: Request<pb::DeleteRangeRequest>,
     ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
         let context = Context::of(&request);
-        convert::check_size(request.get_ref())?;
+        let bytes = request.get_ref().encoded_len();
         let asked = convert::delete_range(request.into_inner())?;
+        convert::check_size(bytes)?;
         let answer = self.0.ask(Ask::DeleteRange(asked), context).await?;
         let (header, done) = body!(answer, Body::DeleteRange(done) => done)?;
         Ok(Response::new(respond::delete_range(header, done)))
@@ -45,8 +48,11 @@ impl Kv for KvService {
 
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
         let context = Context::of(&request);
-        convert::check_size(request.get_ref())?;
+        let bytes = request.get_ref().encoded_len();
         let asked = convert::txn(request.into_inner())?;
+        if !asked.is_read_only() {
+            convert::check_size(bytes)?;
+        }
         let answer = self.0.ask(Ask::Txn(asked), context).await?;
         match answer.body {
             Body::Txn(done) => Ok(Response::new(respond::txn(wire_header(answer.header), done))),
@@ -169,6 +175,19 @@ mod tests {
             assert_eq!(status.code(), Code::InvalidArgument, "{bytes}");
             assert_eq!(status.message(), "etcdserver: request is too large", "{bytes}");
         }
+    }
+
+    #[tokio::test]
+    async fn etcd_measures_a_write_with_its_entry_and_a_read_not_at_all() {
+        let largest = MAX_REQUEST_BYTES - 25;
+        let sized = |bytes| pb::PutRequest { value: vec![0; bytes].into(), ..put("a", "") };
+        client().1.put(sized(largest)).await.unwrap();
+        let refused = client().1.put(sized(largest + 1)).await.unwrap_err();
+        assert_eq!(refused.message(), "etcdserver: request is too large");
+        let value = pb::compare::TargetUnion::Value(vec![0; MAX_REQUEST_BYTES].into());
+        let compare = pb::Compare { key: "a".into(), target: 3, target_union: Some(value), ..Default::default() };
+        let read = pb::TxnRequest { compare: vec![compare], ..Default::default() };
+        assert!(!client().1.txn(read).await.unwrap().into_inner().succeeded);
     }
 
     #[tokio::test]

@@ -105,7 +105,29 @@ pub(crate) struct KeepAlives<S> {
     backend: Backend,
     context: Context,
     requests: Option<S>,
-    pending: VecDeque<(i64, Reply)>,
+    pending: VecDeque<Pending>,
+}
+
+/// One keep-alive under way.
+type Pending = Pin<Box<dyn Future<Output = Result<pb::LeaseKeepAliveResponse, Status>> + Send>>;
+
+/// The answer to one keep-alive. Etcd tells the end of a lease as a time to live of 0, and the stream goes on.
+async fn answer(
+    backend: Backend,
+    context: Context,
+    id: i64,
+    reply: Reply,
+) -> Result<pb::LeaseKeepAliveResponse, Status> {
+    let (header, ttl) = match reply.await {
+        Ok(answer) => {
+            backend.learn_term(answer.header.raft_term);
+            let Body::LeaseKeepAlive { ttl_seconds } = answer.body else { return Err(wrong_body()) };
+            (answer.header, ttl_seconds)
+        }
+        Err(error) if matches!(error.kind, ErrorKind::LeaseNotFound(_)) => (backend.fresh_header(context).await?, 0),
+        Err(error) => return Err(status(&error)),
+    };
+    Ok(pb::LeaseKeepAliveResponse { header: Some(wire_header(header)), id, ttl })
 }
 
 impl<S> KeepAlives<S>
@@ -122,8 +144,8 @@ where
             let Some(requests) = &mut self.requests else { return Ok(()) };
             match Pin::new(requests).poll_next(cx) {
                 Poll::Ready(Some(Ok(request))) => {
-                    let asked = Ask::LeaseKeepAlive(LeaseId(request.id));
-                    self.pending.push_back((request.id, self.backend.send(asked, self.context)));
+                    let reply = self.backend.send(Ask::LeaseKeepAlive(LeaseId(request.id)), self.context);
+                    self.pending.push_back(Box::pin(answer(self.backend.clone(), self.context, request.id, reply)));
                 }
                 Poll::Ready(Some(Err(status))) => return Err(status),
                 Poll::Ready(None) => self.requests = None,
@@ -131,26 +153,6 @@ where
             }
         }
         Ok(())
-    }
-
-    fn answer(
-        &self,
-        id: i64,
-        result: Result<althing_api::Answer, althing_api::Error>,
-    ) -> Result<pb::LeaseKeepAliveResponse, Status> {
-        match result {
-            Ok(answer) => {
-                self.backend.learn_term(answer.header.raft_term);
-                let Body::LeaseKeepAlive { ttl_seconds } = answer.body else { return Err(wrong_body()) };
-                Ok(pb::LeaseKeepAliveResponse { header: Some(wire_header(answer.header)), id, ttl: ttl_seconds })
-            }
-            // Etcd tells the end of a lease as a time to live of 0, and the stream goes on.
-            Err(error) if matches!(error.kind, ErrorKind::LeaseNotFound(_)) => {
-                let header = Some(wire_header(self.backend.header(althing_types::Revision(0))));
-                Ok(pb::LeaseKeepAliveResponse { header, id, ttl: 0 })
-            }
-            Err(error) => Err(status(&error)),
-        }
     }
 }
 
@@ -167,12 +169,11 @@ where
             this.pending.clear();
             return Poll::Ready(Some(Err(status)));
         }
-        let Some((_, reply)) = this.pending.front_mut() else {
+        let Some(oldest) = this.pending.front_mut() else {
             return if this.requests.is_none() { Poll::Ready(None) } else { Poll::Pending };
         };
-        let result = ready!(Pin::new(reply).poll(cx));
-        let id = this.pending.pop_front().map_or(0, |(id, _)| id);
-        let answer = this.answer(id, result);
+        let answer = ready!(oldest.as_mut().poll(cx));
+        this.pending.pop_front();
         if answer.is_err() {
             this.requests = None;
             this.pending.clear();

@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status};
 
 use crate::backend::{Backend, Context, wire_header};
 use crate::concurrency::{Client, prefix, within};
+use crate::status::Refusal;
 
 pub(crate) struct LockService(pub(crate) Backend);
 
@@ -22,7 +23,7 @@ impl Lock for LockService {
         let client = Client::new(self.0.clone(), Context::of(&request));
         let key = request.into_inner().key;
         if key.is_empty() {
-            return Err(crate::status::Refusal::EmptyKey.into());
+            return Err(Status::unknown(Refusal::EmptyKey.parts().1));
         }
         let header = client.delete(key).await?;
         Ok(Response::new(pb::UnlockResponse { header: Some(wire_header(header)) }))

@@ -5,7 +5,7 @@ use std::task::{Context as Task, Poll};
 
 use althing_api::cluster::{Alarm, AlarmAction, AlarmKind, NodeStatus};
 use althing_api::request::Body;
-use althing_api::{Request as Ask, SnapshotChunk, SnapshotStream};
+use althing_api::{ErrorKind, Request as Ask, SnapshotChunk, SnapshotStream};
 use althing_etcd_proto::etcdserverpb as pb;
 use althing_etcd_proto::etcdserverpb::maintenance_server::Maintenance;
 use althing_types::{NodeId, Revision};
@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 
 use crate::backend::{Backend, Context, body, wire_header};
 use crate::respond::count;
-use crate::sealed::{Seal, trailer_bytes};
+use crate::sealed::{HASH_BYTES, Seal, trailer_bytes};
 use crate::status::{Refusal, status};
 use crate::{CLUSTER_VERSION, SERVER_VERSION};
 
@@ -84,12 +84,18 @@ impl Maintenance for MaintenanceService {
         Ok(Response::new(SealedSnapshot::new(self.0.clone(), self.0.snapshot())))
     }
 
+    /// Only the leader hands its leadership over, so that a client knows whose it takes.
     async fn move_leader(
         &self,
         request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
         let context = Context::of(&request);
         let target = NodeId(request.into_inner().target_id);
+        let now = self.0.ask(Ask::Status, context).await?;
+        let (_, node) = body!(now, Body::Status(node) => node)?;
+        if node.leader != self.0.service().member() {
+            return Err(status(&ErrorKind::NotLeader.into()));
+        }
         let answer = self.0.ask(Ask::MoveLeader(target), context).await?;
         let (header, ()) = body!(answer, Body::MoveLeader => ())?;
         Ok(Response::new(pb::MoveLeaderResponse { header }))
@@ -101,12 +107,20 @@ impl Maintenance for MaintenanceService {
         request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
         use pb::downgrade_request::DowngradeAction;
+        let is_version = is_version(&request.get_ref().version);
         Err(match request.get_ref().action() {
+            DowngradeAction::Validate | DowngradeAction::Enable if !is_version => Refusal::DowngradeVersionFormat,
             DowngradeAction::Validate | DowngradeAction::Enable => Refusal::InvalidDowngradeTarget,
             DowngradeAction::Cancel => Refusal::NoDowngrade,
         }
         .into())
     }
+}
+
+/// Whether a text is a version as etcd reads it: `3.5` or `3.5.1`.
+fn is_version(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('.').collect();
+    matches!(parts.len(), 2 | 3) && parts.iter().all(|part| part.parse::<u64>().is_ok())
 }
 
 fn alarm(alarm: Alarm) -> pb::AlarmMember {
@@ -139,17 +153,24 @@ fn node_status(header: Option<pb::ResponseHeader>, node: NodeStatus) -> pb::Stat
     }
 }
 
+/// How far a snapshot is.
+enum Stage {
+    Payload(SnapshotStream, Box<Seal>),
+    /// Only the hash is missing, which etcd sends as a message of its own and does not count as remaining.
+    Hash(Bytes),
+    Ended,
+}
+
 /// A snapshot on its way to a client, with the seal at its end.
 pub(crate) struct SealedSnapshot {
     backend: Backend,
-    /// `None` after the trailer or an error.
-    open: Option<(SnapshotStream, Seal)>,
+    stage: Stage,
     revision: Revision,
 }
 
 impl SealedSnapshot {
     fn new(backend: Backend, chunks: SnapshotStream) -> Self {
-        Self { backend, open: Some((chunks, Seal::new())), revision: Revision(0) }
+        Self { backend, stage: Stage::Payload(chunks, Box::default()), revision: Revision(0) }
     }
 
     fn response(&self, blob: Bytes, remaining_bytes: u64) -> pb::SnapshotResponse {
@@ -163,21 +184,29 @@ impl Stream for SealedSnapshot {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let Some((mut chunks, mut seal)) = this.open.take() else { return Poll::Ready(None) };
+        let (mut chunks, mut seal) = match std::mem::replace(&mut this.stage, Stage::Ended) {
+            Stage::Payload(chunks, seal) => (chunks, seal),
+            Stage::Hash(hash) => return Poll::Ready(Some(Ok(this.response(hash, 0)))),
+            Stage::Ended => return Poll::Ready(None),
+        };
         let Poll::Ready(chunk) = chunks.as_mut().poll_next(cx) else {
-            this.open = Some((chunks, seal));
+            this.stage = Stage::Payload(chunks, seal);
             return Poll::Pending;
         };
         Poll::Ready(Some(match chunk {
             Some(Ok(SnapshotChunk { bytes, remaining_bytes, revision })) => {
                 seal.update(&bytes);
-                let trailer = trailer_bytes(seal.payload_bytes() + remaining_bytes);
-                this.open = Some((chunks, seal));
+                let trailer = trailer_bytes(seal.payload_bytes() + remaining_bytes) - HASH_BYTES as u64;
+                this.stage = Stage::Payload(chunks, seal);
                 this.revision = revision;
                 Ok(this.response(bytes, remaining_bytes + trailer))
             }
             Some(Err(error)) => Err(status(&error)),
-            None => Ok(this.response(seal.finish(), 0)),
+            None => {
+                let mut trailer = seal.finish();
+                this.stage = Stage::Hash(trailer.split_off(trailer.len() - HASH_BYTES));
+                Ok(this.response(trailer, 0))
+            }
         }))
     }
 }
@@ -201,7 +230,9 @@ mod tests {
         }
         assert_eq!(sealed::verify(&mut file.as_slice()).unwrap(), 11);
         assert_eq!(&file[..11], b"hello world");
-        assert!(remaining.iter().all(|(sent, left)| sent + left == file.len() as u64), "{remaining:?}");
+        let (last, before) = remaining.split_last().unwrap();
+        assert!(before.iter().all(|(sent, left)| sent + left + 32 == file.len() as u64), "{remaining:?}");
+        assert_eq!(*last, (file.len() as u64, 0), "the hash, on its own");
     }
 
     #[tokio::test]
@@ -212,6 +243,16 @@ mod tests {
         let status = client.status(pb::StatusRequest {}).await.unwrap().into_inner();
         assert_eq!((status.version.as_str(), status.raft_term), (SERVER_VERSION, 3));
         assert_eq!(status.errors, ["etcdserver: no leader"]);
+    }
+
+    #[tokio::test]
+    async fn a_node_that_does_not_lead_hands_no_leadership_over() {
+        let node = TestNode::default();
+        node.table().leaderless = true;
+        let mut client = MaintenanceClient::new(node.gateway());
+        let refused = client.move_leader(pb::MoveLeaderRequest { target_id: 1 }).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+        assert_eq!(refused.message(), "etcdserver: not leader");
     }
 
     #[tokio::test]
@@ -228,5 +269,11 @@ mod tests {
         let mut client = MaintenanceClient::new(TestNode::default().gateway());
         let status = client.downgrade(pb::DowngradeRequest { action: 2, ..Default::default() }).await.unwrap_err();
         assert_eq!(status.message(), "etcdserver: no inflight downgrade job");
+        for (version, text) in
+            [("3.5", "invalid downgrade target version"), ("x", "wrong downgrade target version format")]
+        {
+            let request = pb::DowngradeRequest { version: version.into(), ..Default::default() };
+            assert_eq!(client.downgrade(request).await.unwrap_err().message(), format!("etcdserver: {text}"));
+        }
     }
 }

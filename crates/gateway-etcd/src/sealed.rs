@@ -15,7 +15,8 @@ use ring::digest;
 
 const PAGE_BYTES: u64 = 512;
 const LENGTH_BYTES: u64 = 8;
-const HASH_BYTES: usize = digest::SHA256_OUTPUT_LEN;
+/// Bytes of the hash at the end.
+pub const HASH_BYTES: usize = digest::SHA256_OUTPUT_LEN;
 
 /// Seals a payload as it goes by.
 #[derive(Clone)]

@@ -27,6 +27,9 @@ pub(crate) enum Refusal {
     RoleNotFound,
     RoleEmpty,
     AuthNotEnabled,
+    PermissionNotGiven,
+    InvalidAuthManagement,
+    DowngradeVersionFormat,
     InvalidDowngradeTarget,
     NoDowngrade,
 }
@@ -54,6 +57,9 @@ impl Refusal {
             Self::RoleNotFound => (FailedPrecondition, "etcdserver: role name not found"),
             Self::RoleEmpty => (InvalidArgument, "etcdserver: role name is empty"),
             Self::AuthNotEnabled => (FailedPrecondition, "etcdserver: authentication is not enabled"),
+            Self::PermissionNotGiven => (InvalidArgument, "etcdserver: permission not given"),
+            Self::InvalidAuthManagement => (InvalidArgument, "etcdserver: invalid auth management"),
+            Self::DowngradeVersionFormat => (InvalidArgument, "etcdserver: wrong downgrade target version format"),
             Self::InvalidDowngradeTarget => (InvalidArgument, "etcdserver: invalid downgrade target version"),
             Self::NoDowngrade => (FailedPrecondition, "etcdserver: no inflight downgrade job"),
         }

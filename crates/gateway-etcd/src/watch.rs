@@ -142,8 +142,7 @@ fn wanted(create: pb::WatchCreateRequest) -> WatchCreate {
     WatchCreate {
         id: (create.watch_id != 0).then_some(WatchId(create.watch_id)),
         keys: convert::key_range(key, create.range_end),
-        // Etcd reads the whole history for a revision below zero.
-        start_revision: (create.start_revision != 0).then(|| Revision(create.start_revision.max(1))),
+        start_revision: (create.start_revision != 0).then_some(Revision(create.start_revision)),
         prev_kv: create.prev_kv,
         filter,
         progress_notify: create.progress_notify,
@@ -187,6 +186,8 @@ fn canceled(header: althing_api::Header, id: WatchId, reason: CancelReason) -> R
     };
     Ok(match reason {
         CancelReason::Asked => ended(String::new(), Revision(0)),
+        // It began below zero.
+        CancelReason::Compacted(_) if id.get() == NO_WATCH => refused(header, COMPACTED.to_owned()),
         CancelReason::Compacted(revision) => ended(COMPACTED.to_owned(), revision),
         CancelReason::DuplicateId => refused(header, "mvcc: duplicate watch ID provided on the WatchStream".to_owned()),
         CancelReason::InvalidRange => refused(header, "mvcc: watcher range is empty".to_owned()),
@@ -285,6 +286,14 @@ mod tests {
         assert_eq!(end.cancel_reason, COMPACTED);
     }
 
+    #[test]
+    fn a_watch_from_below_zero_is_refused_as_compacted() {
+        let reason = CancelReason::Compacted(Revision(-1));
+        let refused = canceled(althing_api::Header::default(), WatchId(NO_WATCH), reason).unwrap();
+        assert_eq!((refused.created, refused.canceled, refused.compact_revision), (true, true, 0));
+        assert_eq!(refused.cancel_reason, COMPACTED);
+    }
+
     #[tokio::test]
     async fn a_second_watch_with_one_id_is_refused_as_created_and_canceled_without_an_id() {
         let mut responses = watch(&TestNode::default(), vec![create("a", 0, 5), create("b", 0, 5)]).await;
@@ -335,11 +344,13 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_key_is_the_smallest_and_a_revision_below_zero_the_first() {
-        let create = pb::WatchCreateRequest { start_revision: -4, range_end: vec![0].into(), ..Default::default() };
+    fn an_empty_key_is_the_smallest_and_a_start_at_zero_is_none() {
+        let create = pb::WatchCreateRequest { range_end: vec![0].into(), ..Default::default() };
         let wanted = wanted(create);
         assert_eq!(wanted.keys.start.as_ref(), [0]);
-        assert_eq!((wanted.start_revision, wanted.id), (Some(Revision(1)), None));
+        assert_eq!((wanted.start_revision, wanted.id), (None, None));
+        let past = pb::WatchCreateRequest { start_revision: -4, ..Default::default() };
+        assert_eq!(super::wanted(past).start_revision, Some(Revision(-4)));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use althing_types::{GroupId, Instant, NodeId, RequestId, SpaceId, limits};
 
 use crate::config::NodeConfig;
 use crate::effects::{Effects, WalBatch};
+use crate::input::DiskSpace;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 
@@ -22,6 +23,7 @@ pub(crate) struct Shared {
     pub rng: fastrand::Rng,
     pub metrics: Metrics,
     pub wal: WalQueue,
+    pub disk_space: DiskSpace,
     next_internal: u64,
     next_space: u64,
     next_transfer: u64,
@@ -34,6 +36,7 @@ impl Shared {
             rng: fastrand::Rng::with_seed(config.seed ^ config.incarnation),
             metrics: Metrics::default(),
             wal: WalQueue::default(),
+            disk_space: DiskSpace::default(),
             next_internal: 0,
             next_space: 0,
             next_transfer: 0,

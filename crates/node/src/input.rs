@@ -7,7 +7,7 @@ use althing_api::{Call, Error, ErrorKind};
 use althing_storage::engine::Applied;
 use althing_strong::watch::History;
 use althing_strong::{ApplyOutput, Export, Reader};
-use althing_types::{GroupId, NodeId, RequestId, Revision, SpaceId, StreamId};
+use althing_types::{GroupId, NodeId, RequestId, Revision, SpaceId, StreamId, limits};
 use bytes::Bytes;
 
 /// One thing that has happened outside.
@@ -96,8 +96,32 @@ pub enum Input {
     Checkpointed(BTreeMap<SpaceId, Applied>),
     /// The log cannot give its oldest segment back because of these groups: write what lives of them again.
     LogPinned(Vec<GroupId>),
+    /// How the disk below the log and the engine stands for space; said when it changes.
+    DiskSpace(DiskSpace),
     /// Stop in good order: hand leaderships over, then [`crate::Effects::stopped`].
     Stop,
+}
+
+/// How much room there is on this node's disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum DiskSpace {
+    /// Enough to go on.
+    #[default]
+    Ample,
+    /// So little that nothing may be added before some is freed.
+    Short,
+}
+
+impl DiskSpace {
+    /// What so many free bytes mean after what was the case before.
+    #[must_use]
+    pub const fn after(self, free_bytes: u64) -> Self {
+        match self {
+            Self::Ample if free_bytes < limits::MIN_FREE_DISK_BYTES => Self::Short,
+            Self::Short if free_bytes > limits::AMPLE_FREE_DISK_BYTES => Self::Ample,
+            Self::Ample | Self::Short => self,
+        }
+    }
 }
 
 /// What the applier has done.
@@ -202,4 +226,18 @@ pub enum ExportPurpose {
         /// Names the transfer.
         transfer: u64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn space_is_short_below_one_mark_and_ample_again_only_above_a_higher_one() {
+        let (short, ample) = (limits::MIN_FREE_DISK_BYTES, limits::AMPLE_FREE_DISK_BYTES);
+        assert_eq!(DiskSpace::Ample.after(short), DiskSpace::Ample);
+        assert_eq!(DiskSpace::Ample.after(short - 1), DiskSpace::Short);
+        assert_eq!(DiskSpace::Short.after(ample), DiskSpace::Short);
+        assert_eq!(DiskSpace::Short.after(ample + 1), DiskSpace::Ample);
+    }
 }

@@ -38,7 +38,7 @@ pub use config::{
 pub use download::{SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SnapshotFileError, snapshot_pages};
 pub use effects::{Effects, Membership, ReadWork, WalBatch, Work};
 pub use group::GroupLog;
-pub use input::{Done, GroupState, Input, ReadDone};
+pub use input::{DiskSpace, Done, GroupState, Input, ReadDone};
 pub use metrics::{GroupMetrics, Metrics};
 pub use node::Node;
 pub use reader::read;

@@ -113,6 +113,10 @@ impl Node {
                     self.with(now, group, out, |group, cx| group.rewrite(cx));
                 }
             }
+            Input::DiskSpace(space) => {
+                self.shared.disk_space = space;
+                self.awake.extend(self.groups.keys());
+            }
             Input::Stop => self.stop(now, out),
         }
     }
@@ -121,6 +125,7 @@ impl Node {
     pub fn flush(&mut self, now: Instant, out: &mut Effects) {
         // A group's turn may make work for itself (a read that is served, a leader that proposes); a few rounds settle
         // it, and what is left keeps the group dirty for the next turn.
+        let mut later = BTreeSet::new();
         for _ in 0..MAX_ROUNDS {
             let dirty = std::mem::take(&mut self.dirty);
             if dirty.is_empty() {
@@ -133,11 +138,15 @@ impl Node {
                 if group.has_ready() {
                     self.dirty.insert(id);
                 }
+                if group.has_more() {
+                    later.insert(id);
+                }
                 if group.needs_ticks() {
                     self.awake.insert(id);
                 }
             }
         }
+        self.dirty.append(&mut later);
         out.wal_release.append(&mut self.released);
         self.shared.wal.seal(out);
         self.shared.peers.take_frames(now, &mut out.frames);

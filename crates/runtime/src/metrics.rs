@@ -7,6 +7,7 @@ use std::fmt::Error;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use althing_api::service::DEFAULT_GROUP;
 use althing_consensus::Role;
 use althing_node::{GroupMetrics, Metrics};
 use althing_storage::engine::EngineStats;
@@ -57,6 +58,12 @@ impl ShellMetrics {
     pub(crate) fn register(&self, registry: &mut Registry, published: Arc<Published>) {
         registry.register(
             "althing_wal_fsync_seconds",
+            "How long an fsync of the write-ahead log took",
+            self.log.sync_seconds.clone(),
+        );
+        // The same under the name that dashboards for etcd know.
+        registry.register(
+            "etcd_disk_wal_fsync_duration_seconds",
             "How long an fsync of the write-ahead log took",
             self.log.sync_seconds.clone(),
         );
@@ -170,8 +177,31 @@ impl Collector for NodeCollector {
         encode_groups(&mut encoder, &groups)?;
         encode_wal(&mut encoder, &copy(&self.0.wal))?;
         encode_engine(&mut encoder, &copy(&self.0.engine))?;
+        encode_for_dashboards(&mut encoder, &node, &groups, &copy(&self.0.engine))?;
         encode_transport(&mut encoder, &self.0.transport)
     }
+}
+
+/// The numbers of the default table that have a counterpart in an etcd, under its names: dashboards and alerts made for
+/// etcd find them.
+fn encode_for_dashboards(
+    encoder: &mut Encoder<'_, '_>,
+    node: &Metrics,
+    groups: &[GroupMetrics],
+    engine: &EngineStats,
+) -> Result<(), Error> {
+    let Some(table) = groups.iter().find(|group| group.group == DEFAULT_GROUP) else { return Ok(()) };
+    let (has, is) = (has_leader(table.role), is_leader(table.role));
+    encoder.gauge("etcd_server_has_leader", "Whether a leader is known", u64::from(has))?;
+    encoder.gauge("etcd_server_is_leader", "Whether this member leads", u64::from(is))?;
+    encoder.counter("etcd_server_proposals_committed", "Index of the last entry known committed", table.commit)?;
+    encoder.counter("etcd_server_proposals_applied", "Index of the last entry applied", table.applied)?;
+    encoder.gauge("etcd_server_proposals_pending", "Proposals and reads that wait", node.pending)?;
+    let disk = engine.disk_bytes.max(table.size_bytes);
+    encoder.gauge("etcd_server_quota_backend_bytes", "Quota of the table", table.quota_bytes)?;
+    encoder.gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes of the database", disk)?;
+    encoder.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes of it that are in use", table.size_bytes)?;
+    encoder.gauge("etcd_debugging_mvcc_current_revision", "The revision", u64::try_from(table.revision).unwrap_or(0))
 }
 
 fn encode_node(encoder: &mut Encoder<'_, '_>, node: &Metrics) -> Result<(), Error> {
@@ -247,8 +277,44 @@ mod tests {
         ShellMetrics::default().register(&mut registry, published);
         let mut page = String::new();
         text::encode(&mut page, &registry).unwrap();
-        for line in ["althing_peer_frames_sent_total 7", "althing_wal_segments 3", "althing_wal_fsync_seconds_count 0"]
-        {
+        for line in [
+            "althing_peer_frames_sent_total 7",
+            "althing_wal_segments 3",
+            "althing_wal_fsync_seconds_count 0",
+            "etcd_disk_wal_fsync_duration_seconds_count 0",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
+        }
+    }
+
+    #[test]
+    fn dashboards_for_etcd_find_the_default_table() {
+        let table = GroupMetrics {
+            group: DEFAULT_GROUP,
+            role: Role::Follower { leader: None },
+            term: 3,
+            commit: 9,
+            applied: 8,
+            log_bytes: 0,
+            consensus: althing_consensus::Metrics::default(),
+            watches: 0,
+            revision: 5,
+            size_bytes: 100,
+            quota_bytes: 1_000,
+        };
+        let mut registry = Registry::default();
+        let published = Arc::new(Published::new(Arc::default()));
+        published.node.lock().unwrap().1 = vec![table];
+        ShellMetrics::default().register(&mut registry, published);
+        let mut page = String::new();
+        text::encode(&mut page, &registry).unwrap();
+        for line in [
+            "etcd_server_has_leader 0",
+            "etcd_server_proposals_committed_total 9",
+            "etcd_server_quota_backend_bytes 1000",
+            "etcd_mvcc_db_total_size_in_bytes 100",
+            "etcd_debugging_mvcc_current_revision 5",
+        ] {
             assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
         }
     }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use althing_api::{Health, Service};
-use althing_env::Clock;
-use althing_node::{Applier, LogRecovery, MAX_INCARNATION, Membership, Node, NodeConfig, RecoverError};
+use althing_env::{Clock, Disk};
+use althing_node::{Applier, DiskSpace, LogRecovery, MAX_INCARNATION, Membership, Node, NodeConfig, RecoverError};
 use althing_storage::engine::lsm::{LsmEngine, LsmOptions};
 use althing_storage::engine::{Engine, EngineError};
 use althing_storage::wal::{self, Wal, WalError, WalOptions};
@@ -38,6 +38,8 @@ use crate::transport::{Transport, TransportOptions};
 pub struct StartOptions {
     /// Its data directory: locked, and founded for this node.
     pub dir: DataDir,
+    /// The disk below the directory that the log is on: [`DataDir::disk`], unless something stands before it.
+    pub log_disk: Arc<dyn Disk>,
     /// What the node is told. `incarnation` and `seed` are set from the directory.
     pub node: NodeConfig,
     /// Where peers can be found beside what their member entries say.
@@ -114,7 +116,7 @@ struct Recovered {
 }
 
 /// Opens what is on disk, in the order in which each needs the other.
-fn recover(dir: &mut DataDir, config: &mut NodeConfig) -> Result<Recovered, StartError> {
+fn recover(dir: &mut DataDir, disk: &Arc<dyn Disk>, config: &mut NodeConfig) -> Result<Recovered, StartError> {
     dir.check_storage()?;
     let mut records = LogRecovery::default();
     let mut damage = None;
@@ -125,7 +127,7 @@ fn recover(dir: &mut DataDir, config: &mut NodeConfig) -> Result<Recovered, Star
     };
     let identity = wal::Identity { cluster: config.cluster, node: config.node };
     let (wal, replayed) =
-        Wal::open_with(Arc::new(dir.disk()), Path::new(WAL_DIR), identity, WalOptions::default(), &mut visit)
+        Wal::open_with(Arc::clone(disk), Path::new(WAL_DIR), identity, WalOptions::default(), &mut visit)
             .map_err(|error| error.below(dir.path()))?;
     if let Some(damage) = damage {
         return Err(damage.into());
@@ -159,7 +161,7 @@ pub fn start<G: Gateway>(
     gateway: impl FnOnce(Arc<dyn Service>) -> G + Send + 'static,
     ended: impl FnOnce(Result<(), Fatal>) + Send + 'static,
 ) -> Result<Running, StartError> {
-    let recovered = recover(&mut options.dir, &mut options.node)?;
+    let recovered = recover(&mut options.dir, &options.log_disk, &mut options.node)?;
     let book = Arc::new(options.dir.peers()?);
     let name = options.node.name.clone();
     let metrics = ShellMetrics::default();
@@ -177,7 +179,13 @@ pub fn start<G: Gateway>(
     });
     let failure = Arc::new(Mutex::new(None));
     let ports = Ports::default();
-    let crew = Crew { name: name.clone(), shared: Arc::clone(&shared), failure: Arc::clone(&failure), ports };
+    let crew = Crew {
+        name: name.clone(),
+        shared: Arc::clone(&shared),
+        failure: Arc::clone(&failure),
+        disk: options.log_disk,
+        ports,
+    };
     let Recovered { wal, engine, applier, node, identity, members } = recovered;
     let workers = crew.spawn(wal, engine, applier, &options.clock, &metrics, &published)?;
     let events = {
@@ -225,6 +233,8 @@ struct Crew {
     shared: Arc<Shared>,
     /// The first failure of any of them.
     failure: Arc<Mutex<Option<Fatal>>>,
+    /// The disk that the log is on.
+    disk: Arc<dyn Disk>,
     ports: Ports,
 }
 
@@ -240,6 +250,8 @@ impl Crew {
     ) -> Result<Vec<JoinHandle<()>>, Fatal> {
         let log = LogThread {
             wal,
+            disk: Arc::clone(&self.disk),
+            space: DiskSpace::default(),
             orders: Arc::clone(&self.ports.log),
             clock: Arc::clone(clock),
             metrics: metrics.log.clone(),
@@ -247,6 +259,7 @@ impl Crew {
             report: self.report(|report| match report {
                 log::Report::Persisted(seq) => Event::Persisted(seq),
                 log::Report::Pinned(groups) => Event::LogPinned(groups),
+                log::Report::Space(space) => Event::DiskSpace(space),
             }),
         };
         let applier = ApplierThread {
@@ -396,7 +409,8 @@ mod tests {
         std::fs::create_dir(temp.path().join(WAL_DIR)).unwrap();
         let segment = temp.path().join(WAL_DIR).join("segment-00000000000000000001.wal");
         std::fs::write(&segment, [7; 4096]).unwrap();
-        let Err(error) = recover(&mut dir, &mut NodeConfig::new(cluster, node, Vec::new())) else {
+        let disk: Arc<dyn Disk> = Arc::new(dir.disk());
+        let Err(error) = recover(&mut dir, &disk, &mut NodeConfig::new(cluster, node, Vec::new())) else {
             panic!("it opened")
         };
         let named = format!("cannot open the write-ahead log: {} is corrupt at offset 0", segment.display());

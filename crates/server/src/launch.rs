@@ -46,6 +46,7 @@ pub async fn launch(
     let options = StartOptions {
         node: node_config(&settings, &owner),
         hints: hints(&settings, &owner),
+        log_disk: Arc::new(dir.disk()),
         dir,
         clients,
         peers,

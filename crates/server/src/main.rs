@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use althing_cli::args::{SnapshotCommand, WalCommand};
-use althing_cli::{Cli, CliError, Command, bench, remote, snapshot, status, wal};
+use althing_cli::{Cli, CliError, Command, bench, remote, sim, snapshot, status, wal};
 use clap::{CommandFactory, Parser};
 
 /// Many small buffers are made on one thread and freed on another, all the time: what the system's allocator is slow at.
@@ -38,6 +38,7 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Snapshot(SnapshotCommand::Restore(args)) => snapshot::restore(&args, out),
         Command::Wal(WalCommand::Inspect(args)) => wal::run(&args, out),
         Command::Bench(options) => bench::run(&options, out),
+        Command::Sim(arguments) => sim::run(&arguments, out),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "althing", out);
             Ok(())

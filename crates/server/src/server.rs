@@ -32,8 +32,9 @@ async fn serve(settings: Settings) -> Result<(), CliError> {
     }
     let (sender, mut ended) = unbounded_channel();
     let stop_timeout = settings.stop_timeout;
-    tracing::info!(clients = ?settings.client_urls, peers = settings.peer_url, "listening");
+    let (client_urls, peer_url) = (settings.client_urls.clone(), settings.peer_url.clone());
     let running = launch(settings, Arc::new(RealClock::start()), sender).await?;
+    tracing::info!(clients = ?client_urls, peers = peer_url, "listening");
     tokio::select! {
         reason = signals.stop() => {
             tracing::info!("stopping the node: {reason}");

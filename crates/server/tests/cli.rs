@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 fn althing(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_althing"));
+    let mut command = Command::new(common::binary());
     command.args(args).stdin(Stdio::null());
     command
 }
@@ -66,17 +66,6 @@ fn dev(dir: &Path, base_port: u16, more: &[&str]) -> (Running, serde_json::Value
     BufReader::new(child.0.stdout.as_mut().expect("stdout is piped")).read_line(&mut line).expect("it prints");
     let said = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?} is not JSON: {error}"));
     (child, said)
-}
-
-/// A base port with room for three nodes, of which nothing is in use now.
-fn free_base_port() -> u16 {
-    loop {
-        let base = common::free_port();
-        let wanted = (0..3).flat_map(|node| [base.wrapping_add(node * 100), base.wrapping_add(node * 100 + 1)]);
-        if base < 60_000 && wanted.into_iter().all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
-            return base;
-        }
-    }
 }
 
 #[test]
@@ -159,7 +148,7 @@ fn a_directory_of_another_cluster_or_in_use_or_damaged_is_refused() {
 #[tokio::test]
 async fn a_cluster_in_one_process_stops_at_ctrl_c_and_is_found_again() {
     let dir = tempfile::tempdir().expect("a directory");
-    let port = free_base_port();
+    let port = common::free_base_port();
     let (mut child, said) = dev(dir.path(), port, &[]);
     let nodes = said["nodes"].as_array().expect("nodes").clone();
     assert_eq!(nodes.len(), 3);
@@ -186,7 +175,7 @@ async fn a_cluster_in_one_process_stops_at_ctrl_c_and_is_found_again() {
 #[tokio::test]
 async fn of_a_cluster_of_processes_one_can_be_killed_and_the_rest_stop_together() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (mut child, said) = dev(dir.path(), free_base_port(), &["--processes"]);
+    let (mut child, said) = dev(dir.path(), common::free_base_port(), &["--processes"]);
     let nodes = said["nodes"].as_array().expect("nodes").clone();
     let pids: Vec<_> = nodes.iter().filter_map(|node| i32::try_from(node["pid"].as_i64()?).ok()).collect();
     assert_eq!(pids.len(), 3);
@@ -207,7 +196,7 @@ async fn of_a_cluster_of_processes_one_can_be_killed_and_the_rest_stop_together(
 #[tokio::test]
 async fn a_snapshot_becomes_a_new_cluster_whose_revisions_only_go_up() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (mut child, said) = dev(&dir.path().join("old"), free_base_port(), &[]);
+    let (mut child, said) = dev(&dir.path().join("old"), common::free_base_port(), &[]);
     let endpoint = said["nodes"][0]["etcd"].as_str().expect("an endpoint").to_owned();
     let mut revision = 0;
     for n in 0..100 {

@@ -1,5 +1,6 @@
 //! The simulator for people: runs seeds, shows progress, and says in one line per failure how to see it again.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::ops::Range;
@@ -10,8 +11,9 @@ use althing_types::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::faults::FaultPlan;
+use crate::options::Sabotage;
 use crate::report::{Report, Verdict};
-use crate::{Options, run};
+use crate::{Options, network, run};
 
 /// What goes wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
@@ -50,7 +52,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", conflicts_with = "seeds")]
     pub seed: Option<u64>,
     /// Run these seeds, the last one excluded
-    #[arg(long, value_name = "A..B", default_value = "0..20", value_parser = parse_range)]
+    #[arg(long, value_name = "A..B", default_value = "0..200", value_parser = parse_range)]
     pub seeds: Range<u64>,
     /// Nodes of the cluster
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=9))]
@@ -64,6 +66,9 @@ pub struct Arguments {
     /// Write the trace of the run as JSON lines (with --seed)
     #[arg(long, value_name = "FILE", requires = "seed")]
     pub trace: Option<PathBuf>,
+    /// Let the hosts do their work wrongly, to see it noticed
+    #[arg(long, value_enum, default_value_t, hide = true)]
+    pub sabotage: Sabotage,
     /// Go on after a seed that fails
     #[arg(long)]
     pub keep_going: bool,
@@ -79,6 +84,7 @@ impl Arguments {
         options.nodes = self.nodes;
         options.duration = self.duration;
         options.faults = self.faults.plan(seed);
+        options.sabotage = self.sabotage;
         if let Some(path) = &self.trace {
             options.trace = Some(Box::new(BufWriter::new(File::create(path)?)));
         }
@@ -94,12 +100,16 @@ impl Arguments {
             command.push_str(" --faults ");
             command.push_str(self.faults.name());
         }
+        if let Some(sabotage) = self.sabotage.to_possible_value().filter(|_| self.sabotage != Sabotage::None) {
+            command.push_str(" --sabotage ");
+            command.push_str(sabotage.get_name());
+        }
         command
     }
 }
 
 /// What all seeds together came to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Totals {
     seeds: u64,
     broken: u64,
@@ -107,6 +117,10 @@ struct Totals {
     simulated: Duration,
     done: usize,
     unknown: usize,
+    watches: usize,
+    leases: usize,
+    frames: network::Counts,
+    faults: BTreeMap<&'static str, u64>,
 }
 
 impl Totals {
@@ -118,6 +132,12 @@ impl Totals {
         self.simulated += report.simulated;
         self.done += done;
         self.unknown += unknown;
+        self.watches += report.history.watches.len();
+        self.leases += report.history.leases.len();
+        self.frames += report.network;
+        for (kind, count) in report.faults.kinds() {
+            *self.faults.entry(kind).or_default() += count;
+        }
     }
 }
 
@@ -142,7 +162,6 @@ pub fn main(arguments: &Arguments, clock: &dyn Clock, out: &mut dyn Write) -> io
 
 fn write_report(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let (done, unknown) = report.operations();
-    let faults = &report.faults;
     let verdict = match report.verdict() {
         Verdict::Kept => "kept",
         Verdict::Broken => "BROKEN",
@@ -150,18 +169,12 @@ fn write_report(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "seed {:<6} {verdict:<6} {:>4} s  {:>7} events  {done:>5} done {unknown:>3} unknown  {:>3} terms  \
-         faults: {} cuts {} crashes {} kills {} pauses {} disk {} stops {} snapshots  trace {:016x}",
+         {:>3} faults  trace {:016x}",
         report.seed,
         report.simulated.as_secs(),
         report.events,
         report.terms,
-        faults.partitions + faults.one_way,
-        faults.crashes,
-        faults.kills,
-        faults.pauses,
-        faults.failed_disks,
-        faults.stops,
-        faults.snapshots,
+        report.faults.inflicted(),
         report.trace_hash,
     )?;
     out.flush()
@@ -182,16 +195,23 @@ const MAX_FINDINGS: usize = 5;
 
 fn write_totals(totals: &Totals, elapsed: Duration, out: &mut dyn Write) -> io::Result<()> {
     let per_second = totals.simulated.as_secs_f64() / elapsed.as_secs_f64().max(1e-9);
+    let verdict = if totals.broken == 0 { "KEPT: every promise, in every seed" } else { "BROKEN" };
+    let frames = &totals.frames;
+    let faults = totals.faults.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ");
+    writeln!(out, "\n{verdict}")?;
+    writeln!(out, "  seeds       {} run, {} broken, {} not decided", totals.seeds, totals.broken, totals.undecided)?;
+    writeln!(out, "  simulated   {} s, {per_second:.0} s per second", totals.simulated.as_secs())?;
     writeln!(
         out,
-        "{} seeds, {} broken, {} undecided; {} operations done, {} unknown; {} simulated seconds, {per_second:.0} a second",
-        totals.seeds,
-        totals.broken,
-        totals.undecided,
-        totals.done,
-        totals.unknown,
-        totals.simulated.as_secs(),
-    )
+        "  operations  {} done, {} with an unknown outcome; {} watches, {} leases",
+        totals.done, totals.unknown, totals.watches, totals.leases
+    )?;
+    writeln!(
+        out,
+        "  frames      {} sent, {} dropped, {} cut off, {} doubled, {} out of order",
+        frames.sent, frames.dropped, frames.cut, frames.duplicated, frames.reordered
+    )?;
+    writeln!(out, "  faults      {faults}")
 }
 
 fn parse_range(text: &str) -> Result<Range<u64>, String> {

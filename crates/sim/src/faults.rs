@@ -50,6 +50,10 @@ pub enum Fault {
     FailSync(NodeId),
     /// Its next write to the log fails; the node must stop.
     FailWrite(NodeId),
+    /// Its disk is full from now on.
+    FillDisk(NodeId),
+    /// There is room on its disk again.
+    FreeDisk(NodeId),
     /// Whoever leads hands over to this node.
     TransferLeader(NodeId),
     /// The node is asked to stop in good order, and starts again a little later.
@@ -168,10 +172,14 @@ pub struct FaultPlan {
     pub failed_syncs: Episodes,
     /// Writes that fail.
     pub failed_writes: Episodes,
+    /// Disks that are full for a while.
+    pub full_disks: Episodes,
     /// Leadership handed over.
     pub transfers: Episodes,
     /// Graceful stops.
     pub stops: Episodes,
+    /// Changes of the members, by an operator: how long he waits between two of them is `every`.
+    pub membership: Episodes,
     /// Faults at moments of their own, counted from the start of the run; in order.
     pub schedule: Vec<(Duration, Fault)>,
 }
@@ -192,8 +200,10 @@ impl FaultPlan {
             slow_disks: Episodes::NONE,
             failed_syncs: Episodes::NONE,
             failed_writes: Episodes::NONE,
+            full_disks: Episodes::NONE,
             transfers: Episodes::NONE,
             stops: Episodes::NONE,
+            membership: Episodes::NONE,
             schedule: Vec::new(),
         }
     }
@@ -214,8 +224,10 @@ impl FaultPlan {
             slow_disks: Episodes::new(secs(8), ms(100), secs(3)),
             failed_syncs: Episodes::new(secs(15), ms(100), secs(2)),
             failed_writes: Episodes::new(secs(20), ms(100), secs(2)),
+            full_disks: Episodes::new(secs(15), ms(100), secs(2)),
             transfers: Episodes::new(secs(5), Duration::ZERO, Duration::ZERO),
             stops: Episodes::new(secs(15), ms(100), secs(2)),
+            membership: Episodes::new(ms(1200), Duration::ZERO, Duration::ZERO),
             schedule: Vec::new(),
         }
     }
@@ -241,7 +253,7 @@ impl FaultPlan {
         plan
     }
 
-    fn episodes_mut(&mut self) -> [&mut Episodes; 10] {
+    fn episodes_mut(&mut self) -> [&mut Episodes; 12] {
         [
             &mut self.partitions,
             &mut self.one_way,
@@ -251,8 +263,10 @@ impl FaultPlan {
             &mut self.slow_disks,
             &mut self.failed_syncs,
             &mut self.failed_writes,
+            &mut self.full_disks,
             &mut self.transfers,
             &mut self.stops,
+            &mut self.membership,
         ]
     }
 }
@@ -303,7 +317,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_episode_is_on_in_some_seed_and_off_in_another() {
-        let mut on = [0_u32; 10];
+        let mut on = [0_u32; 12];
         for seed in 0..50 {
             for (count, episodes) in on.iter_mut().zip(FaultPlan::swarm(seed).episodes_mut()) {
                 *count += u32::from(*episodes != Episodes::NONE);

@@ -12,7 +12,7 @@
 //!   seed ──► Streams ─┬─ network ─► Network ──┐
 //!                     ├─ disk ────► Host ─────┤            ┌──► Trace ──► hash
 //!                     ├─ clocks ──► LocalClock┼─► World ───┼──► Ledger ─► contradictions while it runs
-//!                     ├─ workload ► Clients ──┤  (Agenda)  └──► History ► judges at the end
+//!                     ├─ workload ► Clients ──┤  (Agenda)  └──► History ► checkers at the end
 //!                     └─ faults ──► Nemesis ──┘
 //! ```
 
@@ -23,7 +23,6 @@ pub mod clocks;
 pub mod faults;
 pub mod history;
 pub mod host;
-pub mod judge;
 pub mod ledger;
 pub mod nemesis;
 pub mod network;

@@ -25,6 +25,8 @@ pub enum Kind {
     FailSync,
     /// A write that fails.
     FailWrite,
+    /// A full disk.
+    FullDisk,
     /// A leadership handed over.
     Transfer,
     /// A graceful stop.
@@ -32,7 +34,7 @@ pub enum Kind {
 }
 
 /// All kinds.
-pub const KINDS: [Kind; 10] = [
+pub const KINDS: [Kind; 11] = [
     Kind::Partition,
     Kind::OneWay,
     Kind::Crash,
@@ -41,6 +43,7 @@ pub const KINDS: [Kind; 10] = [
     Kind::SlowDisk,
     Kind::FailSync,
     Kind::FailWrite,
+    Kind::FullDisk,
     Kind::Transfer,
     Kind::Stop,
 ];
@@ -58,6 +61,7 @@ impl Kind {
             Self::SlowDisk => plan.slow_disks,
             Self::FailSync => plan.failed_syncs,
             Self::FailWrite => plan.failed_writes,
+            Self::FullDisk => plan.full_disks,
             Self::Transfer => plan.transfers,
             Self::Stop => plan.stops,
         }
@@ -99,6 +103,7 @@ pub fn episode(kind: Kind, length: Duration, sight: Sight<'_>, rng: &mut Rng) ->
         // A supervisor starts a process again that ended by itself.
         Kind::FailSync => vec![(now, Fault::FailSync(victim))],
         Kind::FailWrite => vec![(now, Fault::FailWrite(victim))],
+        Kind::FullDisk => vec![(now, Fault::FillDisk(victim)), (length, Fault::FreeDisk(victim))],
         Kind::Transfer => vec![(now, Fault::TransferLeader(sight.nodes[rng.usize(..sight.nodes.len())]))],
         Kind::Stop => vec![(now, Fault::Stop(victim)), (length, Fault::Restart(victim))],
     }

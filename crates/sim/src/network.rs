@@ -5,6 +5,7 @@
 //! is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::AddAssign;
 
 use althing_types::{Duration, Instant, NodeId};
 use fastrand::Rng;
@@ -47,6 +48,16 @@ pub struct Counts {
     pub duplicated: u64,
     /// Allowed to overtake.
     pub reordered: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.dropped += other.dropped;
+        self.cut += other.cut;
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+    }
 }
 
 impl Network {

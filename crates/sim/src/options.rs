@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use althing_types::Duration;
+use clap::ValueEnum;
 
 use crate::faults::FaultPlan;
 use crate::workload::WorkloadOptions;
@@ -11,7 +12,7 @@ use crate::workload::WorkloadOptions;
 pub const MAX_NODES: u64 = 9;
 
 /// A host that does its work wrongly, to show that the simulator notices.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
 pub enum Sabotage {
     /// It does it well.
     #[default]
@@ -20,6 +21,18 @@ pub enum Sabotage {
     AcknowledgeBeforeSync,
     /// It reports a checkpoint as durable before it is.
     ReportCheckpointEarly,
+    /// It does not write terms and votes to the log.
+    ForgetVotes,
+    /// It answers every read from what it has applied, without asking the leader.
+    ReadWithoutReadIndex,
+    /// It hands every write to the node twice, as a careless repetition would.
+    RepeatWrites,
+    /// It leaves out one entry in a hundred.
+    SkipEntries,
+    /// It loses one response of a watch in fifty.
+    LoseWatchEvents,
+    /// Its clock is a quarter too fast, so that leases end early.
+    RushClocks,
 }
 
 /// One run.

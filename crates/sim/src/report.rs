@@ -82,8 +82,14 @@ pub struct FaultCounts {
     pub pauses: u64,
     /// Slow disks.
     pub slow_disks: u64,
-    /// Writes and syncs that failed.
+    /// Writes and syncs that failed, also because a disk was full.
     pub failed_disks: u64,
+    /// Disks that were full for a while.
+    pub full_disks: u64,
+    /// Machines set up for new members.
+    pub joined: u64,
+    /// Machines taken away because their members had been removed.
+    pub left: u64,
     /// Leaderships handed over on demand.
     pub transfers: u64,
     /// Graceful stops.
@@ -92,6 +98,35 @@ pub struct FaultCounts {
     pub restarts: u64,
     /// Snapshots that replicas were put on. A consequence, not a fault, counted because it is rare.
     pub snapshots: u64,
+}
+
+impl FaultCounts {
+    /// Everything that was done to the cluster, without what follows from it.
+    #[must_use]
+    pub fn inflicted(&self) -> u64 {
+        self.kinds().iter().map(|(_, count)| count).sum::<u64>() - self.restarts - self.snapshots
+    }
+
+    /// Each kind by name, in the order in which reports list them.
+    #[must_use]
+    pub const fn kinds(&self) -> [(&'static str, u64); 14] {
+        [
+            ("partitions", self.partitions),
+            ("one-way cuts", self.one_way),
+            ("crashes", self.crashes),
+            ("kills", self.kills),
+            ("pauses", self.pauses),
+            ("slow disks", self.slow_disks),
+            ("failed disks", self.failed_disks),
+            ("full disks", self.full_disks),
+            ("transfers", self.transfers),
+            ("stops", self.stops),
+            ("joined", self.joined),
+            ("left", self.left),
+            ("restarts", self.restarts),
+            ("snapshots", self.snapshots),
+        ]
+    }
 }
 
 /// Whether all promises were kept.
@@ -120,6 +155,8 @@ pub struct Report {
     pub faults: FaultCounts,
     /// Entries that were committed.
     pub entries: u64,
+    /// Bytes that all nodes together have written to their logs.
+    pub log_bytes: u64,
     /// Terms that had a leader.
     pub terms: u64,
     /// What clients saw.

@@ -213,6 +213,16 @@ fn half_a_creation_is_begun_again() {
     put(&open(dir.path()).unwrap(), 1, 1, &[("a", "1")]);
 }
 
+#[test]
+fn half_a_removal_of_half_a_creation_is_begun_again() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()).unwrap());
+    fs::remove_file(dir.path().join("ENGINE")).unwrap();
+    fs::remove_dir_all(dir.path().join("tree-0/tables")).unwrap();
+    fs::remove_file(dir.path().join("tree-1/current")).unwrap();
+    put(&open(dir.path()).unwrap(), 1, 1, &[("a", "1")]);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_an_error_that_says_so_and_nothing_is_lost_by_it() {

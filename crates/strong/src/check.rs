@@ -118,13 +118,14 @@ struct Writes {
 
 impl Writes {
     fn removes(&self, key: &[u8]) -> bool {
-        self.removals.iter().any(|keys| keys.contains(key))
+        self.removals.iter().any(|keys| keys.end != RangeEnd::Unbounded && keys.contains(key))
     }
 }
 
 /// What a list of operations may write, or `DuplicateKey` if it may write a key twice: removals of a level count against
 /// all puts below it, those below it against all puts after them, and the two branches of one transaction not against
-/// each other.
+/// each other. A removal up to the last key there is counts against no put, as in etcd: "remove everything, then write" is
+/// one transaction.
 fn writes(list: &[Operation]) -> Result<Writes, ErrorKind> {
     let mut all = Writes::default();
     for operation in list {

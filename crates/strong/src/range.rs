@@ -58,13 +58,13 @@ enum Walk {
 }
 
 impl Source<'_> {
-    /// Whether a read at this revision can be answered.
+    /// Whether a read at this revision can be answered. One below zero counts as compacted once anything was.
     pub(crate) fn check_revision(&self, requested: Option<Revision>) -> Result<(), ErrorKind> {
         match requested {
             Some(requested) if requested > self.revision => {
                 Err(ErrorKind::FutureRevision { requested, current: self.revision })
             }
-            Some(requested) if requested.0 > 0 && requested < self.compacted => {
+            Some(requested) if requested < self.compacted => {
                 Err(ErrorKind::Compacted { requested, oldest: self.compacted })
             }
             Some(_) | None => Ok(()),
@@ -83,7 +83,7 @@ impl Source<'_> {
         let count = if seen < shape.wanted as u64 { seen } else { self.count(&request.keys, at)? };
 
         found.retain(|found| passes(request, &found.kv));
-        if let (Some((target, order)), Sorting::Afterwards) = (request.sort, shape.sorting) {
+        if let (Some((target, order)), Sorting::Afterwards | Sorting::OfTheFirst) = (request.sort, shape.sorting) {
             if target == SortTarget::Value {
                 self.load(&mut found)?;
             }
@@ -369,6 +369,8 @@ enum Sorting {
     ByWalk,
     /// All keys are needed first.
     Afterwards,
+    /// Only the first keys are wanted, and they are sorted among themselves.
+    OfTheFirst,
 }
 
 impl Shape {
@@ -381,6 +383,7 @@ impl Shape {
         let (walk, sorting) = match request.sort {
             None | Some((SortTarget::Key, SortOrder::Ascending)) => (Walk::Ascending, Sorting::ByWalk),
             Some((SortTarget::Key, SortOrder::Descending)) if present => (Walk::Descending, Sorting::ByWalk),
+            Some((_, SortOrder::AscendingWithinLimit)) => (Walk::Ascending, Sorting::OfTheFirst),
             Some(_) => (Walk::Ascending, Sorting::Afterwards),
         };
         let wanted = if request.limit == 0 || filtered || sorting == Sorting::Afterwards {
@@ -428,7 +431,7 @@ fn compare_by(target: SortTarget, a: &KeyValue, b: &KeyValue) -> Ordering {
 
 const fn in_order(ordering: Ordering, order: SortOrder) -> Ordering {
     match order {
-        SortOrder::Ascending => ordering,
+        SortOrder::Ascending | SortOrder::AscendingWithinLimit => ordering,
         SortOrder::Descending => ordering.reverse(),
     }
 }

@@ -202,7 +202,13 @@ fn range_request(arguments: &Arguments) -> Fallible<RangeRequest> {
             "value" => SortTarget::Value,
             _ => return Err("an unknown sort".into()),
         };
-        Ok((target, if order == "asc" { SortOrder::Ascending } else { SortOrder::Descending }))
+        let order = match order {
+            "asc" => SortOrder::Ascending,
+            "desc" => SortOrder::Descending,
+            "within" => SortOrder::AscendingWithinLimit,
+            _ => return Err("an unknown order".into()),
+        };
+        Ok((target, order))
     });
     Ok(RangeRequest {
         keys: range_of(positional(0), positional(1))?,

@@ -43,7 +43,7 @@ pub const MAX_COMMITTED_BYTES_PER_TURN: usize = 8 * 1024 * 1024;
 /// Bytes of entries in one append message.
 pub const MAX_APPEND_BYTES: usize = 1024 * 1024;
 /// Append messages in flight to one follower of one group.
-pub const MAX_INFLIGHT_APPENDS: usize = 256;
+pub const MAX_INFLIGHT_APPENDS: usize = 4;
 /// Bytes of Raft log that a group keeps behind its last checkpoint so that a slow follower needs no snapshot.
 pub const MAX_RETAINED_LOG_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes that wait for one peer before the oldest are dropped (Raft sends again; nothing is lost but time).
@@ -67,6 +67,13 @@ pub const MAX_WAL_PINNED_BYTES: u64 = 256 * 1024 * 1024;
 /// Bytes written to the log since the last checkpoint that start the next one.
 pub const CHECKPOINT_EVERY_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Bytes of free disk below which a node raises the alarm NOSPACE, which refuses what adds data. What is still under way then
+/// fits: [`MAX_UNCOMMITTED_BYTES`] of proposals, their copies in the log and in tables, and a new segment.
+pub const MIN_FREE_DISK_BYTES: u64 = 256 * 1024 * 1024;
+/// Bytes of free disk above which a node lowers that alarm again: enough above [`MIN_FREE_DISK_BYTES`] that it does not
+/// flap.
+pub const AMPLE_FREE_DISK_BYTES: u64 = 384 * 1024 * 1024;
+
 /// Default quota of a table, in bytes of logical data; etcd's `--quota-backend-bytes`, which here has no upper limit.
 pub const DEFAULT_QUOTA_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 
@@ -81,4 +88,6 @@ const _: () = {
     assert!(MAX_WAL_BATCH_BYTES as u64 * 2 < WAL_SEGMENT_BYTES);
     assert!(WAL_SEGMENT_BYTES <= MAX_WAL_PINNED_BYTES);
     assert!(SNAPSHOT_CHUNK_BYTES < MAX_FRAME_BYTES);
+    assert!(MAX_UNCOMMITTED_BYTES as u64 * 2 + WAL_SEGMENT_BYTES + CHECKPOINT_EVERY_BYTES <= MIN_FREE_DISK_BYTES);
+    assert!(MIN_FREE_DISK_BYTES < AMPLE_FREE_DISK_BYTES);
 };

@@ -22,7 +22,7 @@ pub(crate) async fn serve(gateway: Gateway, request: Request<Body>) -> Response<
             None => json::error(&tonic::Status::not_found("Not Found")),
         };
     }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) && pages::is_page(path) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
     }
     pages::serve(gateway.backend(), request.uri()).await

@@ -28,6 +28,11 @@ pub(super) async fn serve(backend: &Backend, uri: &Uri) -> Response<Body> {
     }
 }
 
+/// Whether there is a page at this path: only then is it the method that is wrong.
+pub(super) fn is_page(path: &str) -> bool {
+    matches!(path, "/health" | "/version" | "/metrics") || Probe::of(path).is_some()
+}
+
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 fn version() -> Response<Body> {
@@ -233,6 +238,11 @@ mod tests {
         assert_eq!(version["etcdserver"], SERVER_VERSION);
         assert_eq!(get(&node, "/metrics").await.1, "# EOF\n");
         assert_eq!(get(&node, "/other").await.0, StatusCode::NOT_FOUND);
+        for (path, status) in [("/health", StatusCode::METHOD_NOT_ALLOWED), ("/v2/keys/a", StatusCode::NOT_FOUND)] {
+            let request = Request::post(path).body(Empty::<bytes::Bytes>::new()).unwrap();
+            let Ok(response) = node.gateway().handle(request).await;
+            assert_eq!(response.status(), status, "{path}");
+        }
     }
 
     #[tokio::test]

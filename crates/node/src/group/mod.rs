@@ -7,12 +7,13 @@ mod raft;
 mod requests;
 mod results;
 mod snapshot;
+mod space;
 mod watches;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::Header;
-use althing_consensus::{ConfState, Config, Recovered, RecoveryError, Replica, Role};
+use althing_consensus::{ConfState, Config, HardState, Recovered, RecoveryError, Replica, Role};
 use althing_storage::engine::Applied;
 use althing_strong::Reader;
 use althing_strong::lessor::{self, Lessor, LessorConfig};
@@ -31,6 +32,7 @@ use crate::transfer::{Incoming, Outgoing};
 
 use self::ask::{Asking, Renewing};
 use self::membership::Publication;
+use self::space::SpaceAlarm;
 
 /// What the log gave back of one group.
 #[derive(Debug, Default)]
@@ -70,6 +72,9 @@ pub(crate) struct Group {
     quota: Option<u64>,
     /// When it proposed that last.
     quota_proposed: Option<Instant>,
+    space_alarm: SpaceAlarm,
+    /// The hard state, if it has changed since the log has it.
+    unwritten: Option<HardState>,
     /// When there was last a leader.
     leader_seen: Instant,
     /// Whether the replica was handed anything since the last flush.
@@ -144,6 +149,8 @@ impl Group {
             publication: Publication::default(),
             quota: group.quota_bytes,
             quota_proposed: None,
+            space_alarm: SpaceAlarm::default(),
+            unwritten: None,
             leader_seen: Instant::ZERO,
             touched: true,
         })
@@ -159,6 +166,7 @@ impl Group {
         self.tick_transfers(cx);
         self.publish(cx);
         self.tend_quota(cx);
+        self.tell_space(cx);
     }
 
     /// Hands something to the replica that it cannot refuse.
@@ -189,6 +197,7 @@ impl Group {
             || !self.outgoing.is_empty()
             || self.incoming.is_some()
             || self.hub.watch_count() > 0
+            || matches!(self.space_alarm, SpaceAlarm::Changing(..))
             || self.lessor.next_deadline().is_some()
     }
 
@@ -223,6 +232,11 @@ impl Group {
     /// Whether the replica or a waiting read has something to do without any input.
     pub(crate) fn has_ready(&self) -> bool {
         self.touched || !self.effects.is_empty()
+    }
+
+    /// Whether the replica has more than fits into one turn.
+    pub(crate) fn has_more(&self) -> bool {
+        self.replica.has_more()
     }
 
     /// Whether somebody else could lead.

@@ -58,10 +58,12 @@ impl Group {
             self.install(cx, meta, persist.seq);
         }
         self.log_entries(cx, &persist.entries);
-        // A hard state that only moved the commit index can be found again from the applied index: it needs no record
-        // of its own.
-        if let Some(hard_state) = &persist.hard_state
-            && (persist.must_sync || !persist.entries.is_empty())
+        self.unwritten = persist.hard_state.or(self.unwritten);
+        // A commit index that moved needs no record of its own, but goes with the next entries. A log that holds a change
+        // of the configuration then says, too, that the one before it is committed: a node that starts again and could
+        // forget it might be elected by a configuration that lies two changes back.
+        if (persist.must_sync || !persist.entries.is_empty())
+            && let Some(hard_state) = self.unwritten.take()
         {
             let payload = hard_state.encode();
             cx.shared.wal.push(Record { group, kind: RecordKind::HardState, index: 0, payload });

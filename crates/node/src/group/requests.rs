@@ -18,6 +18,10 @@ use crate::reads::Reading;
 /// Keys that a range may ask for and still be read on the driver's own thread.
 const INLINE_LIMIT: u64 = 32;
 
+/// About what a table takes on disk besides its keys: its numbers, its members. Clients take a size of 0 for a node that
+/// cannot tell, and what is still in memory counts too, so that the size is never below what is in use.
+const EMPTY_TABLE_BYTES: u64 = 4096;
+
 impl Group {
     /// Takes a request in. It is answered now or later, once.
     pub(crate) fn request(&mut self, cx: &mut Context<'_>, id: RequestId, call: Call) {
@@ -113,9 +117,10 @@ impl Group {
     fn status(&self, cx: &Context<'_>) -> NodeStatus {
         let alarms = self.reader.alarms().unwrap_or_default();
         let conf = self.replica.conf_state();
+        let in_use_bytes = self.reader.size_bytes();
         NodeStatus {
-            db_size_bytes: cx.shared.metrics.engine_disk_bytes,
-            db_size_in_use_bytes: self.reader.size_bytes(),
+            db_size_bytes: cx.shared.metrics.engine_disk_bytes.max(in_use_bytes + EMPTY_TABLE_BYTES),
+            db_size_in_use_bytes: in_use_bytes,
             db_size_quota_bytes: self.reader.quota_bytes(),
             leader: self.leader().unwrap_or_default(),
             raft_index: self.replica.commit(),
@@ -123,7 +128,7 @@ impl Group {
             raft_applied_index: self.applied.index,
             errors: alarms
                 .iter()
-                .map(|alarm| format!("memberID:{} alarm:{}", alarm.member.get(), alarm.kind))
+                .map(|alarm| format!("memberID:{} alarm:{} ", alarm.member.get(), alarm.kind))
                 .collect(),
             is_learner: !conf.is_voter(cx.shared.node()),
         }

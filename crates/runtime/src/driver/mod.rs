@@ -15,7 +15,7 @@ use althing_api::service::ReplySender;
 use althing_api::watch::{WatchCommand, WatchEvent};
 use althing_api::{Call, Error, Health, SnapshotChunk};
 use althing_env::Clock;
-use althing_node::{Done, Effects, Input, Node, ReadDone};
+use althing_node::{DiskSpace, Done, Effects, Input, Node, ReadDone};
 use althing_storage::engine::{Applied, EngineStats};
 use althing_types::{GroupId, RequestId, SpaceId, StreamId};
 use tokio::time::{MissedTickBehavior, interval};
@@ -57,6 +57,8 @@ pub(crate) enum Event {
     Persisted(u64),
     /// The log is pinned by these groups.
     LogPinned(Vec<GroupId>),
+    /// How the disk stands for space has changed.
+    DiskSpace(DiskSpace),
     /// The applier has done something.
     Done(Vec<Done>),
     /// The reader has done something.
@@ -217,6 +219,7 @@ impl Driver {
             Event::Peer(transport::Event::Frame { from, bytes }) => self.tell(Input::Frame { from, bytes }, out),
             Event::Persisted(seq) => self.tell(Input::Persisted { seq }, out),
             Event::LogPinned(groups) => self.tell(Input::LogPinned(groups), out),
+            Event::DiskSpace(space) => self.tell(Input::DiskSpace(space), out),
             Event::Done(done) => self.tell(Input::Done(done), out),
             Event::Read(read) => self.tell(Input::Read(read), out),
             Event::Checkpointed(spaces) => self.tell(Input::Checkpointed(spaces), out),

@@ -4,10 +4,11 @@
 //! one and synced together: the more wait, the cheaper each is, and nobody waits for a timer.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use althing_env::Clock;
-use althing_node::WalBatch;
-use althing_storage::wal::{Record, Wal, WalStats};
+use althing_env::{Clock, Disk};
+use althing_node::{DiskSpace, WalBatch};
+use althing_storage::wal::{Record, Wal, WalError, WalStats};
 use althing_types::GroupId;
 
 use super::Fatal;
@@ -29,11 +30,20 @@ pub(crate) enum Report {
     Persisted(u64),
     /// These groups keep so much of the log alive that they should write what they need once more.
     Pinned(Vec<GroupId>),
+    /// How the disk stands for space has changed.
+    Space(DiskSpace),
 }
+
+/// How often the free space is looked at when there is nothing to do.
+const SPACE_ROUND: Duration = Duration::from_millis(250);
 
 /// The log and what its thread needs.
 pub(crate) struct LogThread {
     pub wal: Wal,
+    /// The disk that the log is on, and the engine with it.
+    pub disk: Arc<dyn Disk>,
+    /// How it stood for space when that was last looked at.
+    pub space: DiskSpace,
     pub orders: Arc<Mailbox<Order>>,
     pub clock: Arc<dyn Clock>,
     pub metrics: LogMetrics,
@@ -56,12 +66,34 @@ impl LogThread {
         let mut orders = Vec::new();
         // Groups that were told to write their entries once more and have not yet.
         let mut told = Vec::new();
-        while self.orders.take(&mut orders) {
+        while self.orders.take_within(SPACE_ROUND, &mut orders) {
+            self.look_at_space()?;
+            if orders.is_empty() {
+                continue;
+            }
             let round = self.gather(&mut orders, &mut told)?;
             self.commit(round, &mut told)?;
             *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = self.wal.stats();
         }
         self.wal.sync().map_err(Fatal::Log)?;
+        Ok(())
+    }
+
+    /// Reports when space has become short, or ample again.
+    fn look_at_space(&mut self) -> Result<(), Fatal> {
+        let free_bytes = self.disk.available_bytes().map_err(|error| Fatal::Log(WalError::Disk(error)))?;
+        let space = self.space.after(free_bytes);
+        if space == self.space {
+            return Ok(());
+        }
+        self.space = space;
+        match space {
+            DiskSpace::Short => {
+                tracing::warn!(free_bytes, "the disk is nearly full: writes are refused until space is freed")
+            }
+            DiskSpace::Ample => tracing::info!(free_bytes, "the disk has space again"),
+        }
+        (self.report)(Report::Space(space));
         Ok(())
     }
 
@@ -140,9 +172,9 @@ mod tests {
     use std::path::Path;
     use std::sync::mpsc::{Receiver, channel};
 
-    use althing_env::{Disk, DiskErrorKind};
+    use althing_env::DiskErrorKind;
     use althing_faultdisk::FaultDisk;
-    use althing_storage::wal::{Identity, RecordKind, WalError, WalOptions};
+    use althing_storage::wal::{Identity, RecordKind, WalOptions};
     use althing_types::{ClusterId, NodeId};
 
     use crate::clock::RealClock;
@@ -159,10 +191,12 @@ mod tests {
         (wal, recovery.records.into_iter().map(|(_, record)| record).collect())
     }
 
-    fn thread(wal: Wal) -> (LogThread, Receiver<u64>) {
+    fn thread(wal: Wal, disk: Arc<dyn Disk>) -> (LogThread, Receiver<u64>) {
         let (sender, persisted) = channel();
         let thread = LogThread {
             wal,
+            disk,
+            space: DiskSpace::default(),
             orders: Arc::default(),
             clock: Arc::new(RealClock::start()),
             metrics: LogMetrics::default(),
@@ -190,7 +224,7 @@ mod tests {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir.path()));
         let (wal, _) = open(Arc::clone(&disk));
         let before = wal.stats();
-        let (log, persisted) = thread(wal);
+        let (log, persisted) = thread(wal, Arc::clone(&disk));
         log.orders.extend((1..=100).map(|seq| append(seq, true)));
         log.orders.close();
         let stats = Arc::clone(&log.stats);
@@ -205,9 +239,10 @@ mod tests {
     #[test]
     fn a_batch_that_asks_for_no_fsync_gets_none() {
         let dir = tempfile::tempdir().unwrap();
-        let (wal, _) = open(Arc::new(RealDisk::new(dir.path())));
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir.path()));
+        let (wal, _) = open(Arc::clone(&disk));
         let before = wal.stats();
-        let (log, persisted) = thread(wal);
+        let (log, persisted) = thread(wal, disk);
         log.orders.push(append(1, false));
         log.orders.close();
         let stats = Arc::clone(&log.stats);
@@ -220,7 +255,7 @@ mod tests {
     fn a_failed_fsync_ends_the_thread_and_nothing_is_reported_durable() {
         let disk = FaultDisk::new();
         let (wal, _) = open(Arc::new(disk.clone()));
-        let (log, persisted) = thread(wal);
+        let (log, persisted) = thread(wal, Arc::new(disk.clone()));
         disk.fail_sync(0);
         log.orders.push(append(1, true));
         let error = log.run().unwrap_err();
@@ -233,7 +268,7 @@ mod tests {
     fn a_full_disk_ends_the_thread_and_nothing_is_reported_durable() {
         let disk = FaultDisk::new();
         let (wal, _) = open(Arc::new(disk.clone()));
-        let (log, persisted) = thread(wal);
+        let (log, persisted) = thread(wal, Arc::new(disk.clone()));
         disk.set_capacity(Some(disk.files().iter().map(|(_, bytes)| bytes).sum()));
         log.orders.extend((1..=40).map(|seq| {
             let record = Record { payload: vec![7; 100_000].into(), ..entry(seq) };

@@ -6,11 +6,14 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use althing_etcd_proto::etcdserverpb as pb;
 use pb::kv_client::KvClient;
 use pb::maintenance_client::MaintenanceClient;
+use pb::watch_client::WatchClient;
+use rustix::process::{Pid, Signal, kill_process};
 use tonic::transport::{Channel, Endpoint};
 
 /// One node of a cluster, running or not.
@@ -25,14 +28,48 @@ pub struct Node {
 /// Three nodes as processes of their own.
 pub struct Cluster {
     pub nodes: Vec<Node>,
+    /// The scheme of the peers' URLs.
+    pub scheme: &'static str,
+    /// What each node is told beside the usual.
+    pub more_args: Vec<String>,
     log: PathBuf,
     _root: tempfile::TempDir,
 }
 
-/// A port that was free a moment ago.
+/// The program under test: the one that was built with this test, or the one that `ALTHING_BINARY` names (a release build,
+/// for figures).
+pub fn binary() -> PathBuf {
+    std::env::var_os("ALTHING_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_althing").into(), PathBuf::from)
+}
+
+/// How many rounds a test does: what the variable says, or a number small enough for every run.
+pub fn rounds(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(default)
+}
+
+/// A port that was free a moment ago. It is none of those that the system gives to outgoing connections (on Linux from
+/// 32768 on): such a connection could take the port of a node that is down for a moment.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let seed = CALLS.fetch_add(1, Ordering::Relaxed) << 32 | u64::from(std::process::id());
+    let mut rng = fastrand::Rng::with_seed(seed);
+    loop {
+        let port = rng.u16(10_000..30_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A base port with room for three nodes, of which nothing is in use now.
+pub fn free_base_port() -> u16 {
+    loop {
+        let base = free_port();
+        let wanted = (0..3).flat_map(|node| [base.wrapping_add(node * 100), base.wrapping_add(node * 100 + 1)]);
+        if wanted.into_iter().all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return base;
+        }
+    }
 }
 
 impl Cluster {
@@ -58,33 +95,40 @@ impl Cluster {
                 child: None,
             })
             .collect();
-        Self { nodes, log: root.path().join("log"), _root: root }
+        Self { nodes, scheme: "http", more_args: Vec::new(), log: root.path().join("log"), _root: root }
     }
 
     pub fn initial_cluster(&self) -> String {
-        let members = self.nodes.iter().map(|node| format!("{}=http://{}", node.name, node.peer));
+        let members = self.nodes.iter().map(|node| format!("{}={}://{}", node.name, self.scheme, node.peer));
         members.collect::<Vec<_>>().join(",")
     }
 
     /// The command that starts a node.
     pub fn command(&self, index: usize) -> Command {
         let node = &self.nodes[index];
-        let mut command = Command::new(env!("CARGO_BIN_EXE_althing"));
+        let mut command = Command::new(binary());
         command
             .args(["server", "--name", &node.name, "--initial-cluster", &self.initial_cluster()])
             .args(["--listen-client", &node.client, "--listen-peer", &node.peer])
             .arg("--data-dir")
             .arg(&node.dir)
+            .args(&self.more_args)
             .stdin(Stdio::null());
         command
     }
 
     /// Starts a node that does not run; its log is appended to a file of its own.
     pub fn start_node(&mut self, index: usize) {
+        let command = self.command(index);
+        self.start_command(index, command);
+    }
+
+    /// Starts a node by a command of the test's own.
+    pub fn start_command(&mut self, index: usize, mut command: Command) {
         let log = self.log_of(index);
         let file = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("the log can be written");
         let stdout = file.try_clone().expect("a file can be duplicated");
-        let child = self.command(index).stdout(stdout).stderr(file).spawn().expect("the binary can be started");
+        let child = command.stdout(stdout).stderr(file).spawn().expect("the binary can be started");
         self.nodes[index].child = Some(child);
     }
 
@@ -100,8 +144,21 @@ impl Cluster {
         }
     }
 
+    /// Stops a node in good order and returns its exit code.
+    pub fn stop(&mut self, index: usize) -> Option<i32> {
+        let child = self.nodes[index].child.take()?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a child has a pid");
+        kill_process(pid, Signal::TERM).expect("a child can be signalled");
+        end_of(child)
+    }
+
     pub fn pid(&self, index: usize) -> Option<u32> {
         self.nodes[index].child.as_ref().map(Child::id)
+    }
+
+    /// All that a node has said.
+    pub fn said(&self, index: usize) -> String {
+        std::fs::read_to_string(self.log_of(index)).unwrap_or_default()
     }
 
     /// Whether a node's process has ended by itself.
@@ -163,6 +220,21 @@ impl Drop for Cluster {
     }
 }
 
+/// The exit code of a child that is about to end. One that does not is killed, and the test fails.
+pub fn end_of(mut child: Child) -> Option<i32> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            return status.code();
+        }
+        if Instant::now() > deadline {
+            child.kill().expect("a child can be killed");
+            panic!("the program does not stop");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// The last lines of a file.
 pub fn tail(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -207,12 +279,60 @@ pub async fn put(client: &mut KvClient<Channel>, key: &str, value: &str) -> Resu
 
 /// Every key below a prefix with its value and mod revision, linearizable.
 pub async fn get_prefix(address: &str, prefix: &str) -> Result<Vec<(String, String, i64)>, tonic::Status> {
+    range(address, prefix, pb::RangeRequest::default()).await
+}
+
+/// Every key below a prefix with its mod revision, linearizable.
+pub async fn keys_of_prefix(address: &str, prefix: &str) -> Result<Vec<(String, i64)>, tonic::Status> {
+    let keys_only = pb::RangeRequest { keys_only: true, ..pb::RangeRequest::default() };
+    let found = range(address, prefix, keys_only).await?;
+    Ok(found.into_iter().map(|(key, _, revision)| (key, revision)).collect())
+}
+
+async fn range(
+    address: &str,
+    prefix: &str,
+    options: pb::RangeRequest,
+) -> Result<Vec<(String, String, i64)>, tonic::Status> {
     let mut end = prefix.as_bytes().to_vec();
     *end.last_mut().expect("a prefix is not empty") += 1;
-    let range =
-        pb::RangeRequest { key: prefix.to_owned().into(), range_end: end.into(), ..pb::RangeRequest::default() };
+    let range = pb::RangeRequest { key: prefix.to_owned().into(), range_end: end.into(), ..options };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut client = kv(address).max_decoding_message_size(256 << 20);
     let kvs = client.range(range).await?.into_inner().kvs;
     Ok(kvs.into_iter().map(|kv| (text(&kv.key), text(&kv.value), kv.mod_revision)).collect())
+}
+
+/// A stream of watches with one watch on it.
+pub struct Watch {
+    pub events: tonic::Streaming<pb::WatchResponse>,
+    /// As long as this lives the server does not see the end of the client's requests.
+    _requests: tokio::sync::mpsc::Sender<pb::WatchRequest>,
+}
+
+/// Watches everything from `start` to before `end`, from a revision on.
+pub async fn watch(channel: Channel, start: &str, end: &str, from: i64) -> Result<Watch, tonic::Status> {
+    let create = pb::WatchCreateRequest {
+        key: start.to_owned().into(),
+        range_end: end.to_owned().into(),
+        start_revision: from,
+        ..pb::WatchCreateRequest::default()
+    };
+    let create = pb::WatchRequest { request_union: Some(pb::watch_request::RequestUnion::CreateRequest(create)) };
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    sender.send(create).await.expect("the receiver is alive");
+    let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut client = WatchClient::new(channel).max_decoding_message_size(256 << 20);
+    let events = client.watch(requests).await?.into_inner();
+    Ok(Watch { events, _requests: sender })
+}
+
+/// What the program says when it refuses to run, and its exit code.
+pub fn refusal(command: &mut Command) -> (String, Option<i32>) {
+    let said = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+    let log = said.reopen().expect("a file that exists can be opened");
+    let child = command.stdout(Stdio::null()).stderr(log).spawn().expect("the binary can be started");
+    let code = end_of(child);
+    let text = std::fs::read_to_string(said.path()).expect("the program speaks UTF-8");
+    (text.trim().to_owned(), code)
 }

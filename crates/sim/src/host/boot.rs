@@ -11,7 +11,7 @@ use althing_types::{ClusterId, Duration, GroupId, NodeId, Revision};
 
 use fastrand::Rng;
 
-use super::{Host, Process, Stage};
+use super::{Host, Origin, Process, Stage};
 use crate::host::writer::Writer;
 use crate::options::Sabotage;
 
@@ -68,8 +68,8 @@ pub enum DiskHistory {
 }
 
 impl<E> Host<E> {
-    /// Starts a process on the disk as it is.
-    pub fn boot(&mut self, nodes: &[NodeId], seed: u64, sabotage: Sabotage) -> Result<Booted, BootError> {
+    /// Starts a process on the disk as it is. `founders` are the members that the cluster was born with.
+    pub fn boot(&mut self, founders: &[NodeId], seed: u64, sabotage: Sabotage) -> Result<Booted, BootError> {
         self.life += 1;
         let identity = Identity { cluster: CLUSTER, node: self.id };
         let (wal, log) = Wal::open(Arc::new(self.disk.clone()), Path::new("wal"), identity, wal_options())
@@ -78,7 +78,7 @@ impl<E> Host<E> {
         for (_, record) in log.records {
             recovery.record(record).map_err(|error| error.to_string())?;
         }
-        let config = config(self.id, log.epoch, nodes, seed);
+        let config = config(self.id, self.origin, log.epoch, founders, seed);
         let engine: Arc<dyn Engine> = self.engine.clone();
         let (applier, states) = Applier::open(engine, &config, &recovery.spaces())
             .map_err(|error| format!("the state cannot be opened: {error}"))?;
@@ -105,8 +105,8 @@ fn wal_options() -> WalOptions {
     }
 }
 
-fn config(node: NodeId, incarnation: u64, nodes: &[NodeId], seed: u64) -> NodeConfig {
-    let members = nodes.iter().map(|id| Member {
+fn config(node: NodeId, origin: Origin, incarnation: u64, founders: &[NodeId], seed: u64) -> NodeConfig {
+    let members = founders.iter().map(|id| Member {
         id: *id,
         name: format!("node-{id}"),
         peer_urls: vec![format!("http://node-{id}:2380")],
@@ -114,6 +114,8 @@ fn config(node: NodeId, incarnation: u64, nodes: &[NodeId], seed: u64) -> NodeCo
         is_learner: false,
     });
     let mut config = NodeConfig::new(CLUSTER, node, members.collect());
+    config.name = format!("node-{node}");
+    config.join = origin == Origin::Joiner;
     config.incarnation = incarnation;
     config.client_urls = vec![format!("http://node-{node}:2379")];
     config.seed = seed;

@@ -51,11 +51,40 @@ pub enum DiskFault {
     Armed,
 }
 
+/// Whether a disk has room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DiskSpace {
+    /// It has.
+    Ample,
+    /// It has none, for this process and those that follow it.
+    Full,
+}
+
+/// Who is to blame for an error of a disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Blame {
+    /// The world made it fail.
+    World,
+    /// Whoever used it.
+    Node,
+}
+
+/// How a machine came to the cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// It was there when the cluster was born.
+    Founder,
+    /// It was set up for a member that was added later.
+    Joiner,
+}
+
 /// One machine. `E` is whatever the world wants to remember for a process that stands still.
 #[derive(Debug)]
 pub struct Host<E> {
     /// Its node's id.
     pub id: NodeId,
+    /// How it came to the cluster.
+    pub origin: Origin,
     /// Its clock.
     pub clock: LocalClock,
     /// How often a process was started on it; events for an earlier life are void.
@@ -66,6 +95,8 @@ pub struct Host<E> {
     pub slow_by: Duration,
     /// What its disk will do next.
     pub disk_fault: DiskFault,
+    /// Whether it has room.
+    pub disk_space: DiskSpace,
     pub(crate) disk: FaultDisk,
     pub(crate) engine: Arc<ModelEngine>,
 }
@@ -73,14 +104,16 @@ pub struct Host<E> {
 impl<E> Host<E> {
     /// A machine with an empty disk, switched off.
     #[must_use]
-    pub fn new(id: NodeId, clock: LocalClock) -> Self {
+    pub fn new(id: NodeId, origin: Origin, clock: LocalClock) -> Self {
         Self {
             id,
+            origin,
             clock,
             life: 0,
             stage: Stage::Down,
             slow_by: Duration::ZERO,
             disk_fault: DiskFault::None,
+            disk_space: DiskSpace::Ample,
             disk: FaultDisk::new(),
             engine: Arc::new(ModelEngine::new()),
         }
@@ -159,10 +192,36 @@ impl<E> Host<E> {
         self.disk.fail_write(0);
     }
 
+    /// The disk has no room left.
+    pub fn fill_disk(&mut self) {
+        self.disk_space = DiskSpace::Full;
+        let used = self.disk.files().iter().map(|(_, bytes)| bytes).sum();
+        self.disk.set_capacity(Some(used));
+    }
+
+    /// The disk has room again.
+    pub fn free_disk(&mut self) {
+        self.disk.set_capacity(None);
+        self.disk_space = DiskSpace::Ample;
+    }
+
+    /// The disk has failed: what was prepared is over. Answers whether it was prepared.
+    pub fn disk_failed(&mut self) -> Blame {
+        let fault = std::mem::replace(&mut self.disk_fault, DiskFault::None);
+        if fault == DiskFault::None && self.disk_space == DiskSpace::Ample { Blame::Node } else { Blame::World }
+    }
+
+    /// Bytes that were ever written to the disk.
+    #[must_use]
+    pub fn bytes_written(&self) -> u64 {
+        self.disk.counters().bytes_written
+    }
+
     /// Nothing fails from now on.
     pub fn mend(&mut self) {
         self.disk.fail_sync(u64::MAX);
         self.disk.fail_write(u64::MAX);
+        self.free_disk();
         self.disk_fault = DiskFault::None;
         self.slow_by = Duration::ZERO;
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use althing_node::WalBatch;
-use althing_storage::wal::{Wal, WalError};
+use althing_storage::wal::{RecordKind, Wal, WalError};
 use althing_types::GroupId;
 
 use crate::options::Sabotage;
@@ -31,12 +31,20 @@ enum Stage {
     Writing { seq: u64, durability: Durability },
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Released {
+    No,
+    Yes,
+}
+
 /// The log and its writer.
 pub struct Writer {
     wal: Wal,
     sabotage: Sabotage,
     queue: Vec<Item>,
     stage: Stage,
+    /// Whether a group needs less of the log than when it was last tidied up.
+    released: Released,
     /// Groups that were asked to write what lives of theirs again, and have not yet.
     asked: BTreeSet<GroupId>,
 }
@@ -45,7 +53,7 @@ impl Writer {
     /// A writer of an open log.
     #[must_use]
     pub fn new(wal: Wal, sabotage: Sabotage) -> Self {
-        Self { wal, sabotage, queue: Vec::new(), stage: Stage::Idle, asked: BTreeSet::new() }
+        Self { wal, sabotage, queue: Vec::new(), stage: Stage::Idle, released: Released::No, asked: BTreeSet::new() }
     }
 
     /// Hands a batch over.
@@ -66,7 +74,10 @@ impl Writer {
         let (mut last, mut durability) = (None, Durability::Later);
         for item in std::mem::take(&mut self.queue) {
             match item {
-                Item::Batch(batch) => {
+                Item::Batch(mut batch) => {
+                    if self.sabotage == Sabotage::ForgetVotes {
+                        batch.records.retain(|record| record.kind != RecordKind::HardState);
+                    }
                     let before = self.wal.tail();
                     self.wal.append(&batch.records)?;
                     for group in batch.rewritten {
@@ -76,7 +87,10 @@ impl Writer {
                     last = Some(batch.seq);
                     durability = if batch.sync { Durability::Sync } else { durability };
                 }
-                Item::Release(group, keep_from) => self.wal.release(group, keep_from),
+                Item::Release(group, keep_from) => {
+                    self.wal.release(group, keep_from);
+                    self.released = Released::Yes;
+                }
             }
         }
         let Some(seq) = last else { return Ok(None) };
@@ -84,10 +98,17 @@ impl Writer {
         Ok(Some(durability))
     }
 
-    /// Groups that keep too much of the log alive, each told once until it has done something about it.
-    pub fn pinned(&mut self) -> Vec<GroupId> {
+    /// Frees what is not needed any more, after a release. Groups that keep too much of the log alive even then are told
+    /// so, once until they have done something about it.
+    pub fn tidy(&mut self) -> Result<Vec<GroupId>, WalError> {
+        if std::mem::replace(&mut self.released, Released::No) == Released::No {
+            return Ok(Vec::new());
+        }
+        if self.sabotage != Sabotage::AcknowledgeBeforeSync {
+            self.wal.recycle()?;
+        }
         let pinned = self.wal.pinned().into_iter().map(|pinned| pinned.group);
-        pinned.filter(|group| self.asked.insert(*group)).collect()
+        Ok(pinned.filter(|group| self.asked.insert(*group)).collect())
     }
 
     /// Ends what [`Writer::start`] began: the number of the last batch that may be reported.
@@ -98,10 +119,8 @@ impl Writer {
         match durability {
             Durability::Sync if self.sabotage != Sabotage::AcknowledgeBeforeSync => {
                 self.wal.sync()?;
-                self.wal.recycle()?;
             }
-            Durability::Sync => {}
-            Durability::Later => {}
+            Durability::Sync | Durability::Later => {}
         }
         Ok(Some(seq))
     }

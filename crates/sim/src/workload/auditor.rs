@@ -1,5 +1,5 @@
-//! The last client: when all others have ended, it reads every register once more and asks every node for its hash until
-//! they all agree.
+//! The last client: when all others have ended, it looks who the members are, reads every register once more, and asks
+//! every node for its hash until they all agree.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ use althing_api::kv::{KeyRange, RangeRequest};
 use althing_api::request::{Answer, Body, Request};
 use althing_types::{Duration, NodeId, Revision};
 
+use super::operator::members;
 use super::register::{done, register_key};
 use super::{Ask, Context, News, Ticket};
 use crate::checker::{Action, Operation, Outcome};
@@ -24,6 +25,8 @@ pub type Fingerprint = (u32, Revision);
 pub enum Audit {
     /// It has not begun.
     Waiting,
+    /// It asks who the members are.
+    Listing,
     /// It reads this register.
     Reading(u64),
     /// It asks nodes; these have answered in this round.
@@ -73,7 +76,7 @@ impl Auditor {
 
     /// Begins.
     pub(crate) fn begin(&mut self) {
-        self.audit = Audit::Reading(0);
+        self.audit = Audit::Listing;
     }
 
     pub(super) fn handle(&mut self, news: News, cx: &mut Context<'_>) {
@@ -88,6 +91,10 @@ impl Auditor {
         self.ticket = self.ticket.next();
         match &self.audit {
             Audit::Waiting | Audit::Finished => {}
+            Audit::Listing => {
+                let node = cx.any_node();
+                cx.call(self.ticket, node, Request::MemberList { linearizable: true });
+            }
             Audit::Reading(register) => {
                 let key = register_key(*register);
                 let node = cx.any_node();
@@ -112,6 +119,10 @@ impl Auditor {
     fn answered(&mut self, result: Result<Answer, Error>, cx: &mut Context<'_>) {
         let audit = std::mem::replace(&mut self.audit, Audit::Waiting);
         self.audit = match (audit, result) {
+            (Audit::Listing, Ok(answer)) => {
+                members(&answer, cx);
+                Audit::Reading(0)
+            }
             (Audit::Reading(register), result) => self.read_done(register, result, cx),
             (Audit::Comparing(known), Ok(answer)) => self.compare(known, &answer, cx),
             (audit, _) => audit,

@@ -8,11 +8,13 @@
 //! * [`lease`]: grants, a key attached, keep-alives, and reads that look whether the key went too early;
 //! * [`watch`]: follows a prefix from some revision, changing nodes and resuming, at times reading slowly;
 //! * [`keeper`]: compacts now and then;
+//! * [`operator`]: adds members, gives them a vote, removes others;
 //! * [`auditor`]: when all others have ended, reads everything once more and compares the replicas.
 
 pub mod auditor;
 pub mod keeper;
 pub mod lease;
+pub mod operator;
 pub mod register;
 pub mod watch;
 
@@ -24,6 +26,7 @@ use althing_types::{Duration, Instant, NodeId, Revision};
 use fastrand::Rng;
 
 use crate::history::{ClientId, History};
+use crate::options::Options;
 use crate::random::{Latency, between};
 
 /// The place of a client in the world. A client that is retired is followed by another in the same place.
@@ -111,6 +114,10 @@ pub enum Ask {
         /// How many.
         bytes: usize,
     },
+    /// Each of these should have a machine.
+    SetUp(Vec<NodeId>),
+    /// Nobody but these should have a machine.
+    RetireOthers(Vec<NodeId>),
     /// Close a stream.
     Close {
         /// Which stream.
@@ -243,6 +250,8 @@ pub enum Client {
     Watch(watch::WatchClient),
     /// Compacting.
     Keeper(keeper::Keeper),
+    /// Changing the members.
+    Operator(operator::Operator),
     /// Reading and comparing at the end.
     Auditor(auditor::Auditor),
 }
@@ -258,6 +267,7 @@ impl Client {
             Self::Lease(client) => client.handle(news, cx),
             Self::Watch(client) => client.handle(news, cx),
             Self::Keeper(client) => client.handle(news, cx),
+            Self::Operator(client) => client.handle(news, cx),
             Self::Auditor(client) => client.handle(news, cx),
         }
     }
@@ -269,13 +279,15 @@ impl Client {
             Self::Lease(client) => client.finish(),
             Self::Keeper(client) => client.finish(),
             Self::Watch(client) => client.finish(),
+            Self::Operator(client) => client.finish(),
             Self::Auditor(_) => {}
         }
     }
 }
 
-/// All clients that the options want, in their slots; the last one is the auditor.
-pub fn clients(options: &WorkloadOptions, shared: &mut Shared) -> Vec<Client> {
+/// All clients that a run wants, in their slots; the last one is the auditor.
+pub fn clients(run: &Options, shared: &mut Shared) -> Vec<Client> {
+    let options = &run.workload;
     assert!(options.register_clients <= MAX_REGISTER_CLIENTS, "at most {MAX_REGISTER_CLIENTS} clients on registers");
     let mut clients = Vec::new();
     for _ in 0..options.register_clients {
@@ -290,6 +302,7 @@ pub fn clients(options: &WorkloadOptions, shared: &mut Shared) -> Vec<Client> {
     for _ in 0..options.keepers {
         clients.push(Client::Keeper(keeper::Keeper::default()));
     }
+    clients.push(Client::Operator(operator::Operator::new(run.faults.membership, run.nodes)));
     clients.push(Client::Auditor(auditor::Auditor::new(shared.new_client())));
     clients
 }

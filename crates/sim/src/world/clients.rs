@@ -1,13 +1,16 @@
 //! Between clients and nodes.
 
+use althing_api::kv::Consistency;
 use althing_api::service::DEFAULT_GROUP;
 use althing_api::watch::{WatchCommand, WatchEvent};
-use althing_api::{Answer, Error};
+use althing_api::{Answer, Call, Error, Request};
 use althing_node::Input;
 use althing_types::{NodeId, RequestId, StreamId};
 
 use super::{Arrival, Event, World};
 use crate::host::Process;
+use crate::host::process::Caller;
+use crate::options::Sabotage;
 use crate::workload::{Ask, Context, News, Slot, Ticket, lost, unreachable};
 
 impl World {
@@ -50,6 +53,8 @@ impl World {
             }
             Ask::Say { ticket, node, command } => self.send_to_node(slot, ticket, node, Arrival::Say(command)),
             Ask::Drained { ticket, node, bytes } => self.send_to_node(slot, ticket, node, Arrival::Drained(bytes)),
+            Ask::SetUp(members) => self.set_up(&members),
+            Ask::RetireOthers(members) => self.retire_others(&members),
             Ask::Close { ticket, node } => {
                 self.open.remove(&(slot, ticket));
                 self.send_to_node(slot, ticket, node, Arrival::Close);
@@ -68,8 +73,11 @@ impl World {
     }
 
     /// A client's message has come to where a node should be.
-    pub(super) fn arrival(&mut self, slot: Slot, ticket: Ticket, node: NodeId, what: Arrival) {
+    pub(super) fn arrival(&mut self, slot: Slot, ticket: Ticket, node: NodeId, mut what: Arrival) {
         let caller = (slot, ticket);
+        if let Arrival::Call(call) = &mut what {
+            self.spoil(caller, node, call);
+        }
         let Some(process) = self.host(node).running() else { return self.nobody_there(slot, ticket, &what) };
         let input = match what {
             Arrival::Call(call) => Some(Input::Request { id: process.new_request(caller), call }),
@@ -84,6 +92,19 @@ impl World {
         };
         if let Some(input) = input {
             self.input(node, input);
+        }
+    }
+
+    /// What a host that is sabotaged does to a call.
+    fn spoil(&mut self, caller: Caller, node: NodeId, call: &mut Call) {
+        match (self.options.sabotage, &mut call.request) {
+            (Sabotage::ReadWithoutReadIndex, Request::Range(range)) => range.consistency = Consistency::Serializable,
+            (Sabotage::RepeatWrites, Request::Put(_)) => {
+                let Some(process) = self.host(node).running() else { return };
+                let id = process.new_request(caller);
+                self.input(node, Input::Request { id, call: call.clone() });
+            }
+            _ => {}
         }
     }
 
@@ -114,6 +135,9 @@ impl World {
 
     pub(super) fn stream(&mut self, node: NodeId, events: Vec<(StreamId, WatchEvent)>) {
         for (stream, event) in events {
+            if self.options.sabotage == Sabotage::LoseWatchEvents && self.streams.network.u32(0..50) == 0 {
+                continue;
+            }
             let Some(process) = self.host(node).running() else { return };
             if let Some((slot, ticket)) = process.streams.get(&stream).copied() {
                 self.send_to_client(slot, News::Streamed { ticket, event });

@@ -5,10 +5,11 @@ use althing_node::Input;
 use althing_types::{Duration, NodeId, RequestId};
 
 use super::{Event, Happening, PeerHint, Phase, World};
+use crate::clocks::LocalClock;
 use crate::faults::Fault;
 use crate::host::boot::DiskHistory;
 use crate::host::process::Intent;
-use crate::host::{DiskFault, End};
+use crate::host::{Blame, End, Host, Origin};
 use crate::nemesis::{self, Kind, Sight};
 use crate::random::between;
 use crate::report::Check;
@@ -45,6 +46,7 @@ impl World {
             Fault::Heal => self.network.heal(),
             Fault::Restart(node) => self.restart(node),
             Fault::Resume(node) => self.resume(node),
+            Fault::FreeDisk(node) => self.host(node).free_disk(),
             Fault::SlowDisk { node, by } if by.is_zero() => self.host(node).slow_by = by,
             harm if self.phase == Phase::Safety => self.harm(harm),
             // A fault that was planned before the end of the phase.
@@ -77,9 +79,13 @@ impl World {
             }
             Fault::FailSync(node) => self.host(node).fail_sync(),
             Fault::FailWrite(node) => self.host(node).fail_write(),
+            Fault::FillDisk(node) => {
+                self.counts.full_disks += 1;
+                self.host(node).fill_disk();
+            }
             Fault::TransferLeader(to) => self.transfer(to),
             Fault::Stop(node) => self.stop(node),
-            Fault::Heal | Fault::Restart(_) | Fault::Resume(_) => self.inflict(fault),
+            Fault::Heal | Fault::Restart(_) | Fault::Resume(_) | Fault::FreeDisk(_) => self.inflict(fault),
         }
     }
 
@@ -108,13 +114,13 @@ impl World {
             // It has had its time.
             self.end_process(node, End::Process);
         }
-        if self.host(node).is_up() {
+        if self.host(node).is_up() || !self.nodes.contains(&node) {
             return;
         }
         let seed = self.streams.nodes.u64(..);
-        let nodes = self.nodes.clone();
+        let founders = self.founders.clone();
         let sabotage = self.options.sabotage;
-        match self.host(node).boot(&nodes, seed, sabotage) {
+        match self.host(node).boot(&founders, seed, sabotage) {
             Ok(booted) => {
                 self.counts.restarts += u64::from(booted.history == DiskHistory::Used);
                 for standing in booted.standings {
@@ -129,7 +135,7 @@ impl World {
 
     /// A disk may fail while a node starts, if the world made it; then the supervisor tries again.
     fn start_failed(&mut self, node: NodeId, error: &str) {
-        if self.host(node).disk_fault == DiskFault::None {
+        if self.host(node).disk_failed() == Blame::Node {
             return self.find(Check::Recovery, format!("node {node} cannot start: {error}"));
         }
         self.counts.failed_disks += 1;
@@ -142,6 +148,30 @@ impl World {
         self.agenda.after(pause, Event::Fault(Fault::Restart(node)));
     }
 
+    /// The operator's hands: nobody but members has a machine.
+    pub(super) fn retire_others(&mut self, members: &[NodeId]) {
+        for node in self.nodes.clone() {
+            if !members.contains(&node) {
+                self.counts.left += 1;
+                self.end_process(node, End::Process);
+                self.nodes.retain(|other| *other != node);
+            }
+        }
+    }
+
+    /// The operator's hands: every member has a machine.
+    pub(super) fn set_up(&mut self, members: &[NodeId]) {
+        for node in members {
+            if !self.hosts.contains_key(node) {
+                self.counts.joined += 1;
+                let clock = LocalClock::draw(&self.options.faults.clocks, &mut self.streams.clocks);
+                self.hosts.insert(*node, Host::new(*node, Origin::Joiner, clock));
+                self.nodes.push(*node);
+                self.restart(*node);
+            }
+        }
+    }
+
     pub(super) fn resume(&mut self, node: NodeId) {
         for event in self.host(node).resume() {
             self.agenda.after(Duration::ZERO, event);
@@ -151,8 +181,7 @@ impl World {
     /// The log of a node has failed, as it should only if the world made it. The process ends; a supervisor starts it
     /// again.
     pub(super) fn storage_failed(&mut self, node: NodeId, error: &str) {
-        let armed = std::mem::replace(&mut self.host(node).disk_fault, DiskFault::None);
-        if armed == DiskFault::None {
+        if self.host(node).disk_failed() == Blame::Node {
             return self.find(Check::Crash, format!("the log of node {node} failed by itself: {error}"));
         }
         self.counts.failed_disks += 1;

@@ -26,14 +26,14 @@ use althing_types::{Duration, Instant, NodeId, Revision};
 use bytes::Bytes;
 
 use crate::agenda::{Agenda, Due};
+use crate::checker;
 use crate::clocks::LocalClock;
 use crate::faults::Fault;
-use crate::host::{Host, Stage};
-use crate::judge;
+use crate::host::{Host, Origin, Stage};
 use crate::ledger::Ledger;
 use crate::nemesis::{KINDS, Kind};
 use crate::network::Network;
-use crate::options::{MAX_NODES, Options};
+use crate::options::{MAX_NODES, Options, Sabotage};
 use crate::random::{Streams, up_to};
 use crate::report::{Check, FaultCounts, Finding, Report};
 use crate::trace::{Line, Trace};
@@ -166,6 +166,9 @@ pub struct World {
     agenda: Agenda<Event>,
     trace: Trace,
     network: Network,
+    /// The members that the cluster was born with.
+    founders: Vec<NodeId>,
+    /// Machines that are in use. Those of members that have left stay in `hosts`, switched off.
     nodes: Vec<NodeId>,
     hosts: BTreeMap<NodeId, Host<Event>>,
     clients: Vec<Client>,
@@ -195,10 +198,16 @@ impl World {
         let nodes: Vec<NodeId> = (1..=options.nodes).map(NodeId).collect();
         let hosts = nodes
             .iter()
-            .map(|id| (*id, Host::new(*id, LocalClock::draw(&options.faults.clocks, &mut streams.clocks))))
+            .map(|id| {
+                let clock = match options.sabotage {
+                    Sabotage::RushClocks => LocalClock::rushing(),
+                    _ => LocalClock::draw(&options.faults.clocks, &mut streams.clocks),
+                };
+                (*id, Host::new(*id, Origin::Founder, clock))
+            })
             .collect();
         let mut shared = Shared::default();
-        let clients = workload::clients(&options.workload, &mut shared);
+        let clients = workload::clients(&options, &mut shared);
         let trace = Trace::new(options.trace.take());
         Self {
             options,
@@ -206,6 +215,7 @@ impl World {
             agenda: Agenda::default(),
             trace,
             network,
+            founders: nodes.clone(),
             nodes,
             hosts,
             clients,
@@ -286,7 +296,8 @@ impl World {
                 return Some(event);
             }
         };
-        match &mut self.host(node).stage {
+        // A new member has no machine before the operator has set one up.
+        match &mut self.hosts.get_mut(&node)?.stage {
             Stage::Paused { waiting, .. } => {
                 waiting.push(event);
                 None
@@ -338,7 +349,7 @@ impl World {
     fn report(mut self) -> Report {
         self.trace.flush();
         self.conclude();
-        let judgement = judge::judge(&self.shared.history, &self.ledger.truth(DEFAULT_GROUP));
+        let judgement = checker::judge(&self.shared.history, &self.ledger.truth(DEFAULT_GROUP));
         let now = self.agenda.now();
         let found = judgement.broken.into_iter().map(|(check, detail)| Finding { at: now, check, detail });
         self.findings.extend(found);
@@ -350,6 +361,7 @@ impl World {
             network: self.network.counts(),
             faults: self.counts,
             entries: self.ledger.entries() as u64,
+            log_bytes: self.hosts.values().map(Host::bytes_written).sum(),
             terms: self.ledger.terms_led() as u64,
             history: self.shared.history,
             undecided: judgement.undecided,

@@ -171,12 +171,13 @@ impl World {
 
     fn synced(&mut self, node: NodeId) {
         let Some(process) = self.host(node).running() else { return };
-        let written = process.writer.finish();
-        let pinned = process.writer.pinned();
-        match written {
-            Ok(Some(seq)) => self.input(node, Input::Persisted { seq }),
-            Ok(None) => {}
+        let written = process.writer.finish().and_then(|seq| Ok((seq, process.writer.tidy()?)));
+        let (seq, pinned) = match written {
+            Ok(written) => written,
             Err(error) => return self.storage_failed(node, &error.to_string()),
+        };
+        if let Some(seq) = seq {
+            self.input(node, Input::Persisted { seq });
         }
         if !pinned.is_empty() {
             self.input(node, Input::LogPinned(pinned));
@@ -197,23 +198,28 @@ impl World {
     fn work(&mut self, node: NodeId) {
         let Some(process) = self.host(node).running() else { return };
         process.working = Planned::No;
-        let work = std::mem::take(&mut process.work);
-        for piece in &work {
-            self.witness_work(node, piece);
+        let mut work = std::mem::take(&mut process.work);
+        if self.options.sabotage == Sabotage::SkipEntries {
+            skip_an_entry(&mut work);
         }
-        let Some(process) = self.host(node).running() else { return };
-        match process.applier.work(work) {
-            Ok(done) => self.done(node, done),
-            Err(error) => self.find(Check::Crash, format!("the applier of node {node} failed: {error}")),
+        let mut done = Vec::new();
+        for piece in work {
+            self.witness_work(node, &piece);
+            let Some(process) = self.host(node).running() else { return };
+            match process.applier.work(vec![piece]) {
+                Ok(pieces) => {
+                    pieces.iter().for_each(|piece| self.witness_done(node, piece));
+                    done.extend(pieces);
+                }
+                Err(error) => self.find(Check::Crash, format!("the applier of node {node} failed: {error}")),
+            }
         }
+        self.done(node, done);
         self.begin_checkpoint(node);
         self.plan_work(node);
     }
 
     fn done(&mut self, node: NodeId, done: Vec<Done>) {
-        for piece in &done {
-            self.witness_done(node, piece);
-        }
         if !done.is_empty() {
             self.input(node, Input::Done(done));
         }
@@ -274,9 +280,10 @@ impl World {
         let Some(process) = self.host(node).running() else { return };
         let stage = std::mem::replace(&mut process.checkpoint, CheckpointStage::Idle);
         let CheckpointStage::UnderWay(checkpoint) = stage else { return };
-        let finished = match self.options.sabotage {
-            Sabotage::ReportCheckpointEarly => Ok(self.host(node).engine.applied()),
-            Sabotage::None | Sabotage::AcknowledgeBeforeSync => checkpoint.finish(),
+        let finished = if self.options.sabotage == Sabotage::ReportCheckpointEarly {
+            Ok(self.host(node).engine.applied())
+        } else {
+            checkpoint.finish()
         };
         match finished {
             Ok(spaces) => self.input(node, Input::Checkpointed(spaces)),
@@ -314,5 +321,14 @@ impl World {
             self.find(Check::Crash, format!("node {node} stopped though nobody had asked"));
         }
         self.end_process(node, crate::host::End::Process);
+    }
+}
+
+/// Leaves out one entry of many.
+fn skip_an_entry(work: &mut [Work]) {
+    for piece in work {
+        if let Work::Apply { entries, .. } = piece {
+            entries.retain(|entry| entry.index % 100 != 0);
+        }
     }
 }

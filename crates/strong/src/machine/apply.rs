@@ -125,7 +125,7 @@ impl<'a, 'e> Apply<'a, 'e> {
     fn put_command(&mut self, origin: NodeId, request: &PutRequest) -> Result<Body, Failure> {
         self.refuse_if_corrupt()?;
         self.refuse_if_full()?;
-        plan::check_put(&self.source(), request, &|id| self.has_lease(id))?;
+        plan::check_single_put(&self.source(), request, &|id| self.has_lease(id))?;
         self.admit(origin, put_bytes(request))?;
         Ok(Body::Put(self.put(request)?))
     }

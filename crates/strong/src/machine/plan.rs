@@ -98,20 +98,31 @@ impl<'r> Step<'r> {
     }
 }
 
-/// What speaks against a put.
-pub(crate) fn check_put(
+/// What speaks against a put on its own. Its lease is looked at first, where a transaction looks at the key first: so does
+/// etcd.
+pub(crate) fn check_single_put(
     source: &Source<'_>,
     put: &PutRequest,
     lease_exists: &dyn Fn(LeaseId) -> bool,
 ) -> Result<(), Failure> {
+    check_lease(put, lease_exists)?;
+    check_put(source, put, lease_exists)
+}
+
+fn check_lease(put: &PutRequest, lease_exists: &dyn Fn(LeaseId) -> bool) -> Result<(), ErrorKind> {
+    match put.lease {
+        PutLease::Set(Some(id)) if !lease_exists(id) => Err(ErrorKind::LeaseNotFound(id)),
+        PutLease::Set(_) | PutLease::Keep => Ok(()),
+    }
+}
+
+/// What speaks against a put within a transaction.
+fn check_put(source: &Source<'_>, put: &PutRequest, lease_exists: &dyn Fn(LeaseId) -> bool) -> Result<(), Failure> {
     let keeps = put.value == PutValue::Keep || put.lease == PutLease::Keep;
     if keeps && source.current(&put.key)?.is_none() {
         return Err(ErrorKind::KeyNotFound.into());
     }
-    match put.lease {
-        PutLease::Set(Some(id)) if !lease_exists(id) => Err(ErrorKind::LeaseNotFound(id).into()),
-        PutLease::Set(_) | PutLease::Keep => Ok(()),
-    }
+    Ok(check_lease(put, lease_exists)?)
 }
 
 /// Whether a comparison holds for every key of its range. Without any key it is held against a key that never was, which

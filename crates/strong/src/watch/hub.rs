@@ -180,6 +180,8 @@ impl Hub {
             Err(CancelReason::NoLeader)
         } else if stream.watches.len() >= self.config.max_watches {
             Err(CancelReason::TooMany)
+        } else if create.start_revision.is_some_and(|first| first.0 < 0) {
+            Err(CancelReason::Compacted(self.compacted))
         } else if is_empty(&create.keys) {
             Err(CancelReason::InvalidRange)
         } else {

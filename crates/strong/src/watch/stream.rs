@@ -95,8 +95,8 @@ impl Stream {
     /// The id of a new watch: the one wanted, or the next that is free.
     pub(super) fn choose_id(&mut self, wanted: Option<WatchId>) -> Result<WatchId, CancelReason> {
         match wanted {
-            // Ids below zero are the protocol's own: -1 is "all watches" and "no watch".
-            Some(id) if id.get() < 0 || self.watches.contains_key(&id) => Err(CancelReason::DuplicateId),
+            // -1 is "all watches" and "no watch".
+            Some(id) if id.get() == -1 || self.watches.contains_key(&id) => Err(CancelReason::DuplicateId),
             Some(id) => Ok(id),
             None => {
                 while self.watches.contains_key(&WatchId(self.next_id)) {

@@ -57,6 +57,14 @@ impl Oracle {
         kvs.retain(|kv| request.max_mod_revision.is_none_or(|max| kv.mod_revision <= max));
         kvs.retain(|kv| request.min_create_revision.is_none_or(|min| kv.create_revision >= min));
         kvs.retain(|kv| request.max_create_revision.is_none_or(|max| kv.create_revision <= max));
+        let is_filtered = request.min_mod_revision.or(request.max_mod_revision).is_some()
+            || request.min_create_revision.or(request.max_create_revision).is_some();
+        if let Some((_, SortOrder::AscendingWithinLimit)) = request.sort
+            && !is_filtered
+            && request.limit > 0
+        {
+            kvs.truncate(request.limit as usize + 1);
+        }
         if let Some((target, order)) = request.sort {
             kvs.sort_by(|a, b| {
                 let ascending = match target {
@@ -66,7 +74,7 @@ impl Oracle {
                     SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
                     SortTarget::Value => a.value.cmp(&b.value),
                 };
-                if order == SortOrder::Ascending { ascending } else { ascending.reverse() }
+                if order == SortOrder::Descending { ascending.reverse() } else { ascending }
             });
         }
         let more = request.limit > 0 && kvs.len() as u64 > request.limit;
@@ -93,6 +101,7 @@ impl Oracle {
         althing_strong::check::command(command)?;
         match command {
             Command::Put(put) => {
+                self.check_lease(put)?;
                 self.check_put(put)?;
                 Ok(Body::Put(self.put(put, events)))
             }
@@ -145,6 +154,10 @@ impl Oracle {
         if keeps && self.get(&put.key, self.revision).is_none() {
             return Err(ErrorKind::KeyNotFound);
         }
+        self.check_lease(put)
+    }
+
+    fn check_lease(&self, put: &PutRequest) -> Result<(), ErrorKind> {
         match put.lease {
             PutLease::Set(Some(id)) if !self.leases.contains_key(&id) => Err(ErrorKind::LeaseNotFound(id)),
             _ => Ok(()),

@@ -47,7 +47,8 @@ pub fn range() -> impl Strategy<Value = RangeRequest> {
         SortTarget::Mod,
         SortTarget::Value,
     ]);
-    let order = prop::sample::select(vec![SortOrder::Ascending, SortOrder::Descending]);
+    let order =
+        prop::sample::select(vec![SortOrder::Ascending, SortOrder::Descending, SortOrder::AscendingWithinLimit]);
     let filter = || option::weighted(0.1, revision());
     (
         (keys(), 0_u64..5, option::weighted(0.4, revision()), option::of((sort, order))),

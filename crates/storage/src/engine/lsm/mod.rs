@@ -337,8 +337,15 @@ impl Engine for LsmEngine {
     }
 }
 
+const TREE: &str = "tree-";
+
 fn tree_dir(dir: &Path, index: u32) -> PathBuf {
-    dir.join(format!("tree-{index}"))
+    dir.join(format!("{TREE}{index}"))
+}
+
+fn is_tree(path: &Path) -> bool {
+    let number = path.file_name().and_then(|name| name.to_str()?.strip_prefix(TREE)?.parse::<u32>().ok());
+    number.is_some()
 }
 
 fn lock(dir: &Path) -> Result<File, EngineError> {
@@ -369,7 +376,8 @@ fn create(dir: &Path, options: &LsmOptions, pools: &Pools) -> Result<(EngineFile
             let detail = format!("it is missing, but there are tables in {}", path.display());
             return Err(corrupt(&engine_file::path(dir), detail));
         }
-        if path.is_dir() && path.join("tables").exists() {
+        // By its name, not by what is in it: this removal may itself be cut short anywhere.
+        if path.is_dir() && is_tree(&path) {
             fs::remove_dir_all(&path).map_err(|error| of_io(&path, &error))?;
         }
     }

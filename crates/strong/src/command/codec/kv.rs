@@ -127,7 +127,10 @@ fn read_range(reader: &mut Reader) -> Result<RangeRequest, DecodeError> {
     })
 }
 
-/// 0 is no order; the target times two, plus one if descending.
+/// What the tags of [`SortOrder::AscendingWithinLimit`] are above those of [`SortOrder::Ascending`].
+const WITHIN_LIMIT: u8 = 10;
+
+/// 0 is no order; the target times two, plus one if descending, plus [`WITHIN_LIMIT`] if ascending after the limit.
 const fn sort_tag(sort: (SortTarget, SortOrder)) -> u8 {
     let target = match sort.0 {
         SortTarget::Key => 1,
@@ -139,6 +142,7 @@ const fn sort_tag(sort: (SortTarget, SortOrder)) -> u8 {
     match sort.1 {
         SortOrder::Ascending => target * 2,
         SortOrder::Descending => target * 2 + 1,
+        SortOrder::AscendingWithinLimit => target * 2 + WITHIN_LIMIT,
     }
 }
 
@@ -147,7 +151,12 @@ fn read_sort(reader: &mut Reader) -> Result<Option<(SortTarget, SortOrder)>, Dec
     if tag == 0 {
         return Ok(None);
     }
-    let target = match tag / 2 {
+    let (place, order) = match tag {
+        12.. if tag.is_multiple_of(2) => (tag - WITHIN_LIMIT, SortOrder::AscendingWithinLimit),
+        _ if tag.is_multiple_of(2) => (tag, SortOrder::Ascending),
+        _ => (tag, SortOrder::Descending),
+    };
+    let target = match place / 2 {
         1 => SortTarget::Key,
         2 => SortTarget::Version,
         3 => SortTarget::Create,
@@ -155,7 +164,7 @@ fn read_sort(reader: &mut Reader) -> Result<Option<(SortTarget, SortOrder)>, Dec
         5 => SortTarget::Value,
         _ => return unknown("sort", tag),
     };
-    Ok(Some((target, if tag.is_multiple_of(2) { SortOrder::Ascending } else { SortOrder::Descending })))
+    Ok(Some((target, order)))
 }
 
 pub(super) fn write_txn(writer: &mut Writer, txn: &TxnRequest) {

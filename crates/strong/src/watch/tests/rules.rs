@@ -254,7 +254,7 @@ fn ids_are_chosen_unless_wanted_and_never_given_twice() {
     table.create(S1, WatchCreate { id: Some(WatchId(0)), ..watch(key("a"), None) });
     table.create(S1, watch(key("a"), None));
     table.create(S1, WatchCreate { id: Some(WatchId(1)), ..watch(key("a"), None) });
-    table.create(S1, WatchCreate { id: Some(WatchId(-5)), ..watch(key("a"), None) });
+    table.create(S1, WatchCreate { id: Some(WatchId(-1)), ..watch(key("a"), None) });
     table.create(S1, WatchCreate { id: Some(WatchId(7)), ..watch(key("a"), None) });
     table.create(S1, watch(key("a"), None));
     assert_eq!(
@@ -318,6 +318,16 @@ fn progress_waits_until_every_watch_of_the_stream_has_everything() {
     assert_eq!(table.taken(S1), ["1 at 2: a@2", "all progress 2"]);
     table.command(S1, WatchCommand::Progress);
     assert_eq!(table.taken(S1), ["all progress 2"]);
+}
+
+#[test]
+fn a_watch_from_below_zero_is_refused_as_compacted_and_its_stream_goes_on() {
+    let mut table = Table::small();
+    table.create(S1, watch(key("a"), Some(-1)));
+    table.create(S1, watch(key("a"), None));
+    let taken = table.taken(S1);
+    assert!(taken[0].starts_with("-1 canceled at 1: Compacted"), "{taken:?}");
+    assert_eq!(taken[1], "0 created at 1");
 }
 
 #[test]

@@ -1,23 +1,19 @@
-//! Hands what clients saw to the judges.
-//!
-//! The checkers of [`crate::checker`] judge operations and watches; [`leases`] judges leases.
+//! All checkers together: one history, one list of what is wrong with it.
 
-pub mod leases;
-
-use crate::checker::linearizability::Verdict;
-use crate::checker::{Truth, acknowledged, linearizability, revisions, watch};
+use super::linearizability::Verdict;
+use super::{Truth, acknowledged, leases, linearizability, revisions, watch};
 use crate::history::History;
 use crate::report::Check;
 
 /// Configurations that the search for a linear order of one register may visit.
 const MAX_CONFIGURATIONS: usize = 2_000_000;
 
-/// What the judges say.
+/// What the checkers say.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Judgement {
     /// Promises that were broken, and how.
     pub broken: Vec<(Check, String)>,
-    /// How often a judge could not tell in the time that it has.
+    /// How often a checker could not tell in the time that it has.
     pub undecided: u64,
 }
 

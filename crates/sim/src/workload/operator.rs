@@ -1,0 +1,136 @@
+//! The operator: adds members, first without a vote, gives them one, and removes others, so that elections, snapshots and
+//! reads meet changes of the configuration at bad moments.
+//!
+//! Before each step it asks who the members are, sees to it that every member has a machine and nobody else does, and
+//! makes one change. Where nobody can say for certain who the members are, because a new voter is counted that has no
+//! machine yet, it asks any node what it knows, and sets machines up by that. The cluster never has fewer voters than it
+//! was born with for its doing, except where a change took effect that it had given up.
+
+use althing_api::cluster::Member;
+use althing_api::request::{Answer, Body, Request};
+use althing_api::{Call, Error};
+use althing_types::{Duration, NodeId};
+
+use super::{Ask, Context, Drive, News, Ticket};
+use crate::faults::Episodes;
+
+/// How long it waits for a list of the members, and between two tries.
+const LIST_PATIENCE: Duration = Duration::from_millis(500);
+
+/// What the operator waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// The members, for certain.
+    Members,
+    /// The members as some node knows them.
+    Hearsay,
+    Change,
+}
+
+/// A client that changes the members.
+#[derive(Debug)]
+pub struct Operator {
+    pace: Episodes,
+    voters: u64,
+    ticket: Ticket,
+    stage: Stage,
+    drive: Drive,
+}
+
+impl Operator {
+    /// An operator of a cluster that was born with so many voters.
+    #[must_use]
+    pub fn new(pace: Episodes, voters: u64) -> Self {
+        Self { pace, voters, ticket: Ticket::default(), stage: Stage::Change, drive: Drive::default() }
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.drive = Drive::Finishing;
+    }
+
+    pub(super) fn handle(&mut self, news: News, cx: &mut Context<'_>) {
+        match news {
+            News::Wake if self.pace == Episodes::NONE => {}
+            News::Wake => self.list(cx),
+            News::Answered { ticket, result } if ticket == self.ticket => self.answered(result, cx),
+            News::Answered { .. } | News::Streamed { .. } | News::Broken { .. } => {}
+        }
+    }
+
+    /// Asks for certain first, and for hearsay if that fails.
+    fn list(&mut self, cx: &mut Context<'_>) {
+        self.stage = match self.stage {
+            Stage::Members => Stage::Hearsay,
+            Stage::Hearsay | Stage::Change => Stage::Members,
+        };
+        let request = Request::MemberList { linearizable: self.stage == Stage::Members };
+        self.send(request, LIST_PATIENCE, cx);
+    }
+
+    fn answered(&mut self, result: Result<Answer, Error>, cx: &mut Context<'_>) {
+        match (self.stage, result) {
+            (Stage::Members, Ok(answer)) => {
+                let members = members(&answer, cx);
+                self.change(&members, cx);
+            }
+            (Stage::Hearsay, Ok(answer)) => {
+                cx.asks.push(Ask::SetUp(ids(&list_of(&answer))));
+                cx.asks.push(Ask::Wake(LIST_PATIENCE));
+            }
+            (Stage::Members | Stage::Hearsay, Err(_)) => cx.asks.push(Ask::Wake(LIST_PATIENCE)),
+            (Stage::Change, result) => {
+                if let Ok(Answer { body: Body::MemberAdd { added, .. }, .. }) = result {
+                    cx.asks.push(Ask::SetUp(vec![added.id]));
+                }
+                let pause = self.pace.draw_gap(cx.rng).unwrap_or(LIST_PATIENCE);
+                cx.asks.push(Ask::Wake(pause));
+            }
+        }
+    }
+
+    fn change(&mut self, members: &[Member], cx: &mut Context<'_>) {
+        if self.drive == Drive::Finishing {
+            return;
+        }
+        let voters: Vec<_> = members.iter().filter(|member| !member.is_learner).map(|member| member.id).collect();
+        let learner = members.iter().find(|member| member.is_learner).map(|member| member.id);
+        let request = match learner {
+            Some(id) if cx.rng.u32(0..5) > 0 => Request::MemberPromote(id),
+            Some(id) => Request::MemberRemove(id),
+            None if voters.len() as u64 > self.voters => Request::MemberRemove(voters[cx.rng.usize(..voters.len())]),
+            None => Request::MemberAdd {
+                peer_urls: vec![format!("http://machine-{}:2380", cx.shared.new_value())],
+                is_learner: cx.rng.u32(0..4) > 0,
+            },
+        };
+        self.stage = Stage::Change;
+        let patience = cx.patience();
+        self.send(request, patience, cx);
+    }
+
+    fn send(&mut self, request: Request, patience: Duration, cx: &mut Context<'_>) {
+        self.ticket = self.ticket.next();
+        let (ticket, node) = (self.ticket, cx.any_node());
+        let call = Call { timeout: Some(patience), ..Call::new(request) };
+        cx.asks.push(Ask::Call { ticket, node, call, patience });
+    }
+}
+
+/// The members in an answer that is certain: each of them gets a machine, and nobody else keeps one.
+pub(super) fn members(answer: &Answer, cx: &mut Context<'_>) -> Vec<Member> {
+    let members = list_of(answer);
+    cx.asks.push(Ask::RetireOthers(ids(&members)));
+    cx.asks.push(Ask::SetUp(ids(&members)));
+    members
+}
+
+fn list_of(answer: &Answer) -> Vec<Member> {
+    match &answer.body {
+        Body::Members(members) => members.clone(),
+        other => panic!("a request for the members was answered with {other:?}"),
+    }
+}
+
+fn ids(members: &[Member]) -> Vec<NodeId> {
+    members.iter().map(|member| member.id).collect()
+}
