@@ -30,14 +30,14 @@ async fn a_directory_of_a_newer_format_is_refused_by_file_and_version() {
     newer[body..].copy_from_slice(&checksum);
     fs::write(&engine, newer).unwrap();
     let (said, code) = refusal(&mut cluster.command(0));
-    assert!(said.contains("engine/ENGINE has format version 9; this program knows up to 1"), "{said}");
+    assert!(said.contains("engine/ENGINE has format version 9; this program knows 1 only"), "{said}");
     assert_eq!(code, Some(1));
     fs::write(&engine, good).unwrap();
 
     make_newer(&dir.join("identity"), "althing identity 9");
     let (said, code) = refusal(&mut cluster.command(0));
     assert!(
-        said.contains("/identity has format version 9; this program knows up to 1: use the newer program"),
+        said.contains("/identity has format version 9; this program knows 1 only: use the program that wrote it"),
         "{said}"
     );
     assert_eq!(code, Some(2));
