@@ -174,14 +174,17 @@ impl Oracle {
             version: old.as_ref().map_or(1, |old| old.version + 1),
             value: match &put.value {
                 PutValue::Set(value) => value.clone(),
-                PutValue::Keep => old.clone().unwrap().value,
+                // Only a transaction that has just removed the key finds nothing to keep.
+                PutValue::Keep => old.clone().unwrap_or_default().value,
             },
             lease: match put.lease {
                 PutLease::Set(lease) => lease,
-                PutLease::Keep => old.as_ref().unwrap().lease,
+                PutLease::Keep => old.as_ref().and_then(|old| old.lease),
             },
         };
-        let prev_kv = self.get(&put.key, self.revision);
+        // Of a key that the same transaction has removed and made again, etcd tells nothing that was before.
+        let is_new = kv.create_revision == kv.mod_revision;
+        let prev_kv = if is_new { None } else { self.get(&put.key, self.revision) };
         events.push(Event { kind: EventKind::Put, kv: kv.clone(), prev_kv });
         self.versions.push(Version { key: put.key.clone(), main, kv: Some(kv) });
         PutResponse { prev_kv: old.filter(|_| put.prev_kv) }
