@@ -66,7 +66,7 @@ else
 fi
 
 if command -v protoc >/dev/null; then
-  tour "the crate etcd-client" env ALTHING_ENDPOINTS="$endpoints" cargo test --quiet --manifest-path clients/rust/Cargo.toml
+  tour "the crate etcd-client" env ALTHING_ENDPOINTS="$endpoints" cargo test --quiet --target-dir target/clients/rust --manifest-path clients/rust/Cargo.toml
 fi
 
 # One node down: the one that was started last, whatever its role.
