@@ -88,7 +88,7 @@ fn encode_raft(kind: MessageKind, message: &eraftpb::Message, writer: &mut Write
             writer.u64(message.index);
             writer.u64(message.log_term);
             writer.u64(message.commit);
-            encode_entries(&message.entries, writer);
+            encode_entries(message.index + 1, &message.entries, writer);
         }
         MessageKind::AppendResponse => {
             writer.u64(message.index);
@@ -168,9 +168,11 @@ fn decode_raft(kind: MessageKind, message: &mut eraftpb::Message, reader: &mut R
     Ok(())
 }
 
-fn encode_entries(entries: &[eraftpb::Entry], writer: &mut Writer) {
+/// Entries travel without their indices, so these must follow from the first.
+fn encode_entries(first: u64, entries: &[eraftpb::Entry], writer: &mut Writer) {
     writer.u64(entries.len() as u64);
-    for entry in entries {
+    for (index, entry) in (first..).zip(entries) {
+        assert_eq!(entry.index, index, "an append's entries follow its place without a gap");
         let entry = Entry::from_raft(entry);
         writer.u8(entry.kind as u8);
         writer.u64(entry.term);

@@ -170,7 +170,11 @@ impl Replica {
         for message in messages {
             match message.get_msg_type() {
                 MessageType::MsgSnapshot => self.want_snapshot(&message, out),
-                MessageType::MsgAppend => split_append(message, &mut out.messages),
+                MessageType::MsgAppend => {
+                    if let Some(message) = self.place_append(message) {
+                        split_append(message, &mut out.messages);
+                    }
+                }
                 MessageType::MsgHeartbeat => out.messages.push(match self.as_hibernate(&message) {
                     Some(signal) => Message::signal(self.config.id, NodeId(message.to), signal),
                     None => Message::raft(message),
@@ -193,6 +197,23 @@ impl Replica {
                 | MessageType::MsgRequestPreVoteResponse => out.messages.push(Message::raft(message)),
             }
         }
+    }
+}
+
+impl Replica {
+    /// An append whose place is the one before its first entry.
+    ///
+    /// The raft crate joins entries to an append to the same follower that waits already. If that one carries none, only
+    /// the commit index, it does not look where it stands (`util::is_continuous_ents`); and after a rejection in the same
+    /// turn the entries begin before it. Entries that travel without their indices would be taken for others.
+    fn place_append(&self, mut message: eraftpb::Message) -> Option<eraftpb::Message> {
+        let first = message.entries.first().map_or(message.index + 1, |entry| entry.index);
+        if first != message.index + 1 {
+            message.index = first - 1;
+            // What was truncated meanwhile cannot be appended to: the follower's next answer asks for a snapshot.
+            message.log_term = self.node.raft.raft_log.term(message.index).ok()?;
+        }
+        Some(message)
     }
 }
 

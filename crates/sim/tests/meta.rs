@@ -59,6 +59,13 @@ fn a_node_that_starts_again_is_not_elected_by_members_that_have_left() {
     assert_kept(&run(Options::new(1897)));
 }
 
+/// The raft crate joined entries to an append that stood at another place of the log, and a follower took each for the one
+/// after it.
+#[test]
+fn entries_are_never_taken_for_those_after_them() {
+    assert_kept(&run(Options { nodes: 5, faults: FaultPlan::all(), ..Options::new(5027) }));
+}
+
 /// While this was not so, a log that had grown long before a checkpoint was written anew with every sync.
 #[test]
 fn logs_are_written_a_few_times_over_not_hundreds_of_times() {
