@@ -1,5 +1,6 @@
 //! A load with flushes and compactions, and no election without a cause. `ALTHING_SOAK_SECONDS` says for how long (the
-//! default is small enough for every run of the tests).
+//! default is small enough for every run of the tests), `ALTHING_SOAK_RATE` how many writes are begun each second (without
+//! it, as many as there can be).
 
 #![allow(clippy::disallowed_methods, reason = "tests of real processes live in real time")]
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use althing_etcd_proto::etcdserverpb as pb;
 use common::Cluster;
+use tokio::time::MissedTickBehavior;
 
 const WRITERS: usize = 8;
 const KEYS: usize = 10_000;
@@ -31,10 +33,21 @@ struct Load {
     stall_ms: AtomicU64,
 }
 
+/// How long each writer waits between the beginnings of two writes.
+fn pace() -> Duration {
+    match common::rounds("ALTHING_SOAK_RATE", 0) {
+        0 => Duration::from_nanos(1),
+        rate => Duration::from_secs(1) * WRITERS as u32 / u32::try_from(rate).unwrap(),
+    }
+}
+
 async fn write(number: usize, address: String, load: Arc<Load>) {
     let mut client = common::kv(&address);
     let mut rng = fastrand::Rng::with_seed(number as u64);
+    let mut begin = tokio::time::interval(pace());
+    begin.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !load.stop.load(Ordering::Relaxed) {
+        begin.tick().await;
         let value: String = std::iter::repeat_with(|| rng.alphanumeric()).take(VALUE_BYTES).collect();
         match common::put(&mut client, &format!("soak/{:05}", rng.usize(0..KEYS)), &value).await {
             Ok(revision) => {
