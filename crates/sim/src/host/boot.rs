@@ -13,7 +13,6 @@ use fastrand::Rng;
 
 use super::{Host, Origin, Process, Stage};
 use crate::host::writer::Writer;
-use crate::options::Sabotage;
 
 /// The cluster of every run.
 pub const CLUSTER: ClusterId = ClusterId(0x51_4d);
@@ -69,7 +68,7 @@ pub enum DiskHistory {
 
 impl<E> Host<E> {
     /// Starts a process on the disk as it is. `founders` are the members that the cluster was born with.
-    pub fn boot(&mut self, founders: &[NodeId], seed: u64, sabotage: Sabotage) -> Result<Booted, BootError> {
+    pub fn boot(&mut self, founders: &[NodeId], seed: u64) -> Result<Booted, BootError> {
         self.life += 1;
         let identity = Identity { cluster: CLUSTER, node: self.id };
         let (wal, log) = Wal::open(Arc::new(self.disk.clone()), Path::new("wal"), identity, wal_options())
@@ -84,7 +83,7 @@ impl<E> Host<E> {
             .map_err(|error| format!("the state cannot be opened: {error}"))?;
         let standings = states.iter().map(standing).collect();
         let node = Node::new(config, recovery.join(states)).map_err(|error| error.to_string())?;
-        self.stage = Stage::Running(Box::new(Process::new(node, applier, Writer::new(wal, sabotage))));
+        self.stage = Stage::Running(Box::new(Process::new(node, applier, Writer::new(wal))));
         let history = if log.epoch > 1 { DiskHistory::Used } else { DiskHistory::Fresh };
         Ok(Booted { standings, history })
     }

@@ -119,8 +119,7 @@ impl World {
         }
         let seed = self.streams.nodes.u64(..);
         let founders = self.founders.clone();
-        let sabotage = self.options.sabotage;
-        match self.host(node).boot(&founders, seed, sabotage) {
+        match self.host(node).boot(&founders, seed) {
             Ok(booted) => {
                 self.counts.restarts += u64::from(booted.history == DiskHistory::Used);
                 for standing in booted.standings {
