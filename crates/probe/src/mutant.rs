@@ -33,8 +33,6 @@ named! {
         CommitEarlierTerm = "commit-earlier-term",
         /// Consensus: a learner is given a vote from the beginning.
         LearnerVotes = "learner-votes",
-        /// Consensus: what follows a snapshot's last entry is not dropped with the log before it.
-        SnapshotKeepsLog = "snapshot-keeps-log",
         /// Node: a hard state of which only the commit index has moved is never written (seed 1897).
         ForgetCommit = "forget-commit",
         /// Node: the vote is forgotten at a restart.
@@ -57,8 +55,8 @@ named! {
         FollowerEndsLeases = "follower-ends-leases",
         /// Node: a stream that is closed is not forgotten.
         LeakStreams = "leak-streams",
-        /// Node: a read that is served is not forgotten.
-        LeakReads = "leak-reads",
+        /// Node: a proposal that is answered is not forgotten.
+        LeakProposals = "leak-proposals",
         /// State machine: the place in the log that is stored is that before the last slice, which a restart applies again.
         ApplyTwice = "apply-twice",
         /// State machine: leases are forgotten at a restart.
@@ -77,8 +75,8 @@ named! {
         KeepOldLease = "keep-old-lease",
         /// Leases: a renewal is answered although the log gives a new leader less.
         RenewWithoutRestoring = "renew-without-restoring",
-        /// Leases: a new leader gives leases no more than what their last checkpoint said, long ago.
-        NoGrace = "no-grace",
+        /// Leases: a new leader gives each lease half of what the log says.
+        ShortTakeover = "short-takeover",
         /// Leases: a lease ends when it was granted to end, however often it is renewed.
         IgnoreRenewals = "ignore-renewals",
         /// Watches: compaction passes over a watch in silence.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use althing_api::cluster::Member;
-use althing_node::{Applier, GroupState, LogRecovery, Node, NodeConfig};
+use althing_node::{Applier, GroupState, LogRecovery, Node, NodeConfig, WatchBuffers};
 use althing_storage::engine::Engine;
 use althing_storage::wal::{Identity, Wal, WalOptions};
 use althing_types::{ClusterId, Duration, GroupId, NodeId, Revision};
@@ -27,6 +27,10 @@ const RECORD_BYTES: usize = 8 * 1024;
 const PAGE_BYTES: std::ops::Range<usize> = 1024..16 * 1024;
 /// A group that keeps more of the log alive has to write what lives of it again.
 const PINNED_BYTES: u64 = 96 * 1024;
+/// What watches keep in memory, so little that slow ones fall back to history.
+const WATCH_BYTES: std::ops::Range<usize> = 1024..48 * 1024;
+/// One start of a node in so many does not let its groups sleep.
+const HIBERNATE_IN: u32 = 12;
 /// Log that a group keeps for slow followers, at the least and at the most: some need a snapshot after a short absence,
 /// some never do.
 const RETAINED_BYTES: std::ops::Range<usize> = 0..12 * 1024;
@@ -123,5 +127,13 @@ fn config(node: NodeId, origin: Origin, incarnation: u64, founders: &[NodeId], s
     let mut rng = Rng::with_seed(seed);
     config.retained_log_bytes = rng.usize(RETAINED_BYTES);
     config.snapshot_chunk_bytes = rng.usize(PAGE_BYTES);
+    config.watch_buffers = WatchBuffers {
+        stream_bytes: rng.usize(WATCH_BYTES),
+        recent_bytes: rng.usize(WATCH_BYTES),
+        read_bytes: rng.usize(WATCH_BYTES),
+    };
+    for group in &mut config.groups {
+        group.hibernate = rng.u32(0..HIBERNATE_IN) != 0;
+    }
     config
 }
