@@ -13,7 +13,7 @@ use fastrand::Rng;
 use crate::random::{Chance, Latency, between, stream};
 
 /// One fault, or the end of one.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Fault {
     /// The nodes fall apart: frames pass only within the island or only outside it.
     Partition {

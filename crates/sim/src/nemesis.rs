@@ -7,7 +7,7 @@ use crate::faults::{Episodes, Fault, FaultPlan};
 use crate::random::between;
 
 /// Kinds of episodes, one per rate of the plan.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Kind {
     /// A full partition.
     Partition,

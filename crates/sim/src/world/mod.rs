@@ -37,7 +37,7 @@ use crate::network::Network;
 use crate::options::{MAX_NODES, Options};
 use crate::random::{Streams, up_to};
 use crate::report::{Check, FaultCounts, Finding, Report};
-use crate::trace::{Line, Trace};
+use crate::trace::{Line, Payload, Trace};
 use crate::workload::{self, Client, News, Shared, Slot, Ticket};
 
 pub use finish::{EQUAL_WITHIN, WRITE_WITHIN};
@@ -111,7 +111,7 @@ pub enum Happening {
     Read(Box<ReadWork>),
     /// A checkpoint is durable.
     Checkpointed,
-    /// Time to look whether the applier and the engine have something to do in the background.
+    /// Time for what the applier and the engine do in the background.
     Background,
     /// Time for a checkpoint that nobody asked for.
     Checkpoint,
@@ -129,7 +129,7 @@ pub enum PeerHint {
 }
 
 /// What a client says to a node.
-#[derive(Debug)]
+#[derive(Hash, Debug)]
 pub enum Arrival {
     /// A call.
     Call(Call),
@@ -146,7 +146,7 @@ pub enum Arrival {
 }
 
 /// Phases of a run.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Phase {
     /// Faults come and go.
     Safety,
@@ -329,29 +329,20 @@ impl World {
     }
 
     fn write_trace(&mut self, at: Instant, sequence: u64, event: &Event) {
-        let line = |node, kind, peer| Line { at, sequence, node, kind, peer, payload: &[], note: "" };
-        let text;
+        let line = |node, kind, peer, payload| Line { at, sequence, node, kind, peer, payload, note: "" };
+        let world = NodeId::NONE;
         let line = match event {
-            Event::Frame { from, to, bytes } => {
-                text = if self.trace.is_written() { describe::frame(bytes) } else { String::new() };
-                Line { payload: bytes, note: &text, ..line(*to, "frame", from.get()) }
-            }
-            Event::Process { node, what, .. } => line(*node, what.name(), 0),
-            Event::Arrival { slot, node, what, .. } => {
-                text = format!("{what:?}");
-                Line { payload: text.as_bytes(), note: &text, ..line(*node, "arrival", slot.0 as u64 + 1) }
-            }
-            Event::News { slot, news } => {
-                text = format!("{news:?}");
-                Line { payload: text.as_bytes(), note: &text, ..line(NodeId::NONE, "news", slot.0 as u64 + 1) }
-            }
-            Event::Patience { slot, .. } => line(NodeId::NONE, "patience", slot.0 as u64 + 1),
-            Event::Fault(_) | Event::Episode(_) | Event::Phase(_) => {
-                text = format!("{event:?}");
-                Line { payload: text.as_bytes(), note: &text, ..line(NodeId::NONE, "world", 0) }
-            }
+            Event::Frame { from, to, bytes } => line(*to, "frame", from.get(), Payload::Bytes(bytes)),
+            Event::Process { node, what, .. } => line(*node, what.name(), 0, Payload::None),
+            Event::Arrival { slot, node, what, .. } => line(*node, "arrival", client(*slot), Payload::Value(what)),
+            Event::News { slot, news } => line(world, "news", client(*slot), Payload::Value(news)),
+            Event::Patience { slot, .. } => line(world, "patience", client(*slot), Payload::None),
+            Event::Fault(fault) => line(world, "fault", 0, Payload::Value(fault)),
+            Event::Episode(kind) => line(world, "episode", 0, Payload::Value(kind)),
+            Event::Phase(phase) => line(world, "phase", 0, Payload::Value(phase)),
         };
-        self.trace.add(&line);
+        let note = if self.trace.is_written() { describe::event(event) } else { String::new() };
+        self.trace.add(&Line { note: &note, ..line });
     }
 
     fn report(mut self) -> Report {
@@ -394,6 +385,11 @@ impl Happening {
             Self::Peer(_, PeerHint::Down) => "peer down",
         }
     }
+}
+
+/// How a trace calls a client: from one on, since zero means none.
+const fn client(slot: Slot) -> u64 {
+    slot.0 as u64 + 1
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
