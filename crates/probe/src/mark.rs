@@ -21,8 +21,6 @@ named! {
         HandoverReceived = "handover-received",
         /// Consensus: no election could be held, because of a snapshot that was being installed or a vote that was not durable.
         ElectionPutOff = "election-put-off",
-        /// Consensus: a rejection that came late or twice was dropped.
-        StaleRejection = "stale-rejection",
         /// Consensus: an append was put in the place before its first entry.
         AppendPlaced = "append-placed",
         /// Consensus: entries took the place of others in a log.
@@ -85,12 +83,8 @@ named! {
         CheckpointTooEarly = "checkpoint-too-early",
         /// Node: a snapshot took the place of a proposal's result.
         ResultInSnapshot = "result-in-snapshot",
-        /// Node: the log handed out entries that a snapshot held already.
-        EntriesInSnapshot = "entries-in-snapshot",
         /// Node: a frame was older than one that had come.
         StaleFrame = "stale-frame",
-        /// Node: a sleeping group was woken because its leader was silent.
-        SuspicionWoke = "suspicion-woke",
         /// Node: a stopping node handed its leadership over.
         HandoverAtStop = "handover-at-stop",
         /// Node: a log was read back in which entries had been replaced.
@@ -105,8 +99,6 @@ named! {
         RenewalWaited = "renewal-waited",
         /// Leases: a new leader began with leases of its predecessor.
         LeasesTakenOver = "leases-taken-over",
-        /// Leases: a lease was renewed whose time had passed.
-        RenewedInTime = "renewed-in-time",
         /// Leases: a renewal came after the revocation had been proposed.
         RenewedTooLate = "renewed-too-late",
         /// Leases: the proposal of a revocation was refused.
@@ -121,10 +113,6 @@ named! {
         WatchCaughtUp = "watch-caught-up",
         /// Watches: one was canceled because what it wants was compacted.
         WatchCompacted = "watch-compacted",
-        /// Watches: an answer of history was not waited for any more.
-        HistoryTooLate = "history-too-late",
-        /// Watches: history was compacted while it was being read.
-        HistoryCompacted = "history-compacted",
         /// Watches: a snapshot was installed under one that was live.
         WatchOverSnapshot = "watch-over-snapshot",
         /// Watches: changes were told that the hub had seen in a snapshot.

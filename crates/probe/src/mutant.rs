@@ -63,16 +63,12 @@ named! {
         ForgetLeases = "forget-leases",
         /// State machine: a snapshot has no leases.
         SnapshotWithoutLeases = "snapshot-without-leases",
-        /// State machine: a lease's remaining time is not stored.
-        ForgetRemaining = "forget-remaining",
         /// State machine: a transaction compares with what it puts itself.
         CompareAfterPut = "compare-after-put",
         /// State machine: a removal makes no revision.
         DeleteKeepsRevision = "delete-keeps-revision",
         /// State machine: the version before a change is told to be the one after it.
         WrongPrevious = "wrong-previous",
-        /// State machine: a key that was overwritten keeps its lease.
-        KeepOldLease = "keep-old-lease",
         /// Leases: a renewal is answered although the log gives a new leader less.
         RenewWithoutRestoring = "renew-without-restoring",
         /// Leases: a new leader gives each lease half of what the log says.

@@ -18,6 +18,7 @@
 
 pub mod agenda;
 pub mod checker;
+pub mod ci;
 pub mod cli;
 pub mod clocks;
 pub mod faults;

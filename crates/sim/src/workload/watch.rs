@@ -135,7 +135,7 @@ impl WatchClient {
             }
             WatchEvent::Canceled { reason, .. } => self.canceled(&reason, cx),
         }
-        if self.pace == Pace::Prompt {
+        if self.pace == Pace::Prompt || self.drive == Drive::Finishing {
             self.drain(cx);
         }
     }

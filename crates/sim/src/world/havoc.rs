@@ -122,9 +122,7 @@ impl World {
         match self.host(node).boot(&founders, seed) {
             Ok(booted) => {
                 self.counts.restarts += u64::from(booted.history == DiskHistory::Used);
-                for standing in booted.standings {
-                    self.ledger.stands_at(standing.group, node, standing.applied, standing.revision);
-                }
+                self.witness_start(node, &booted);
                 self.plan_routine(node);
                 self.hint_all(node, PeerHint::Up);
             }

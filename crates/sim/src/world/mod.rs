@@ -7,6 +7,7 @@
 //! * `turn`: a node's turn and what comes of its effects;
 //! * `clients`: calls and streams between clients and nodes;
 //! * `havoc`: faults;
+//! * `witness`: what the ledger is shown, and what nodes keep in memory;
 //! * `finish`: the liveness phase and the end.
 
 mod clients;
@@ -14,6 +15,7 @@ mod describe;
 mod finish;
 mod havoc;
 mod turn;
+mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -269,7 +269,6 @@ impl Leading {
         match lease.state {
             State::Alive { .. } => {}
             State::Expired => {
-                althing_probe::hit(Mark::RenewedInTime);
                 self.expired.remove(&(lease.deadline, id));
                 lease.state = State::Alive { timer: deadline };
                 self.timers.insert((deadline, id, Timer::Deadline));
