@@ -35,12 +35,6 @@ named! {
         ReadLostLeader = "read-lost-leader",
         /// Consensus: Raft wanted to send a snapshot.
         SnapshotWanted = "snapshot-wanted",
-        /// Consensus: a snapshot came from a leader of the past, and counted as the present one's.
-        SnapshotAdopted = "snapshot-adopted",
-        /// Consensus: a snapshot was refused because of its sender's term.
-        SnapshotStale = "snapshot-stale",
-        /// Consensus: a snapshot was overtaken by the log.
-        SnapshotOvertaken = "snapshot-overtaken",
         /// Consensus: a snapshot took the log's place.
         SnapshotInstalled = "snapshot-installed",
         /// Consensus: a replica went to sleep.
@@ -79,8 +73,6 @@ named! {
         TransferReplaced = "transfer-replaced",
         /// Node: a page came that does not follow the last one.
         PageOutOfOrder = "page-out-of-order",
-        /// Node: a checkpoint did not cover a snapshot that is waiting for it.
-        CheckpointTooEarly = "checkpoint-too-early",
         /// Node: a snapshot took the place of a proposal's result.
         ResultInSnapshot = "result-in-snapshot",
         /// Node: a frame was older than one that had come.
@@ -99,12 +91,6 @@ named! {
         RenewalWaited = "renewal-waited",
         /// Leases: a new leader began with leases of its predecessor.
         LeasesTakenOver = "leases-taken-over",
-        /// Leases: a renewal came after the revocation had been proposed.
-        RenewedTooLate = "renewed-too-late",
-        /// Leases: the proposal of a revocation was refused.
-        RevocationRefused = "revocation-refused",
-        /// Leases: a renewal lost its leader while it waited.
-        RenewalLostLeader = "renewal-lost-leader",
         /// Watches: one was given less than there is, because its stream was full.
         WatchFellBehind = "watch-fell-behind",
         /// Watches: history was read.
@@ -115,12 +101,6 @@ named! {
         WatchCompacted = "watch-compacted",
         /// Watches: a snapshot was installed under one that was live.
         WatchOverSnapshot = "watch-over-snapshot",
-        /// Watches: changes were told that the hub had seen in a snapshot.
-        ChangesKnown = "changes-known",
-        /// State machine: a compaction went on that a restart had interrupted.
-        CompactionResumed = "compaction-resumed",
-        /// State machine: a compaction waited for a snapshot or a hash that was being taken.
-        CompactionHeld = "compaction-held",
         /// Log: a torn tail was cut off.
         TailCut = "tail-cut",
         /// Log: what was read but not proven to be durable was written once more.

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use althing_codec::Reader;
 use althing_consensus::{Entry, EntryKind, HardState, LogPosition, SnapshotMeta, decode_entries};
+use althing_node::BIRTH;
 use althing_storage::wal::{Record, RecordKind};
 use althing_types::{GroupId, NodeId};
 use xxhash_rust::xxh3::xxh3_64;
@@ -57,6 +58,14 @@ impl Log {
         self.entries = self.entries.split_off(&(self.truncated.index + 1));
     }
 
+    fn check_gaps(&self) -> Result<(), String> {
+        let wrong = (self.truncated.index + 1..).zip(self.entries.keys()).find(|(expected, found)| expected != *found);
+        match wrong {
+            Some((expected, found)) => Err(format!("entry {expected} is missing before {found}")),
+            None => Ok(()),
+        }
+    }
+
     /// The last two changes of the configuration.
     fn changes(&self) -> Option<(u64, u64)> {
         let mut changes = self.entries.iter().rev().filter(|(_, place)| place.kind == EntryKind::ConfChange);
@@ -91,6 +100,15 @@ impl Log {
         }
         Ok(())
     }
+}
+
+/// Whether records come as their node writes them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Order {
+    /// They do.
+    Written,
+    /// They are what is left of them at a restart: a segment that is gone leaves a gap below a truncation that comes later.
+    ReadBack,
 }
 
 /// One replica's log, on its way to the disk.
@@ -134,7 +152,7 @@ impl Logs {
     pub fn writes(&mut self, node: NodeId, seq: u64, records: &[Record]) -> Result<(), Contradiction> {
         for record in records {
             let mut log = std::mem::take(&mut self.replica(record.group, node).written);
-            let result = self.write(record, node, &mut log);
+            let result = self.write(record, node, &mut log, Order::Written);
             let replica = self.replica(record.group, node);
             replica.written = log;
             replica.under_way.entry(seq).or_default().push(record.clone());
@@ -154,7 +172,7 @@ impl Logs {
                 let later = replica.under_way.split_off(&(seq + 1));
                 for record in std::mem::replace(&mut replica.under_way, later).into_values().flatten() {
                     // Whatever is wrong with it was said when it was written.
-                    let _ = apply(&record, &mut replica.durable);
+                    let _ = apply(&record, &mut replica.durable, Order::Written);
                 }
             }
         }
@@ -169,13 +187,14 @@ impl Logs {
         records: &[Record],
     ) -> Result<(), Contradiction> {
         let mut log = Log::default();
+        if applied != LogPosition::default() {
+            // What stands at birth, if nothing has moved it since. Who has joined has nothing before its first snapshot.
+            log.truncated = LogPosition { index: BIRTH.index, term: BIRTH.term };
+        }
         for record in records.iter().filter(|record| record.group == group) {
-            of(node, self.write(record, node, &mut log))?;
+            of(node, self.write(record, node, &mut log, Order::ReadBack))?;
         }
-        if log.truncated == LogPosition::default() {
-            // A group that was born here, with a state before the first entry.
-            log.truncated = LogPosition { index: applied.index.min(1), term: applied.term.min(1) };
-        }
+        of(node, log.check_gaps())?;
         let before = self.replica(group, node).durable.clone();
         of(node, before.is_kept_by(&log))?;
         let replica = self.replica(group, node);
@@ -229,6 +248,25 @@ impl Logs {
         }
     }
 
+    /// A node sends entries of its log to another.
+    pub fn sends(
+        &self,
+        group: GroupId,
+        node: NodeId,
+        entries: impl Iterator<Item = (u64, u64)>,
+    ) -> Result<(), Contradiction> {
+        let Some(replica) = self.replicas.get(&(group, node)) else { return Ok(()) };
+        let log = &replica.written;
+        let differs = |(index, term): &(u64, u64)| *index > log.truncated.index && log.term_at(*index) != Some(*term);
+        match entries.into_iter().find(differs) {
+            None => Ok(()),
+            Some((index, term)) => Err(format!(
+                "node {node} sends entry {index} of term {term}, and its own log has {:?} there",
+                log.term_at(index)
+            )),
+        }
+    }
+
     /// A node does not lead.
     pub fn follows(&mut self, group: GroupId, node: NodeId) {
         self.replica(group, node).leads = None;
@@ -238,8 +276,8 @@ impl Logs {
         self.replicas.entry((group, node)).or_default()
     }
 
-    fn write(&mut self, record: &Record, node: NodeId, log: &mut Log) -> Result<(), String> {
-        for entry in apply(record, log)? {
+    fn write(&mut self, record: &Record, node: NodeId, log: &mut Log, order: Order) -> Result<(), String> {
+        for entry in apply(record, log, order)? {
             let Some(before) = log.term_at(entry.index - 1) else { continue };
             let known = Known { data_hash: xxh3_64(&entry.data), before, node };
             let first = *self.known.entry((record.group, entry.index, entry.term)).or_insert(known);
@@ -272,12 +310,12 @@ impl Logs {
 }
 
 /// Does to a log what a record says; the entries that it has now because of it.
-fn apply(record: &Record, log: &mut Log) -> Result<Vec<Entry>, String> {
+fn apply(record: &Record, log: &mut Log, order: Order) -> Result<Vec<Entry>, String> {
     let text = |error: althing_codec::DecodeError| error.to_string();
     match record.kind {
         RecordKind::Entries => {
             let entries = decode_entries(record.payload.clone()).map_err(text)?;
-            write_entries(&entries, log)?;
+            write_entries(&entries, log, order)?;
             Ok(entries.into_iter().filter(|entry| entry.index > log.truncated.index).collect())
         }
         RecordKind::HardState => {
@@ -308,11 +346,11 @@ fn apply(record: &Record, log: &mut Log) -> Result<Vec<Entry>, String> {
 }
 
 /// Entries of the same index and term replace nothing; others replace everything from the first of them on.
-fn write_entries(entries: &[Entry], log: &mut Log) -> Result<(), String> {
+fn write_entries(entries: &[Entry], log: &mut Log, order: Order) -> Result<(), String> {
     let new = |entry: &&Entry| entry.index > log.truncated.index && log.term_at(entry.index) != Some(entry.term);
     let Some(first) = entries.iter().find(new) else { return Ok(()) };
     let (index, last, commit) = (first.index, log.last(), log.hard_state.commit);
-    if index > last + 1 {
+    if index > last + 1 && order == Order::Written {
         return Err(format!("entry {index} comes after {last}"));
     }
     if index <= commit && index <= last {

@@ -1,6 +1,7 @@
 //! What the witness is shown of every node, and what a node may keep in memory.
 
 use althing_consensus::{ConfState, LogPosition, Role};
+use althing_node::envelope::{Message, open_frame};
 use althing_node::{Done, Effects, Footprint, Work};
 use althing_types::{GroupId, NodeId, limits};
 use bytes::Bytes;
@@ -45,6 +46,7 @@ impl World {
         for work in &out.work {
             self.witness_handed_out(node, work);
         }
+        out.frames.iter().for_each(|(_, frame)| self.witness_frame(node, frame));
         self.witness_roles(node);
         self.check_memory(node);
     }
@@ -63,6 +65,22 @@ impl World {
                 }
             }
             Work::Import { .. } | Work::DropSpace(_) => {}
+        }
+    }
+
+    /// What it appends to the logs of others must be what its own has. Frames are read for that where speed is not what
+    /// counts.
+    fn witness_frame(&mut self, node: NodeId, frame: &Bytes) {
+        if !althing_probe::ARMED {
+            return;
+        }
+        let Ok((_, mut reader)) = open_frame(frame.clone()) else { return };
+        while reader.remaining() > 0 {
+            let Ok(message) = Message::decode(&mut reader) else { return };
+            if let Message::Raft(group, message) = message {
+                let seen = self.ledger.logs.sends(group, node, message.appends());
+                self.contradicts(seen);
+            }
         }
     }
 

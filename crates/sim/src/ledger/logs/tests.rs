@@ -156,3 +156,20 @@ fn a_snapshot_takes_the_place_of_the_log() {
     logs.writes(A, 3, &[entries(10, &[3])]).unwrap();
     logs.starts(G, A, LogPosition { index: 9, term: 3 }, &installed).unwrap();
 }
+
+#[test]
+fn a_segment_that_is_gone_leaves_a_gap_below_a_later_truncation_only() {
+    let mut logs = logs();
+    let left = [snapshot(3, 2), entries(9, &[2, 2]), truncated(8, 2)];
+    let applied = LogPosition { index: 9, term: 2 };
+    logs.clone().starts(G, A, applied, &left).unwrap();
+    assert!(logs.starts(G, A, applied, &left[..2]).is_err());
+}
+
+#[test]
+fn entries_that_are_sent_under_another_index_are_noticed() {
+    let mut logs = logs();
+    logs.writes(A, 1, &[entries(2, &[2, 2, 3])]).unwrap();
+    logs.sends(G, A, [(3, 2), (4, 3)].into_iter()).unwrap();
+    assert!(logs.sends(G, A, [(3, 3)].into_iter()).is_err());
+}
