@@ -26,6 +26,7 @@ use althing_types::{Duration, Instant, NodeId, Revision};
 use bytes::Bytes;
 
 use crate::agenda::{Agenda, Due};
+use crate::budget::Tally;
 use crate::checker;
 use crate::clocks::LocalClock;
 use crate::faults::Fault;
@@ -89,6 +90,8 @@ pub enum Event {
     },
     /// Something goes wrong, or stops going wrong.
     Fault(Fault),
+    /// A supervisor starts a node.
+    Start(NodeId),
     /// Time for an episode of a kind to begin.
     Episode(Kind),
     /// The run comes to its next phase.
@@ -185,6 +188,8 @@ pub struct World {
     /// When the clients had ended, and the greatest revision that they had seen by then.
     quiet: Option<(Instant, Revision)>,
     counts: FaultCounts,
+    inflicted: Vec<(Duration, Fault)>,
+    tally: Tally,
     findings: Vec<Finding>,
 }
 
@@ -228,6 +233,8 @@ impl World {
             healed: Instant::FAR_FUTURE,
             quiet: None,
             counts: FaultCounts::default(),
+            inflicted: Vec::new(),
+            tally: Tally::default(),
             findings: Vec::new(),
         }
     }
@@ -250,8 +257,8 @@ impl World {
 
     fn begin(&mut self) {
         for node in self.nodes.clone() {
-            let start = up_to(Duration::from_millis(50), &mut self.streams.faults);
-            self.agenda.after(start, Event::Fault(Fault::Restart(node)));
+            let start = up_to(Duration::from_millis(50), &mut self.streams.supervisor);
+            self.agenda.after(start, Event::Start(node));
         }
         for slot in 0..self.clients.len() {
             let start = up_to(Duration::from_millis(500), &mut self.streams.workload);
@@ -276,6 +283,7 @@ impl World {
             Event::News { slot, news } => self.news(slot, news),
             Event::Patience { slot, ticket } => self.patience_ends(slot, ticket),
             Event::Fault(fault) => self.inflict(fault),
+            Event::Start(node) => self.restart(node),
             Event::Episode(kind) => self.begin_episode(kind),
             Event::Phase(phase) => self.enter(phase),
         }
@@ -292,7 +300,12 @@ impl World {
             }
             Event::Frame { to, .. } => *to,
             Event::Arrival { node, .. } => *node,
-            Event::News { .. } | Event::Patience { .. } | Event::Fault(_) | Event::Episode(_) | Event::Phase(_) => {
+            Event::News { .. }
+            | Event::Patience { .. }
+            | Event::Fault(_)
+            | Event::Start(_)
+            | Event::Episode(_)
+            | Event::Phase(_) => {
                 return Some(event);
             }
         };
@@ -338,7 +351,7 @@ impl World {
                 Line { payload: text.as_bytes(), note: &text, ..line(NodeId::NONE, "news", slot.0 as u64 + 1) }
             }
             Event::Patience { slot, .. } => line(NodeId::NONE, "patience", slot.0 as u64 + 1),
-            Event::Fault(_) | Event::Episode(_) | Event::Phase(_) => {
+            Event::Fault(_) | Event::Start(_) | Event::Episode(_) | Event::Phase(_) => {
                 text = format!("{event:?}");
                 Line { payload: text.as_bytes(), note: &text, ..line(NodeId::NONE, "world", 0) }
             }
@@ -360,6 +373,8 @@ impl World {
             simulated: now.since(Instant::ZERO),
             network: self.network.counts(),
             faults: self.counts,
+            inflicted: self.inflicted,
+            budget: self.tally,
             entries: self.ledger.entries() as u64,
             log_bytes: self.hosts.values().map(Host::bytes_written).sum(),
             terms: self.ledger.terms_led() as u64,
