@@ -68,8 +68,9 @@ impl State {
     }
 
     /// Turns the bit that is to be read wrongly, if it was read.
-    fn misread(&mut self, file: FileId, offset: u64, read: &mut [u8]) {
-        let Some((_, at, bit)) = self.misread.filter(|(wrong, ..)| *wrong == file) else { return };
+    fn misread(&mut self, path: &Path, offset: u64, read: &mut [u8]) {
+        let Some((_, at, bit)) = self.misread.as_ref().filter(|(wrong, ..)| wrong == path) else { return };
+        let (at, bit) = (*at, *bit);
         let place = at.checked_sub(offset).and_then(|place| usize::try_from(place).ok());
         if let Some(byte) = place.and_then(|place| read.get_mut(place)) {
             *byte ^= 1 << bit;
@@ -136,7 +137,7 @@ impl DiskFile for OpenFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
         let mut state = self.disk.state();
         let read = state.content(self.file, self.run, "read", &self.path)?.read(offset, buffer);
-        state.misread(self.file, offset, &mut buffer[..read]);
+        state.misread(&self.path, offset, &mut buffer[..read]);
         Ok(read)
     }
 

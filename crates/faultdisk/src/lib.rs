@@ -85,7 +85,7 @@ struct State {
     knobs: Knobs,
     syncs: Syncs,
     /// A bit that the next read of its byte gives wrongly: file, offset and bit.
-    misread: Option<(FileId, u64, u8)>,
+    misread: Option<(PathBuf, u64, u8)>,
     counters: Counters,
     /// Grows with every crash and restart; older open files are dead.
     run: u64,
@@ -184,14 +184,14 @@ impl FaultDisk {
         state.image.files.get_mut(&file).is_some_and(|content| content.flip_bit(offset, bit))
     }
 
-    /// Flips one bit in the next read of its byte, once, however many crashes and restarts come before. `false` if there is
-    /// no such byte.
+    /// Flips one bit in the next read of its byte under this name, once, however many crashes and restarts come before.
+    /// `false` if there is no such byte.
     pub fn misread(&self, path: &Path, offset: u64, bit: u8) -> bool {
         let mut state = self.state();
         let Some(file) = state.image.names.get(path) else { return false };
         let exists = offset < state.image.files[&file].len() as u64;
         if exists {
-            state.misread = Some((file, offset, bit % 8));
+            state.misread = Some((path.to_path_buf(), offset, bit % 8));
         }
         exists
     }

@@ -69,8 +69,8 @@ pub struct Booted {
     pub standings: Vec<Standing>,
     /// Whether anything had been there before.
     pub history: DiskHistory,
-    /// Bits that were wrong in what the log has read as right.
-    pub unnoticed: u64,
+    /// A bit that was wrong in what the log has read as right.
+    pub unnoticed: Option<String>,
 }
 
 /// Where one group of a process stands when it starts.
@@ -101,11 +101,7 @@ impl<E> Host<E> {
         let identity = Identity { cluster: CLUSTER, node: self.id };
         let disk = Arc::new(self.disk.clone());
         let (wal, log) = Wal::open(disk, Path::new(WAL_DIR), identity, wal_options()).map_err(log_error)?;
-        let mut unnoticed = self.disk.counters().misreads - misread;
-        // Rot that is still there was noticed, or nobody has looked: the log opens all of its files.
-        if let Some(place) = self.rotten.take() {
-            unnoticed += u64::from(self.disk.files().iter().any(|(path, _)| *path == place.path));
-        }
+        let unnoticed = self.unnoticed(misread);
         let other = |error: &dyn std::fmt::Display| BootError::Other(error.to_string());
         let mut recovery = LogRecovery::default();
         for (_, record) in log.records {
@@ -122,6 +118,19 @@ impl<E> Host<E> {
         self.stage = Stage::Running(Box::new(Process::new(node, applier, Writer::new(wal, start.sabotage))));
         let history = if log.epoch > 1 { DiskHistory::Used } else { DiskHistory::Fresh };
         Ok(Booted { standings, history, unnoticed })
+    }
+}
+
+impl<E> Host<E> {
+    /// The log has opened: what was wrong in it, or in what was read of it. It opens all of its files, so rot that is still
+    /// there was read.
+    fn unnoticed(&mut self, misreads: u64) -> Option<String> {
+        if self.disk.counters().misreads > misreads {
+            return Some("a bit of one read".to_owned());
+        }
+        let place = self.rotten.take()?;
+        let is_there = self.disk.files().iter().any(|(path, _)| *path == place.path);
+        is_there.then(|| format!("rot at {place:?}"))
     }
 }
 

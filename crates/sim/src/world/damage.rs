@@ -87,6 +87,14 @@ impl World {
         judged.is_ok()
     }
 
+    /// Sees whether a lost machine has been replaced by now.
+    pub(super) fn settle_budget(&mut self) {
+        if self.budget.lost().is_some() {
+            let in_force = self.in_force();
+            self.budget.settle(Sight { now: self.agenda.now(), in_force: &in_force, machines: &self.nodes });
+        }
+    }
+
     /// Whether the others are enough without a node whose loss the budget has allowed before.
     fn can_do_without(&self, node: NodeId) -> bool {
         let in_force = self.in_force();

@@ -49,6 +49,7 @@ impl World {
         if fault.is_harm() && (self.phase != Phase::Safety || self.is_withheld(&fault)) {
             return;
         }
+        self.settle_budget();
         self.inflicted.push((self.agenda.now().since(Instant::ZERO), fault.clone()));
         match fault {
             Fault::Heal => self.network.heal(),
@@ -205,8 +206,8 @@ impl World {
     }
 
     fn booted(&mut self, node: NodeId, booted: &Booted) {
-        if booted.unnoticed > 0 {
-            return self.find(Check::Recovery, format!("node {node} has read turned bits of its log as right"));
+        if let Some(what) = &booted.unnoticed {
+            return self.find(Check::Recovery, format!("the log of node {node} has not noticed that {what} was wrong"));
         }
         self.counts.restarts += u64::from(booted.history == DiskHistory::Used);
         for standing in &booted.standings {
