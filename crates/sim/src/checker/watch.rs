@@ -4,7 +4,7 @@
 use std::fmt;
 
 use althing_api::kv::{Event, EventKind, KeyRange};
-use althing_api::watch::WatchFilter;
+use althing_api::watch::{CancelReason, WatchFilter};
 use althing_types::Revision;
 
 use super::truth::Truth;
@@ -16,6 +16,10 @@ pub struct WatchRecord {
     pub keys: KeyRange,
     /// What it leaves out.
     pub filter: WatchFilter,
+    /// Whether it asked for the version before.
+    pub prev_kv: bool,
+    /// Whether it allows fragments.
+    pub fragment: bool,
     /// Its first revision.
     pub from: Revision,
     /// What came, in order.
@@ -40,6 +44,8 @@ pub enum Step {
     Resumed(Revision),
     /// The next revision is compacted, and the watch was begun again at this one: what lies between is rightly missing.
     Compacted(Revision),
+    /// It was refused, for this reason.
+    Refused(CancelReason),
     /// The run has ended, the table was read as far as this revision, and the watch was given the time to see it.
     Ended(Revision),
 }
@@ -68,6 +74,8 @@ pub enum Fault {
     HeaderWentBack(Revision),
     /// Progress was told although this event had not come.
     ProgressTooEarly(Box<Event>),
+    /// It was refused although what it asked for is allowed.
+    WronglyRefused(CancelReason),
     /// A watch was begun again at a revision above its next one, which is a fault of the one who watches.
     ResumedTooLate(Revision),
 }
@@ -115,6 +123,7 @@ impl<'a> Follower<'a> {
                 (self.open, self.taken) = (None, 0);
                 Ok(())
             }
+            Step::Refused(reason) => Err(Fault::WronglyRefused(reason.clone())),
             Step::Ended(revision) => match self.expected().next() {
                 Some(event) if event.kv.mod_revision <= *revision => Err(Fault::Missing(Box::new(event.clone()))),
                 Some(_) | None => Ok(()),
@@ -248,7 +257,14 @@ mod tests {
     /// A watch of a to d (not including e), from revision 2.
     fn judged(steps: &[Step]) -> Result<(), Fault> {
         let keys = KeyRange { start: "a".into(), end: RangeEnd::Before("e".into()) };
-        let record = WatchRecord { keys, filter: WatchFilter::default(), from: Revision(2), steps: steps.to_vec() };
+        let record = WatchRecord {
+            keys,
+            filter: WatchFilter::default(),
+            prev_kv: false,
+            fragment: true,
+            from: Revision(2),
+            steps: steps.to_vec(),
+        };
         check(&record, &truth()).map_err(|violation| violation.fault)
     }
 
@@ -295,7 +311,10 @@ mod tests {
         let keys = KeyRange::all();
         let filter = WatchFilter { no_put: true, no_delete: false };
         let steps = vec![events(6, &[(4, "d")]), Step::Ended(Revision(6))];
-        assert_eq!(check(&WatchRecord { keys, filter, from: Revision(2), steps }, &truth()), Ok(()));
+        assert_eq!(
+            check(&WatchRecord { keys, filter, prev_kv: false, fragment: true, from: Revision(2), steps }, &truth()),
+            Ok(())
+        );
     }
 
     #[test]
