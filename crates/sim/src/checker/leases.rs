@@ -20,9 +20,15 @@ pub fn check(leases: &[Lease]) -> Vec<String> {
     leases.iter().filter_map(check_one).collect()
 }
 
+/// How long a lease of so many seconds lives at least, in the world's time.
+#[must_use]
+pub fn least_life(ttl_seconds: i64) -> Duration {
+    let granted = Duration::from_secs(ttl_seconds.unsigned_abs());
+    granted - granted * DRIFT_PPM / 1_000_000
+}
+
 fn check_one(lease: &Lease) -> Option<String> {
-    let granted = Duration::from_secs(lease.ttl_seconds.unsigned_abs());
-    let least = granted - granted * DRIFT_PPM / 1_000_000;
+    let least = least_life(lease.ttl_seconds);
     let mut alive_until = Instant::ZERO;
     for step in &lease.steps {
         match step {

@@ -44,12 +44,6 @@ pub struct BankClient {
     stage: Stage,
 }
 
-/// All money that there is.
-#[must_use]
-pub const fn total(accounts: u64) -> u64 {
-    accounts * ENDOWMENT
-}
-
 /// The balance in an account's value.
 #[must_use]
 pub fn balance(value: &[u8]) -> Option<u64> {
@@ -124,6 +118,12 @@ impl BankClient {
         }
         self.session.rest(cx);
     }
+}
+
+/// The range of all accounts.
+#[must_use]
+pub fn accounts() -> KeyRange {
+    under(ACCOUNT_PREFIX)
 }
 
 fn account(number: u64) -> Bytes {
