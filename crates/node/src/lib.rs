@@ -22,6 +22,7 @@ pub mod envelope;
 mod footprint;
 mod group;
 pub mod input;
+pub mod lineage;
 mod metrics;
 mod node;
 mod peers;
@@ -29,6 +30,7 @@ mod proposals;
 mod reader;
 mod reads;
 mod recover;
+mod steady;
 mod transfer;
 
 pub use applier::{Applier, BIRTH};

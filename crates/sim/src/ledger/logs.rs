@@ -9,7 +9,7 @@
 //! * A log that has a change of the configuration says that the one before it is committed.
 //! * Nothing is truncated that no checkpoint covers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use althing_codec::Reader;
 use althing_consensus::{Entry, EntryKind, HardState, LogPosition, SnapshotMeta, decode_entries};
@@ -140,6 +140,8 @@ struct Known {
 pub struct Logs {
     replicas: BTreeMap<(GroupId, NodeId), Replica>,
     known: BTreeMap<(GroupId, u64, u64), Known>,
+    /// Nodes whose disks owe nothing.
+    excused: BTreeSet<NodeId>,
 }
 
 /// Says of which node a contradiction speaks.
@@ -196,15 +198,22 @@ impl Logs {
         }
         of(node, log.check_gaps())?;
         let before = self.replica(group, node).durable.clone();
-        of(node, before.is_kept_by(&log))?;
+        if !self.excused.contains(&node) {
+            of(node, before.is_kept_by(&log))?;
+        }
         let replica = self.replica(group, node);
         *replica = Replica { written: log.clone(), durable: log, checkpoint: applied.index, ..Replica::default() };
         Ok(())
     }
 
-    /// The disk of a node was exchanged: it owes nothing of what it had.
-    pub fn forget(&mut self, node: NodeId) {
-        self.replicas.retain(|(_, of), _| *of != node);
+    /// The disk of a node was damaged, exchanged or lies: it owes nothing of what it had, until it is trusted again.
+    pub fn excuse(&mut self, node: NodeId) {
+        self.excused.insert(node);
+    }
+
+    /// The disk of a node owes what is reported as durable from now on.
+    pub fn trust(&mut self, node: NodeId) {
+        self.excused.remove(&node);
     }
 
     /// A durable checkpoint of a node holds all up to an entry.

@@ -10,6 +10,7 @@ use super::World;
 use crate::host::boot::{Booted, WATCH_BYTES};
 use crate::ledger::Contradiction;
 use crate::report::Check;
+use crate::triggers::Moment;
 
 /// What a node may have to do of its own while it serves: an alarm, its addresses, its quota, ends of leases.
 const OWN_PENDING: usize = 300;
@@ -34,6 +35,9 @@ impl World {
             let seen = self.ledger.logs.starts(group, node, applied, &booted.records);
             self.contradicts(seen);
             self.ledger.configurations.begins(group, node, standing.conf_state.clone());
+        }
+        if !self.host(node).is_lying() {
+            self.ledger.logs.trust(node);
         }
     }
 
@@ -88,12 +92,13 @@ impl World {
     fn witness_roles(&mut self, node: NodeId) {
         let host = self.hosts.get_mut(&node).expect("every node has a machine, and no machine is ever removed");
         let Some(process) = host.running() else { return };
-        let mut seen = Ok(());
+        let (mut seen, mut elected) = (Ok(()), false);
         for metrics in process.node.group_metrics() {
             let group = metrics.group;
             if let Role::Leader { .. } = metrics.role {
-                if self.leader.is_none_or(|(greatest, _)| greatest <= metrics.term) {
+                if self.leader.is_none_or(|(greatest, _)| greatest < metrics.term) {
                     self.leader = Some((metrics.term, node));
+                    elected = true;
                 }
                 seen = seen.and_then(|()| self.ledger.leads(group, node, metrics.term, metrics.commit));
             } else {
@@ -104,6 +109,9 @@ impl World {
             }
         }
         self.contradicts(seen);
+        if elected {
+            self.moment(node, Moment::BecameLeader);
+        }
     }
 
     /// The applier of a node is about to do this.
