@@ -100,9 +100,13 @@ impl Message {
 
     /// The indices and terms of the entries that it carries, as whoever receives it will read them; for the simulator.
     pub fn appends(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let (place, entries) = match &self.body {
-            Body::Raft(message) => (message.index, &message.entries[..]),
-            Body::Signal(_) => (0, &[][..]),
+        let entries: &[eraftpb::Entry] = match &self.body {
+            Body::Raft(message) => &message.entries,
+            Body::Signal(_) => &[],
+        };
+        let place = match &self.body {
+            Body::Raft(message) => message.index,
+            Body::Signal(_) => 0,
         };
         let is_append = self.kind() == MessageKind::Append;
         (place + 1..).zip(entries).filter(move |_| is_append).map(|(index, entry)| (index, entry.term))
