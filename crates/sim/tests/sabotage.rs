@@ -6,7 +6,7 @@ use althing_sim::{FaultPlan, Options, run};
 use althing_types::Duration;
 
 /// Seeds within which each must be found.
-const SEEDS: std::ops::Range<u64> = 0..12;
+const SEEDS: std::ops::Range<u64> = 0..40;
 
 /// What broke first in the first seed in which anything broke.
 fn found(sabotage: Sabotage) -> Option<(u64, Check)> {
