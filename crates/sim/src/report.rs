@@ -25,6 +25,22 @@ pub enum Check {
     Watches,
     /// No acknowledged write is lost.
     LostWrites,
+    /// Every answer is the one that the table's history gives, and answers agree with real time.
+    Exactness,
+    /// Transactions form no cycle.
+    Cycles,
+    /// What is transferred between accounts is neither lost nor made.
+    Bank,
+    /// A lock has one holder, tokens rise, and nobody with an older token gets through after a newer one.
+    Fencing,
+    /// Lists in pages, and caches that follow a watch, are the table at their revision.
+    Caches,
+    /// No guarded update is lost.
+    LostUpdates,
+    /// A refusal says what is so.
+    Refusals,
+    /// Too many searches for an order were given up for the run to say anything.
+    Undecided,
     /// A node must start from the disk that it left.
     Recovery,
     /// A node must not panic, nor stop for a reason that the world did not give it.
@@ -44,6 +60,14 @@ impl fmt::Display for Check {
             Self::Leases => "leases",
             Self::Watches => "watches",
             Self::LostWrites => "lost writes",
+            Self::Exactness => "exactness",
+            Self::Cycles => "cycles",
+            Self::Bank => "bank",
+            Self::Fencing => "fencing",
+            Self::Caches => "caches",
+            Self::LostUpdates => "lost updates",
+            Self::Refusals => "refusals",
+            Self::Undecided => "undecided",
             Self::Recovery => "recovery",
             Self::Crash => "crash",
             Self::Progress => "progress",

@@ -28,7 +28,9 @@ use althing_api::watch::WatchCommand;
 use althing_node::ReadWork;
 use althing_types::{Duration, Instant, NodeId, Revision};
 use bytes::Bytes;
+use fastrand::Rng;
 
+use self::clients::Outstanding;
 use crate::agenda::{Agenda, Due};
 use crate::budget::{Budget, Margin};
 use crate::checker;
@@ -180,8 +182,9 @@ pub struct World {
     hosts: BTreeMap<NodeId, Host<Event>>,
     clients: Vec<Client>,
     shared: Shared,
-    /// Calls without an answer yet, and where they went.
-    outstanding: BTreeMap<(Slot, Ticket), NodeId>,
+    /// What each client draws from, so that one more client moves nobody else's chances.
+    chances: Vec<Rng>,
+    outstanding: BTreeMap<(Slot, Ticket), Outstanding>,
     /// Streams that clients believe to be open.
     open: BTreeSet<(Slot, Ticket)>,
     ledger: Ledger,
@@ -224,6 +227,7 @@ impl World {
         let founders = nodes.len();
         let mut shared = Shared::default();
         let clients = workload::clients(&options, &mut shared);
+        let chances = workload::chances(options.seed, &clients);
         let trace = Trace::new(options.trace.take());
         Self {
             options,
@@ -236,6 +240,7 @@ impl World {
             hosts,
             clients,
             shared,
+            chances,
             outstanding: BTreeMap::new(),
             open: BTreeSet::new(),
             ledger: Ledger::default(),
