@@ -6,13 +6,13 @@ use althing_api::service::DEFAULT_GROUP;
 use althing_api::watch::{WatchCommand, WatchEvent};
 use althing_api::{Answer, Call, Error, Request};
 use althing_node::Input;
+use althing_probe::Mutant;
 use althing_types::{NodeId, RequestId, StreamId};
 
 use super::{Arrival, Event, World};
 use crate::history::{CallEnd, CallRecord};
 use crate::host::Process;
 use crate::host::process::Caller;
-use crate::options::Sabotage;
 use crate::workload::{Ask, Context, News, Slot, Ticket, lost, unreachable};
 
 /// A call without an answer yet.
@@ -126,11 +126,13 @@ impl World {
         }
     }
 
-    /// What a host that is sabotaged does to a call.
+    /// What a host that is a mutant does to a call.
     fn spoil(&mut self, caller: Caller, node: NodeId, call: &mut Call) {
-        match (self.options.sabotage, &mut call.request) {
-            (Sabotage::ReadWithoutReadIndex, Request::Range(range)) => range.consistency = Consistency::Serializable,
-            (Sabotage::RepeatWrites, Request::Put(_)) => {
+        match &mut call.request {
+            Request::Range(range) if althing_probe::is(Mutant::SerializableReads) => {
+                range.consistency = Consistency::Serializable;
+            }
+            Request::Put(_) if althing_probe::is(Mutant::RepeatWrites) => {
                 let Some(process) = self.host(node).running() else { return };
                 let id = process.new_request(caller);
                 self.input(node, Input::Request { id, call: call.clone() });
@@ -166,7 +168,7 @@ impl World {
 
     pub(super) fn stream(&mut self, node: NodeId, events: Vec<(StreamId, WatchEvent)>) {
         for (stream, event) in events {
-            if self.options.sabotage == Sabotage::LoseWatchEvents && self.streams.network.u32(0..50) == 0 {
+            if althing_probe::every(Mutant::LoseWatchEvents, 50) {
                 continue;
             }
             let Some(process) = self.host(node).running() else { return };
