@@ -25,7 +25,7 @@ fn assert_replaced(report: &Report) {
     let counts = report.faults;
     assert_eq!((counts.condemned, counts.left, counts.joined), (1, 1, 1), "{counts:?}");
     assert_eq!((report.budget.tight, report.budget.spared), (1, 0), "{:?}", report.budget);
-    assert!(report.budget.tight_for < ms(6000), "it took {:?}", report.budget.tight_for);
+    assert!(report.budget.tight_for < ms(10_000), "it took {:?}", report.budget.tight_for);
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn a_log_that_has_rotted_is_refused_and_its_member_is_replaced() {
             seed,
             &[
                 (3000, Fault::Rot { node: VICTIM, seed: 7 }),
-                (3100, Fault::Kill(VICTIM)),
+                (3010, Fault::Kill(VICTIM)),
                 (3200, Fault::Restart(VICTIM)),
             ],
         );
@@ -80,7 +80,7 @@ fn a_second_machine_on_a_copy_is_refused_and_the_first_one_goes_on() {
     let again = [(1010, Fault::Kill(VICTIM)), (1050, Fault::Restart(VICTIM))];
     let copied = [(3000, Fault::Copy(VICTIM)), (6000, Fault::Unplug(VICTIM))];
     let report = only(1, &[&[(1000, Fault::KeepImage(VICTIM))], &again[..], &copied[..]].concat());
-    assert_eq!((report.faults.copied, report.faults.condemned, report.terms), (1, 0, 1));
+    assert_eq!((report.faults.copied, report.faults.condemned, report.faults.joined), (1, 0, 0));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::host::directory::Standing;
 use crate::host::process::Intent;
 use crate::host::{Blame, End, Host, Origin};
 use crate::nemesis::{self, Kind, Sight};
-use crate::network::Held;
+use crate::network::Flight;
 use crate::random::between;
 use crate::report::Check;
 use crate::triggers::Moment;
@@ -143,8 +143,8 @@ impl World {
     }
 
     pub(super) fn unclog(&mut self, node: NodeId) {
-        for Held { from, to, bytes } in self.network.unclog(node) {
-            self.agenda.after(Duration::ZERO, Event::Frame { from, to, bytes });
+        for Flight { from, to, bytes, only_in } in self.network.unclog(node) {
+            self.agenda.after(Duration::ZERO, Event::Frame { from, to, bytes, only_in });
         }
     }
 
