@@ -7,7 +7,7 @@ use althing_types::{Duration, Instant, NodeId, RequestId};
 use super::{Event, Happening, PeerHint, Phase, World};
 use crate::clocks::{Jump, LocalClock};
 use crate::faults::Fault;
-use crate::history::LessorJump;
+use crate::history::{CallEnd, CallRecord, LessorJump};
 use crate::host::boot::{BootError, Booted, DiskHistory, Start};
 use crate::host::directory::Standing;
 use crate::host::process::Intent;
@@ -150,8 +150,10 @@ impl World {
 
     fn compact(&mut self, node: NodeId) {
         self.counts.compactions += 1;
-        let revision = self.shared.revision;
-        self.ask_node(node, Request::Compact { revision, physical: true });
+        let request = Request::Compact { revision: self.shared.revision, physical: true };
+        let record = CallRecord { invoked: self.agenda.now(), request: request.clone(), end: CallEnd::Unknown };
+        self.shared.history.calls.push(record);
+        self.ask_node(node, request);
     }
 
     /// Asks a node for something in the world's own name, and does not wait for the answer.
