@@ -1,0 +1,268 @@
+//! What is done to the processes, drawn from the seed: round after round of one or two faults, each held for a while and then
+//! mended; after every other round, about, the next one does not wait until all is well again.
+
+use std::fmt;
+use std::time::{Duration, Instant as Moment};
+
+use fastrand::Rng;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::common::{self, Cluster};
+use crate::disks::{Disks, Left};
+
+/// Whom a fault hits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whom {
+    Node(usize),
+    /// Who leads when it comes to it.
+    Leader,
+    All,
+}
+
+/// What is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Harm {
+    /// `kill -9`.
+    Kill,
+    /// SIGSTOP, usually for longer than an election takes.
+    Stop,
+    /// SIGTERM, and the node stops in good order.
+    Terminate,
+    /// The disk is full.
+    Fill(Left),
+}
+
+/// One fault and how long it lasts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fault {
+    pub whom: Whom,
+    pub harm: Harm,
+    pub hold: Duration,
+}
+
+impl Fault {
+    pub fn draw(rng: &mut Rng) -> Self {
+        let (harm, most_ms) = match rng.u32(0..100) {
+            0..35 => (Harm::Kill, 800),
+            35..65 => (Harm::Stop, 2000),
+            65..75 => (Harm::Terminate, 300),
+            75..88 => (Harm::Fill(Left::Little), 2000),
+            _ => (Harm::Fill(Left::Nothing), 1200),
+        };
+        let whom = match rng.u32(0..100) {
+            0..55 => Whom::Node(rng.usize(0..3)),
+            55..85 => Whom::Leader,
+            _ => Whom::All,
+        };
+        Self { whom, harm, hold: Duration::from_millis(rng.u64(0..most_ms)) }
+    }
+}
+
+/// How often each thing was done to a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Harms {
+    pub kills: u64,
+    pub stops: u64,
+    pub terminations: u64,
+    pub full_disks: u64,
+    /// Nodes that ended by themselves because not a byte was left.
+    pub ended_on_full_disks: u64,
+}
+
+impl fmt::Display for Harms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kills, stops, terminations, full_disks, ended_on_full_disks } = self;
+        write!(
+            f,
+            "{kills} kills, {stops} stops, {terminations} terminations, {full_disks} full disks ({ended_on_full_disks} of \
+             which ended their node)"
+        )
+    }
+}
+
+/// How a node is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Health {
+    Well,
+    /// It does not run.
+    Down,
+    /// It does not move.
+    Stopped,
+    /// Its disk is full.
+    Full,
+}
+
+/// Who does it.
+pub struct Nemesis {
+    pub cluster: Cluster,
+    disks: Option<Disks>,
+    health: [Health; 3],
+    rng: Rng,
+    pub harms: Harms,
+    /// What should not have happened to a process.
+    pub findings: Vec<String>,
+}
+
+impl Nemesis {
+    /// With three nodes, each on a small disk of its own if the machine allows it.
+    pub async fn begin(rng: Rng) -> Self {
+        let mut cluster = Cluster::prepare(3);
+        let mounts: Vec<_> = cluster.nodes.iter().map(|node| node.dir.clone()).collect();
+        let disks = Disks::make(&mounts).map_err(|why| println!("full disks are skipped: {why}")).ok();
+        if disks.is_some() {
+            for node in &mut cluster.nodes {
+                node.dir = node.dir.join("data");
+            }
+        }
+        let health = [Health::Down; 3];
+        let mut nemesis = Self { cluster, disks, health, rng, harms: Harms::default(), findings: Vec::new() };
+        nemesis.mend();
+        nemesis.cluster.wait_until_serving().await;
+        nemesis
+    }
+
+    pub fn has_disks(&self) -> bool {
+        self.disks.is_some()
+    }
+
+    /// Faults until the time is over. What is broken then stays so.
+    pub async fn rage(&mut self, until: Moment) {
+        while Moment::now() < until {
+            let first = Fault::draw(&mut self.rng);
+            self.inflict(first).await;
+            if self.rng.u32(0..3) == 0 {
+                let second = Fault::draw(&mut self.rng);
+                self.inflict(second).await;
+            }
+            self.mend();
+            if self.rng.bool() {
+                self.cluster.wait_until_serving().await;
+            }
+            self.sleep(0..600).await;
+        }
+    }
+
+    async fn inflict(&mut self, fault: Fault) {
+        let nodes: Vec<_> = match fault.whom {
+            Whom::Node(index) => vec![index],
+            Whom::Leader => vec![self.leader().await],
+            Whom::All => vec![0, 1, 2],
+        };
+        for index in nodes {
+            if self.health[index] == Health::Well {
+                self.harm(index, fault.harm);
+            }
+        }
+        tokio::time::sleep(fault.hold).await;
+        self.look();
+    }
+
+    fn harm(&mut self, index: usize, harm: Harm) {
+        match (harm, &self.disks) {
+            (Harm::Kill, _) => {
+                self.cluster.kill(index);
+                self.harms.kills += 1;
+                self.health[index] = Health::Down;
+            }
+            (Harm::Stop, _) => {
+                self.signal(index, Signal::STOP);
+                self.harms.stops += 1;
+                self.health[index] = Health::Stopped;
+            }
+            (Harm::Terminate, _) => {
+                let code = self.cluster.stop(index);
+                if code != Some(0) {
+                    self.find(index, &format!("ended with {code:?} when it was asked to stop"));
+                }
+                self.harms.terminations += 1;
+                self.health[index] = Health::Down;
+            }
+            (Harm::Fill(left), Some(disks)) => match disks.fill(index, left) {
+                Ok(()) => {
+                    self.harms.full_disks += 1;
+                    self.health[index] = Health::Full;
+                }
+                Err(why) => self.find(index, &format!("has a disk that cannot be filled: {why}")),
+            },
+            (Harm::Fill(_), None) => {}
+        }
+    }
+
+    /// Whose process has ended although nobody ended it. On a full disk it may.
+    fn look(&mut self) {
+        for index in 0..self.health.len() {
+            if !self.cluster.has_ended(index) {
+                continue;
+            }
+            match self.health[index] {
+                Health::Down => {}
+                Health::Full => self.harms.ended_on_full_disks += 1,
+                Health::Well | Health::Stopped => self.find(index, "ended by itself"),
+            }
+            self.cluster.kill(index);
+        }
+    }
+
+    /// All disks are free again, all processes run and move.
+    pub fn mend(&mut self) {
+        self.look();
+        for index in 0..self.health.len() {
+            match std::mem::replace(&mut self.health[index], Health::Well) {
+                Health::Well | Health::Down => {}
+                Health::Stopped => self.signal(index, Signal::CONT),
+                Health::Full => {
+                    let disks = self.disks.as_ref().expect("only a disk of its own is ever full");
+                    if let Err(why) = disks.free(index) {
+                        self.find(index, &format!("has a disk that cannot be freed: {why}"));
+                    }
+                }
+            }
+            if self.cluster.pid(index).is_none() {
+                self.start(index);
+            }
+        }
+    }
+
+    fn start(&mut self, index: usize) {
+        let command = self.cluster.command(index);
+        let command = self.disks.as_ref().map_or_else(|| command, |disks| disks.inside(&self.cluster.command(index)));
+        self.cluster.start_command(index, command);
+    }
+
+    fn signal(&self, index: usize, signal: Signal) {
+        let pid = self.cluster.pid(index).and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        kill_process(pid.expect("a node that is well has a process"), signal).expect("a child can be signalled");
+    }
+
+    fn find(&mut self, index: usize, what: &str) {
+        let log = common::tail(&self.cluster.log_of(index));
+        self.findings.push(format!("Process: {} {what}:\n{log}", self.cluster.nodes[index].name));
+    }
+
+    /// Who leads, as the nodes that are well see it; somebody, if nobody knows.
+    async fn leader(&mut self) -> usize {
+        for (index, node) in self.cluster.nodes.iter().enumerate() {
+            if self.health[index] == Health::Well
+                && let Some(status) = common::status(&node.client).await
+                && status.header.as_ref().is_some_and(|header| header.member_id == status.leader)
+            {
+                return index;
+            }
+        }
+        self.rng.usize(0..3)
+    }
+
+    async fn sleep(&mut self, milliseconds: std::ops::Range<u64>) {
+        tokio::time::sleep(Duration::from_millis(self.rng.u64(milliseconds))).await;
+    }
+}
+
+#[test]
+fn a_seed_always_draws_the_same_faults() {
+    let drawn = |seed| {
+        let mut rng = Rng::with_seed(seed);
+        (0..20).map(|_| Fault::draw(&mut rng)).collect::<Vec<_>>()
+    };
+    assert_eq!(drawn(7), drawn(7));
+    assert_ne!(drawn(7), drawn(8));
+}
