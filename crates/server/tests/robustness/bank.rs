@@ -7,7 +7,7 @@
 //! sum; and whoever asked after an answer had come must be given no lower revision. Together that is strict
 //! serializability of these transactions, with the revisions as its witness.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use althing_api::error::Outcome as Effect;
@@ -112,6 +112,7 @@ pub async fn work(recorder: Arc<Recorder>, mut session: Session) {
         let outcome = match session.wait(ask(&recorder, &session, &mut kv, &call)).await {
             Ok(outcome) => outcome,
             Err(status) => {
+                recorder.failed(&status);
                 session.leave();
                 session.sleep(5..50).await;
                 failed(&call, &status)
@@ -222,12 +223,18 @@ pub fn check(records: &[BankRecord], truth: &Truth) -> Vec<String> {
     let wrong_sums = states.iter().skip(1).filter(|(_, accounts)| sum(accounts) != total);
     let mut wrong: Vec<_> =
         wrong_sums.map(|(revision, accounts)| format!("revision {revision} holds another sum: {accounts:?}")).collect();
-    wrong.extend(records.iter().filter_map(|record| judge(record, truth, at)));
+    let written: BTreeSet<&Bytes> = truth.since(Revision(0)).map(|event| &event.kv.value).collect();
+    wrong.extend(records.iter().filter_map(|record| judge(record, truth, &written, at)));
     wrong.extend(went_back(records));
     wrong
 }
 
-fn judge<'a>(record: &BankRecord, truth: &Truth, at: impl Fn(Revision) -> &'a Accounts) -> Option<String> {
+fn judge<'a>(
+    record: &BankRecord,
+    truth: &Truth,
+    written: &BTreeSet<&Bytes>,
+    at: impl Fn(Revision) -> &'a Accounts,
+) -> Option<String> {
     let holds = |both: &[Guarded; 2], accounts: &Accounts| {
         both.iter().all(|one| accounts.get(&one.account).is_some_and(|held| held.revision == one.expected))
     };
@@ -245,8 +252,7 @@ fn judge<'a>(record: &BankRecord, truth: &Truth, at: impl Fn(Revision) -> &'a Ac
             (!holds(both, at(*revision)), at(*revision))
         }
         (BankCall::Transfer(both), BankOutcome::Refused) => {
-            let done = |one: &Guarded| truth.since(Revision(0)).any(|event| event.kv.value == one.new);
-            (!both.iter().any(done), at(truth.last()))
+            (!both.iter().any(|one| written.contains(&one.new)), at(truth.last()))
         }
         (BankCall::Read | BankCall::Transfer(_), _) => return None,
     };

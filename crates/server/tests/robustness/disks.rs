@@ -12,7 +12,9 @@ use std::process::{Child, Command, Stdio};
 
 /// Above what a node wants to find free (384 MiB, `AMPLE_FREE_DISK_BYTES`) by what a run writes.
 const DISK_MIB: u64 = 640;
-const MIB: u64 = 1 << 20;
+pub const MIB: u64 = 1 << 20;
+/// What may lie on all disks together, since it lies in memory.
+pub const MAX_TOTAL_MIB: u64 = 1024;
 
 /// How much is left on a full disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,6 +137,11 @@ impl Disks {
     pub fn used_bytes(&self, index: usize) -> u64 {
         let figures = rustix::fs::statvfs(self.path(index)).expect("the disk is mounted as long as its keeper lives");
         (figures.f_blocks - figures.f_bfree) * figures.f_frsize
+    }
+
+    /// What lies on all disks.
+    pub fn total_bytes(&self) -> u64 {
+        (0..self.mounts.len()).map(|index| self.used_bytes(index)).sum()
     }
 
     /// The disk, as it is seen from outside.

@@ -18,6 +18,8 @@ use crate::wire;
 pub const WRITE_WITHIN: Duration = Duration::from_secs(15);
 /// After the last write all replicas are equal within this time.
 pub const EQUAL_WITHIN: Duration = Duration::from_secs(20);
+/// The history is read in this time for each revision, and what else it takes once.
+const READ_A_REVISION_WITHIN: Duration = Duration::from_micros(500);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -84,13 +86,14 @@ pub async fn common_revision(endpoints: &[String]) -> Result<Revision, Status> {
 /// as they go back, their keys, and their hashes at that revision.
 pub async fn compare(endpoints: &[String], archive: &mut Archive, revision: Revision) -> Result<(), String> {
     let failed = |status: Status| format!("Convergence: {status}");
-    archive.extend(common::channel(&endpoints[0]), revision, EQUAL_WITHIN).await.map_err(failed)?;
+    let within = EQUAL_WITHIN + READ_A_REVISION_WITHIN * u32::try_from(revision.get()).unwrap_or(u32::MAX);
+    archive.extend(common::channel(&endpoints[0]), revision, within).await.map_err(failed)?;
     let wanted = archive.since(archive.compacted());
     let held = held_at(archive, revision);
     let mut hashes = Vec::new();
     for endpoint in endpoints {
         let mut theirs = Archive::from(archive.compacted());
-        theirs.extend(common::channel(endpoint), revision, EQUAL_WITHIN).await.map_err(failed)?;
+        theirs.extend(common::channel(endpoint), revision, within).await.map_err(failed)?;
         if let Some((at, (wanted, found))) = first_difference(&wanted, &theirs.since(Revision(0)), revision) {
             return Err(format!("Convergence: at revision {at} {endpoint} tells {found:?} instead of {wanted:?}"));
         }

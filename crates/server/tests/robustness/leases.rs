@@ -78,13 +78,13 @@ async fn hold(recorder: &Recorder, session: &mut Session, place: usize) {
         next = match (next, session.rng.u32(0..100)) {
             (Next::Anew, _) => return,
             (Next::LetGo, _) => look(recorder, session, place, &key, Next::LetGo).await,
-            (Next::Hold, 0..40) => look(recorder, session, place, &key, Next::Hold).await,
-            (Next::Hold, 40..85) => revive(recorder, session, place, id).await,
-            (Next::Hold, 85..90) => revoke(recorder, session, place, id).await,
+            (Next::Hold, 0..35) => look(recorder, session, place, &key, Next::Hold).await,
+            (Next::Hold, 35..72) => revive(recorder, session, place, id).await,
+            (Next::Hold, 72..78) => revoke(recorder, session, place, id).await,
             (Next::Hold, _) => Next::LetGo,
         };
         match next {
-            Next::Hold => session.sleep(1..ttl_seconds * 500).await,
+            Next::Hold => session.sleep(1..ttl_seconds * 250).await,
             Next::LetGo => session.sleep(20..200).await,
             Next::Anew => {}
         }

@@ -41,8 +41,9 @@ use run::Plan;
 /// Faults, traffic, healing and judgement. See the module's documentation for the variables.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_promise_is_kept_while_processes_are_killed_stopped_and_out_of_space() {
-    let seconds = common::rounds("ALTHING_ROBUST_SECONDS", 10);
+    let seconds = common::rounds("ALTHING_ROBUST_SECONDS", 15);
     let seed = common::rounds("ALTHING_ROBUST_SEED", 1);
+    println!("seed {seed}, {seconds} s");
     let (evidence, mut findings, counts) = run::run(&Plan::with_faults(seed, seconds)).await;
     findings.extend(evidence.judge());
     println!("{counts}");

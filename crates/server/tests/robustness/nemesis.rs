@@ -8,7 +8,7 @@ use fastrand::Rng;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::{self, Cluster};
-use crate::disks::{Disks, Left};
+use crate::disks::{Disks, Left, MAX_TOTAL_MIB, MIB};
 
 /// Whom a fault hits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +54,8 @@ impl Fault {
             55..85 => Whom::Leader,
             _ => Whom::All,
         };
+        // Half of them are short: the next one then comes while everybody still is busy with this one.
+        let most_ms = if rng.bool() { most_ms } else { most_ms / 4 };
         Self { whom, harm, hold: Duration::from_millis(rng.u64(0..most_ms)) }
     }
 }
@@ -121,8 +123,9 @@ impl Nemesis {
         nemesis
     }
 
-    pub fn has_disks(&self) -> bool {
-        self.disks.is_some()
+    /// What lies on the small disks, if there are any.
+    pub fn disk_mib(&self) -> Option<u64> {
+        self.disks.as_ref().map(|disks| disks.total_bytes() / MIB)
     }
 
     /// Faults until the time is over. What is broken then stays so.
@@ -130,15 +133,24 @@ impl Nemesis {
         while Moment::now() < until {
             let first = Fault::draw(&mut self.rng);
             self.inflict(first).await;
-            if self.rng.u32(0..3) == 0 {
-                let second = Fault::draw(&mut self.rng);
-                self.inflict(second).await;
+            match self.rng.u32(0..6) {
+                0 | 1 => {
+                    let second = Fault::draw(&mut self.rng);
+                    self.inflict(second).await;
+                }
+                // Once more to the same.
+                2 => {
+                    let second = Fault { whom: first.whom, ..Fault::draw(&mut self.rng) };
+                    self.inflict(second).await;
+                }
+                _ => {}
             }
             self.mend();
+            assert!(self.disk_mib().is_none_or(|mib| mib < MAX_TOTAL_MIB), "more lies on the disks than may");
             if self.rng.bool() {
                 self.cluster.wait_until_serving().await;
             }
-            self.sleep(0..600).await;
+            self.sleep(0..300).await;
         }
     }
 
@@ -149,15 +161,33 @@ impl Nemesis {
             Whom::All => vec![0, 1, 2],
         };
         for index in nodes {
-            if self.health[index] == Health::Well {
-                self.harm(index, fault.harm);
-            }
+            self.harm(index, fault.harm);
         }
         tokio::time::sleep(fault.hold).await;
         self.look();
     }
 
+    /// Two faults can meet: who is stopped can be killed, and who has a full disk can be killed and tries to start on it.
     fn harm(&mut self, index: usize, harm: Harm) {
+        match (self.health[index], harm) {
+            (Health::Well, harm) => self.harm_well(index, harm),
+            (Health::Stopped, Harm::Kill) => {
+                self.cluster.kill(index);
+                self.harms.kills += 1;
+                self.health[index] = Health::Down;
+            }
+            (Health::Full, Harm::Kill) => {
+                self.cluster.kill(index);
+                self.harms.kills += 1;
+                self.start(index);
+            }
+            (Health::Down, _)
+            | (Health::Stopped, Harm::Stop | Harm::Terminate | Harm::Fill(_))
+            | (Health::Full, Harm::Stop | Harm::Terminate | Harm::Fill(_)) => {}
+        }
+    }
+
+    fn harm_well(&mut self, index: usize, harm: Harm) {
         match (harm, &self.disks) {
             (Harm::Kill, _) => {
                 self.cluster.kill(index);

@@ -1,15 +1,19 @@
 //! The record of one run: one clock for all clients, the history, and how the run stands.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant as Moment;
 
+use althing_api::error::Outcome as Effect;
 use althing_sim::checker::{Action, Operation, Outcome};
 use althing_sim::history::{ClientId, History};
 use althing_types::{Instant, Revision};
 use bytes::Bytes;
+use tonic::Status;
 
 use crate::bank::BankRecord;
+use crate::wire;
 
 /// What clients share.
 pub struct Recorder {
@@ -22,7 +26,8 @@ pub struct Recorder {
     revision: AtomicI64,
     clients: AtomicU64,
     values: AtomicU64,
-    /// Calls of each kind that were answered, refused, or lost.
+    /// What failed operations were answered with: the text, what that says of them, and how often.
+    errors: Mutex<BTreeMap<(String, &'static str), u64>>,
     pub watch_events: AtomicU64,
     pub watch_streams: AtomicU64,
     pub compactions: AtomicU64,
@@ -39,6 +44,7 @@ impl Recorder {
             revision: AtomicI64::new(0),
             clients: AtomicU64::new(0),
             values: AtomicU64::new(0),
+            errors: Mutex::default(),
             watch_events: AtomicU64::new(0),
             watch_streams: AtomicU64::new(0),
             compactions: AtomicU64::new(0),
@@ -100,6 +106,25 @@ impl Recorder {
 
     pub fn bank(&self) -> MutexGuard<'_, Vec<BankRecord>> {
         self.bank.lock().expect("no client panics with the records in its hands")
+    }
+
+    /// Counts an error.
+    pub fn failed(&self, status: &Status) {
+        let effect = match wire::effect_of(status) {
+            Effect::NotDone => "not done",
+            Effect::MaybeDone => "maybe done",
+        };
+        let mut errors = self.errors.lock().expect("no client panics with the errors in its hands");
+        *errors.entry((status.message().to_owned(), effect)).or_default() += 1;
+    }
+
+    /// What failed operations were answered with, most frequent first.
+    pub fn errors(&self) -> String {
+        let errors = self.errors.lock().expect("no client panics with the errors in its hands");
+        let mut errors: Vec<_> = errors.iter().map(|((text, effect), count)| (*count, text, effect)).collect();
+        errors.sort_unstable_by_key(|(count, ..)| std::cmp::Reverse(*count));
+        let parts = errors.into_iter().map(|(count, text, effect)| format!("{count} \"{text}\" ({effect})"));
+        parts.collect::<Vec<_>>().join(", ")
     }
 
     /// Notes an operation that is about to be sent, and its place in the history.

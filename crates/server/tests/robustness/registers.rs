@@ -23,16 +23,16 @@ use crate::wire::{self, Session};
 /// Keys of registers begin with this.
 pub const PREFIX: &str = "r/";
 /// Registers at one time; the first is the hot one.
-const REGISTERS: u64 = 6;
+const REGISTERS: u64 = 8;
 /// How many of a hundred operations go to the hot one.
 const HOT_PERCENT: u32 = 25;
 /// Values after which there are fresh registers.
 const VALUES_PER_GENERATION: u64 = 2500;
 /// How many of a hundred values are large, and how large.
-const LARGE_PERCENT: u32 = 5;
-const LARGE_BYTES: std::ops::Range<usize> = 200..20_000;
+const LARGE_PERCENT: u32 = 4;
+const LARGE_BYTES: std::ops::Range<usize> = 200..8000;
 /// Milliseconds between two operations of a client.
-const THINK_MS: std::ops::Range<u64> = 1..20;
+const THINK_MS: std::ops::Range<u64> = 0..8;
 
 /// The key of a register in its generation.
 fn key(generation: u64, number: u64) -> Bytes {
@@ -55,6 +55,7 @@ pub async fn work(recorder: Arc<Recorder>, mut session: Session) {
             }
             Err(status) => {
                 known.remove(&key);
+                recorder.failed(&status);
                 let outcome = outcome_of(&action, &status);
                 if outcome == Outcome::Unknown {
                     client = recorder.new_client();

@@ -19,9 +19,9 @@ use crate::wire::Session;
 use crate::{finish, leases, registers, watches};
 
 /// Clients of each kind. More than 10 on registers could not be judged in time.
-const REGISTER_CLIENTS: usize = 5;
+const REGISTER_CLIENTS: usize = 8;
 const BANK_CLIENTS: usize = 2;
-const LEASE_CLIENTS: usize = 2;
+const LEASE_CLIENTS: usize = 4;
 const WATCH_CLIENTS: usize = 3;
 /// After the load has ended its clients get this long for what they have under way. What is not answered then stays unknown.
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(3);
@@ -83,7 +83,8 @@ pub struct Counts {
     pub revisions: i64,
     pub harms: Harms,
     pub first_write: Duration,
-    pub has_disks: bool,
+    pub disk_mib: Option<u64>,
+    pub errors: String,
 }
 
 impl fmt::Display for Counts {
@@ -112,7 +113,11 @@ impl fmt::Display for Counts {
             f,
             "{} watches over {} streams ({} events), {} compactions, {} revisions; the first write {:?} after the mending",
             self.watches, self.watch_streams, self.watch_events, self.compactions, self.revisions, self.first_write
-        )
+        )?;
+        match self.disk_mib {
+            Some(mib) => write!(f, ", {mib} MiB on the disks; errors: {}", self.errors),
+            None => write!(f, ", full disks skipped; errors: {}", self.errors),
+        }
     }
 }
 
@@ -166,7 +171,7 @@ pub async fn run(plan: &Plan) -> (Evidence, Vec<String>, Counts) {
     counts.seed = plan.seed;
     counts.load = plan.load;
     counts.harms = nemesis.harms;
-    counts.has_disks = nemesis.has_disks();
+    counts.disk_mib = nemesis.disk_mib();
     counts.first_write = first_write.unwrap_or_default();
     (evidence, findings, counts)
 }
@@ -241,6 +246,7 @@ fn count(evidence: &Evidence, recorder: &Recorder) -> Counts {
         watch_streams: recorder.watch_streams.load(Ordering::Relaxed),
         compactions: recorder.compactions.load(Ordering::Relaxed),
         revisions: truth.last().get(),
+        errors: recorder.errors(),
         ..Counts::default()
     }
 }

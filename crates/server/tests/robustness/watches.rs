@@ -24,6 +24,8 @@ use crate::wire::{self, Session};
 const STIR_MS: std::ops::Range<u64> = 20..300;
 /// Within this time after the load a watch must have seen everything.
 pub const CATCH_UP_WITHIN: Duration = Duration::from_secs(20);
+/// Revisions that a watch from the past goes back at the most.
+const MOST_HISTORY: i64 = 5000;
 /// How long the opening of a stream may take.
 const OPEN_WITHIN: Duration = Duration::from_secs(2);
 
@@ -184,7 +186,9 @@ impl Watcher {
             50..60 => {
                 self.watch = None;
                 let latest = self.recorder.revision().get();
-                self.next = (latest > 1 && self.session.rng.bool()).then(|| Revision(self.session.rng.i64(1..=latest)));
+                let oldest = (latest - MOST_HISTORY).max(1);
+                let is_past = latest > 1 && self.session.rng.bool();
+                self.next = is_past.then(|| Revision(self.session.rng.i64(oldest..=latest)));
                 return Then::Close;
             }
             _ => {}
