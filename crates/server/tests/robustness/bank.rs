@@ -284,3 +284,104 @@ fn went_back(records: &[BankRecord]) -> Vec<String> {
     }
     wrong
 }
+
+#[cfg(test)]
+mod tests {
+    use althing_api::kv::{Event, KeyValue};
+    use althing_types::Duration;
+
+    use super::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + Duration::from_millis(millis)
+    }
+
+    fn put(revision: i64, account: usize, value: &str) -> Event {
+        let (key, value) = (format!("{PREFIX}{account}").into(), value.to_owned().into());
+        let kv = KeyValue { key, value, mod_revision: Revision(revision), ..KeyValue::default() };
+        Event { kind: EventKind::Put, kv, prev_kv: None }
+    }
+
+    /// Revision 2 opens five accounts, 3 moves 7 from account 0 to account 1, 4 moves 1 from 1 to 2.
+    fn truth() -> Truth {
+        let opened = (0..ACCOUNTS).map(|account| put(2, account, "100#first")).collect();
+        let moved = vec![put(3, 0, "93#1"), put(3, 1, "107#2")];
+        let again = vec![put(4, 1, "106#3"), put(4, 2, "101#4")];
+        Truth::new(Revision(1), [(Revision(2), opened), (Revision(3), moved), (Revision(4), again)])
+    }
+
+    fn transfer(both: [(usize, i64, &str); 2], outcome: BankOutcome) -> BankRecord {
+        let guarded = |(account, expected, new): (usize, i64, &str)| Guarded {
+            account: format!("{PREFIX}{account}").into(),
+            expected: Revision(expected),
+            new: new.to_owned().into(),
+        };
+        BankRecord { invoked: at(10), call: BankCall::Transfer(both.map(guarded)), outcome }
+    }
+
+    fn moved(millis: u64, revision: i64) -> BankOutcome {
+        BankOutcome::Moved { returned: at(millis), revision: Revision(revision) }
+    }
+
+    fn guarded(revision: i64) -> BankOutcome {
+        BankOutcome::Guarded { returned: at(20), revision: Revision(revision) }
+    }
+
+    fn read(invoked: u64, revision: i64, of: i64) -> BankRecord {
+        let accounts = states(&truth())[&Revision(of)].clone();
+        let outcome = BankOutcome::Shown { returned: at(invoked + 1), revision: Revision(revision), accounts };
+        BankRecord { invoked: at(invoked), call: BankCall::Read, outcome }
+    }
+
+    const FIRST: [(usize, i64, &str); 2] = [(0, 2, "93#1"), (1, 2, "107#2")];
+    const LATE: [(usize, i64, &str); 2] = [(0, 2, "50#8"), (1, 2, "150#9")];
+
+    #[test]
+    fn a_bank_in_order_is_found_in_order() {
+        let second = transfer([(1, 3, "106#3"), (2, 2, "101#4")], BankOutcome::Unknown);
+        let records = [
+            transfer(FIRST, moved(20, 3)),
+            second,
+            transfer(LATE, guarded(3)),
+            transfer(LATE, BankOutcome::Refused),
+            read(11, 2, 2),
+            read(30, 4, 4),
+        ];
+        assert_eq!(check(&records, &truth()), [""; 0]);
+    }
+
+    #[test]
+    fn a_read_of_another_state_than_its_revisions_is_found() {
+        assert_eq!(check(&[read(1, 3, 2)], &truth()).len(), 1);
+    }
+
+    #[test]
+    fn a_read_that_is_behind_an_earlier_answer_is_found() {
+        let records = [transfer(FIRST, moved(20, 3)), read(30, 2, 2)];
+        assert!(check(&records, &truth())[0].contains("below 3"));
+        let records = [read(1, 3, 3), transfer(FIRST, moved(20, 3))];
+        assert!(check(&records, &truth())[0].contains("below 4"), "a transfer is given a revision of its own");
+    }
+
+    #[test]
+    fn a_transfer_whose_answer_does_not_fit_the_table_is_found() {
+        for (both, outcome) in [
+            (FIRST, guarded(2)),
+            (FIRST, moved(20, 4)),
+            (FIRST, BankOutcome::Refused),
+            (LATE, moved(20, 4)),
+            ([(0, 1, "93#1"), (1, 2, "107#2")], moved(20, 3)),
+        ] {
+            let record = transfer(both, outcome);
+            assert_eq!(check(std::slice::from_ref(&record), &truth()).len(), 1, "{record:?}");
+        }
+    }
+
+    #[test]
+    fn another_sum_is_found() {
+        let mut changes: Vec<_> = (2..=4).map(|at| (Revision(at), truth().at(Revision(at)).to_vec())).collect();
+        changes[1].1.pop();
+        let wrong = check(&[], &Truth::new(Revision(1), changes));
+        assert_eq!(wrong.len(), 1, "until the other account is written again: {wrong:?}");
+    }
+}

@@ -13,6 +13,8 @@ use std::process::{Child, Command, Stdio};
 /// Above what a node wants to find free (384 MiB, `AMPLE_FREE_DISK_BYTES`) by what a run writes.
 const DISK_MIB: u64 = 640;
 pub const MIB: u64 = 1 << 20;
+/// A size is refused if more has been written meanwhile; so often is a greater one tried.
+const FILL_TRIES: usize = 50;
 /// What may lie on all disks together, since it lies in memory.
 pub const MAX_TOTAL_MIB: u64 = 1024;
 
@@ -109,11 +111,9 @@ impl Disks {
 
     /// Fills a disk: all but so much of it is gone.
     pub fn fill(&self, index: usize, left: Left) -> Result<(), String> {
-        // What is written meanwhile can make it too small for what lies there: then once more.
-        let tries = (0..50).map(|_| self.resize(index, (self.used_bytes(index) + left.bytes()).div_ceil(1024)));
         let mut last = Ok(());
-        for result in tries {
-            last = result;
+        for _ in 0..FILL_TRIES {
+            last = self.resize(index, (self.used_bytes(index) + left.bytes()).div_ceil(1024));
             if last.is_ok() {
                 break;
             }

@@ -30,7 +30,7 @@ pub async fn writes_again(endpoints: &[String]) -> Result<Duration, String> {
     while begin.elapsed() < WRITE_WITHIN {
         for endpoint in endpoints {
             let done = async {
-                disarm(endpoint).await?;
+                lower_alarms(endpoint).await?;
                 common::put(&mut common::kv(endpoint), "finish", "mended").await
             };
             match tokio::time::timeout(Duration::from_secs(2), done).await {
@@ -45,7 +45,7 @@ pub async fn writes_again(endpoints: &[String]) -> Result<Duration, String> {
 }
 
 /// Lowers NOSPACE, which outlives the run that raised it until somebody has looked.
-async fn disarm(endpoint: &str) -> Result<(), Status> {
+pub async fn lower_alarms(endpoint: &str) -> Result<(), Status> {
     let action = pb::alarm_request::AlarmAction::Deactivate.into();
     let request = pb::AlarmRequest { action, alarm: pb::AlarmType::Nospace.into(), ..pb::AlarmRequest::default() };
     MaintenanceClient::new(common::channel(endpoint)).alarm(request).await?;

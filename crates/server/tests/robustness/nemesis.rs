@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::{self, Cluster};
 use crate::disks::{Disks, Left, MAX_TOTAL_MIB, MIB};
+use crate::finish;
 
 /// Whom a fault hits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +31,8 @@ pub enum Harm {
     Terminate,
     /// The disk is full.
     Fill(Left),
+    /// Not a byte is left on the disk, and the node is killed and tries to start.
+    StartFull,
 }
 
 /// One fault and how long it lasts.
@@ -46,8 +49,9 @@ impl Fault {
             0..35 => (Harm::Kill, 800),
             35..65 => (Harm::Stop, 2000),
             65..75 => (Harm::Terminate, 300),
-            75..88 => (Harm::Fill(Left::Little), 2000),
-            _ => (Harm::Fill(Left::Nothing), 1200),
+            75..86 => (Harm::Fill(Left::Little), 2000),
+            86..94 => (Harm::Fill(Left::Nothing), 1200),
+            _ => (Harm::StartFull, 600),
         };
         let whom = match rng.u32(0..100) {
             0..55 => Whom::Node(rng.usize(0..3)),
@@ -145,12 +149,27 @@ impl Nemesis {
                 }
                 _ => {}
             }
+            let was_full = self.health.contains(&Health::Full);
             self.mend();
             assert!(self.disk_mib().is_none_or(|mib| mib < MAX_TOTAL_MIB), "more lies on the disks than may");
-            if self.rng.bool() {
+            if self.rng.bool() || was_full {
                 self.cluster.wait_until_serving().await;
             }
+            if was_full {
+                self.lower_alarms().await;
+            }
             self.sleep(0..300).await;
+        }
+    }
+
+    /// As an operator would, once there is space again: an alarm outlives the run of a node that raised it. Where nobody
+    /// answers, the next round may do better.
+    async fn lower_alarms(&self) {
+        for node in &self.cluster.nodes {
+            let lowered = tokio::time::timeout(Duration::from_secs(1), finish::lower_alarms(&node.client)).await;
+            if matches!(lowered, Ok(Ok(()))) {
+                return;
+            }
         }
     }
 
@@ -176,15 +195,16 @@ impl Nemesis {
                 self.harms.kills += 1;
                 self.health[index] = Health::Down;
             }
-            (Health::Full, Harm::Kill) => {
-                self.cluster.kill(index);
-                self.harms.kills += 1;
-                self.start(index);
-            }
+            (Health::Full, Harm::Kill) => self.start_full(index),
             (Health::Down, _)
-            | (Health::Stopped, Harm::Stop | Harm::Terminate | Harm::Fill(_))
-            | (Health::Full, Harm::Stop | Harm::Terminate | Harm::Fill(_)) => {}
+            | (Health::Stopped | Health::Full, Harm::Stop | Harm::Terminate | Harm::Fill(_) | Harm::StartFull) => {}
         }
+    }
+
+    fn start_full(&mut self, index: usize) {
+        self.cluster.kill(index);
+        self.harms.kills += 1;
+        self.start(index);
     }
 
     fn harm_well(&mut self, index: usize, harm: Harm) {
@@ -207,14 +227,23 @@ impl Nemesis {
                 self.harms.terminations += 1;
                 self.health[index] = Health::Down;
             }
-            (Harm::Fill(left), Some(disks)) => match disks.fill(index, left) {
-                Ok(()) => {
-                    self.harms.full_disks += 1;
-                    self.health[index] = Health::Full;
-                }
-                Err(why) => self.find(index, &format!("has a disk that cannot be filled: {why}")),
-            },
-            (Harm::Fill(_), None) => {}
+            (Harm::Fill(left), Some(_)) => self.fill(index, left),
+            (Harm::StartFull, Some(_)) => {
+                self.fill(index, Left::Nothing);
+                self.start_full(index);
+            }
+            (Harm::Fill(_) | Harm::StartFull, None) => {}
+        }
+    }
+
+    fn fill(&mut self, index: usize, left: Left) {
+        let disks = self.disks.as_ref().expect("only a disk of its own is ever filled");
+        match disks.fill(index, left) {
+            Ok(()) => {
+                self.harms.full_disks += 1;
+                self.health[index] = Health::Full;
+            }
+            Err(why) => self.find(index, &format!("has a disk that cannot be filled: {why}")),
         }
     }
 

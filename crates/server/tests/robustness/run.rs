@@ -21,7 +21,7 @@ use crate::{finish, leases, registers, watches};
 /// Clients of each kind. More than 10 on registers could not be judged in time.
 const REGISTER_CLIENTS: usize = 8;
 const BANK_CLIENTS: usize = 2;
-const LEASE_CLIENTS: usize = 4;
+const LEASE_CLIENTS: usize = 6;
 const WATCH_CLIENTS: usize = 3;
 /// After the load has ended its clients get this long for what they have under way. What is not answered then stays unknown.
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(3);
