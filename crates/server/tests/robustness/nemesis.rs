@@ -96,7 +96,14 @@ enum Health {
     Stopped,
     /// Its disk is full.
     Full,
+    /// Its disk was full a moment ago, and what had failed by then may still end it.
+    Recovering,
 }
+
+/// After all is mended, every node answers a linearizable read within this time.
+const SERVE_WITHIN: Duration = Duration::from_secs(30);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Who does it.
 pub struct Nemesis {
@@ -123,7 +130,7 @@ impl Nemesis {
         let health = [Health::Down; 3];
         let mut nemesis = Self { cluster, disks, health, rng, harms: Harms::default(), findings: Vec::new() };
         nemesis.mend();
-        nemesis.cluster.wait_until_serving().await;
+        nemesis.settle().await;
         nemesis
     }
 
@@ -132,9 +139,9 @@ impl Nemesis {
         self.disks.as_ref().map(|disks| disks.total_bytes() / MIB)
     }
 
-    /// Faults until the time is over. What is broken then stays so.
+    /// Faults until the time is over, or until something is found.
     pub async fn rage(&mut self, until: Moment) {
-        while Moment::now() < until {
+        while Moment::now() < until && self.findings.is_empty() {
             let first = Fault::draw(&mut self.rng);
             self.inflict(first).await;
             match self.rng.u32(0..6) {
@@ -153,7 +160,7 @@ impl Nemesis {
             self.mend();
             assert!(self.disk_mib().is_none_or(|mib| mib < MAX_TOTAL_MIB), "more lies on the disks than may");
             if self.rng.bool() || was_full {
-                self.cluster.wait_until_serving().await;
+                self.settle().await;
             }
             if was_full {
                 self.lower_alarms().await;
@@ -189,7 +196,7 @@ impl Nemesis {
     /// Two faults can meet: who is stopped can be killed, and who has a full disk can be killed and tries to start on it.
     fn harm(&mut self, index: usize, harm: Harm) {
         match (self.health[index], harm) {
-            (Health::Well, harm) => self.harm_well(index, harm),
+            (Health::Well | Health::Recovering, harm) => self.harm_well(index, harm),
             (Health::Stopped, Harm::Kill) => {
                 self.cluster.kill(index);
                 self.harms.kills += 1;
@@ -247,7 +254,7 @@ impl Nemesis {
         }
     }
 
-    /// Whose process has ended although nobody ended it. On a full disk it may.
+    /// Whose process has ended although nobody ended it: on a full disk it may, and elsewhere it may not.
     fn look(&mut self) {
         for index in 0..self.health.len() {
             if !self.cluster.has_ended(index) {
@@ -256,9 +263,31 @@ impl Nemesis {
             match self.health[index] {
                 Health::Down => {}
                 Health::Full => self.harms.ended_on_full_disks += 1,
+                Health::Recovering => {
+                    self.harms.ended_on_full_disks += 1;
+                    self.health[index] = Health::Well;
+                }
                 Health::Well | Health::Stopped => self.find(index, "ended by itself"),
             }
             self.cluster.kill(index);
+            if self.health[index] == Health::Well {
+                self.start(index);
+            }
+        }
+    }
+
+    /// Waits until every node serves.
+    pub async fn settle(&mut self) {
+        let deadline = Moment::now() + SERVE_WITHIN;
+        for index in 0..self.health.len() {
+            while !common::serves(&self.cluster.nodes[index].client).await {
+                self.look();
+                if Moment::now() > deadline {
+                    return self.find(index, &format!("does not serve within {SERVE_WITHIN:?}"));
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            self.health[index] = Health::Well;
         }
     }
 
@@ -268,9 +297,11 @@ impl Nemesis {
         for index in 0..self.health.len() {
             match std::mem::replace(&mut self.health[index], Health::Well) {
                 Health::Well | Health::Down => {}
+                Health::Recovering => self.health[index] = Health::Recovering,
                 Health::Stopped => self.signal(index, Signal::CONT),
                 Health::Full => {
                     let disks = self.disks.as_ref().expect("only a disk of its own is ever full");
+                    self.health[index] = Health::Recovering;
                     if let Err(why) = disks.free(index) {
                         self.find(index, &format!("has a disk that cannot be freed: {why}"));
                     }
@@ -301,7 +332,7 @@ impl Nemesis {
     /// Who leads, as the nodes that are well see it; somebody, if nobody knows.
     async fn leader(&mut self) -> usize {
         for (index, node) in self.cluster.nodes.iter().enumerate() {
-            if self.health[index] == Health::Well
+            if matches!(self.health[index], Health::Well | Health::Recovering)
                 && let Some(status) = common::status(&node.client).await
                 && status.header.as_ref().is_some_and(|header| header.member_id == status.leader)
             {

@@ -10,6 +10,7 @@ use althing_api::error::Outcome as Effect;
 use althing_etcd_proto::etcdserverpb as pb;
 use althing_etcd_proto::etcdserverpb::kv_client::KvClient;
 use althing_sim::checker::{Action, Answer, Expected, Outcome, Version};
+use althing_sim::history::ClientId;
 use althing_types::Revision;
 use bytes::Bytes;
 use pb::compare::TargetUnion;
@@ -31,6 +32,8 @@ const VALUES_PER_GENERATION: u64 = 2500;
 /// How many of a hundred values are large, and how large.
 const LARGE_PERCENT: u32 = 4;
 const LARGE_BYTES: std::ops::Range<usize> = 200..8000;
+/// How often the last reading of a register is tried again.
+const LAST_READ_TRIES: u32 = 10;
 /// Milliseconds between two operations of a client.
 const THINK_MS: std::ops::Range<u64> = 0..8;
 
@@ -168,20 +171,34 @@ fn single(found: pb::RangeResponse) -> Option<Version> {
     found.kvs.into_iter().next().map(|kv| Version { value: kv.value, revision: Revision(kv.mod_revision) })
 }
 
-/// Reads every register of the run once more: one client, one after another, all processes up.
+/// Reads every register of the run once more: one client, one after another, all processes up. A read that fails is tried
+/// again, and the error given back when that does not help.
 pub async fn read_all(recorder: &Recorder, session: &mut Session) -> Result<(), Status> {
     let client = recorder.new_client();
     for generation in 0..=recorder.values() / VALUES_PER_GENERATION {
         for number in 0..REGISTERS {
-            let (key, mut kv) = (key(generation, number), KvClient::new(session.channel()));
-            let place = recorder.begin(client, &key, &Action::Get);
-            let result = session.wait(ask(session, &mut kv, &key, &Action::Get)).await;
-            if result.is_err() {
-                recorder.end(place, Outcome::Refused);
+            let key = key(generation, number);
+            let mut result = read_once(recorder, session, client, &key).await;
+            for _ in 0..LAST_READ_TRIES {
+                if result.is_ok() {
+                    break;
+                }
+                session.leave();
+                result = read_once(recorder, session, client, &key).await;
             }
-            let (revision, answer) = result?;
-            recorder.end(place, Outcome::Done { returned: recorder.now(), revision, answer });
+            result?;
         }
     }
     Ok(())
+}
+
+async fn read_once(recorder: &Recorder, session: &mut Session, client: ClientId, key: &Bytes) -> Result<(), Status> {
+    let mut kv = KvClient::new(session.channel());
+    let place = recorder.begin(client, key, &Action::Get);
+    let (outcome, result) = match session.wait(ask(session, &mut kv, key, &Action::Get)).await {
+        Ok((revision, answer)) => (Outcome::Done { returned: recorder.now(), revision, answer }, Ok(())),
+        Err(status) => (Outcome::Refused, Err(status)),
+    };
+    recorder.end(place, outcome);
+    result
 }
