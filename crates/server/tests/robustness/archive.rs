@@ -7,9 +7,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant as Moment};
 
 use althing_api::kv::Event;
+use althing_api::request::Request;
 use althing_etcd_proto::etcdserverpb as pb;
 use althing_etcd_proto::etcdserverpb::kv_client::KvClient;
 use althing_sim::checker::Truth;
+use althing_sim::history::{CallEnd, CallRecord};
 use althing_types::Revision;
 use pb::watch_request::RequestUnion;
 use tonic::Status;
@@ -119,14 +121,25 @@ pub async fn keep(recorder: Arc<Recorder>, mut session: Session) -> Archive {
         }
         // From here on it may be gone, whatever the answer.
         archive.compacted = revision;
-        let mut kv = KvClient::new(session.channel());
-        let compact = pb::CompactionRequest { revision: revision.get(), physical: session.rng.bool() };
-        match session.wait(kv.compact(session.request(compact))).await {
-            Ok(_) => {
-                recorder.compactions.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(_) => session.leave(),
-        }
+        compact(&recorder, &mut session, revision).await;
     }
     archive
+}
+
+/// Asks for a compaction. Whatever comes of it, watches may be told from now on that they have come too late.
+async fn compact(recorder: &Recorder, session: &mut Session, revision: Revision) {
+    let physical = session.rng.bool();
+    recorder.history().calls.push(CallRecord {
+        invoked: recorder.now(),
+        request: Request::Compact { revision, physical },
+        end: CallEnd::Unknown,
+    });
+    let mut kv = KvClient::new(session.channel());
+    let compact = pb::CompactionRequest { revision: revision.get(), physical };
+    match session.wait(kv.compact(session.request(compact))).await {
+        Ok(_) => {
+            recorder.compactions.fetch_add(1, Ordering::Relaxed);
+        }
+        Err(_) => session.leave(),
+    }
 }

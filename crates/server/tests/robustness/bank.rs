@@ -25,7 +25,7 @@ use crate::recorder::Recorder;
 use crate::wire::{self, Session};
 
 /// Keys of accounts begin with this.
-pub const PREFIX: &str = "b/";
+pub const PREFIX: &str = "a/";
 const ACCOUNTS: usize = 5;
 /// What each account has in the beginning.
 const BALANCE: i64 = 100;

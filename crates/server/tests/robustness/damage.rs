@@ -101,7 +101,7 @@ fn remove_a_watch_event(evidence: &mut Evidence) -> bool {
     let steps = evidence.history.watches.iter_mut().flat_map(|watch| &mut watch.steps);
     let events = steps.filter_map(|step| match step {
         Step::Events { events, .. } => Some(events),
-        Step::Progress(_) | Step::Resumed(_) | Step::Compacted(_) | Step::Ended(_) => None,
+        Step::Progress(_) | Step::Resumed(_) | Step::Compacted(_) | Step::Refused(_) | Step::Ended(_) => None,
     });
     events.last().is_some_and(|events| events.pop().is_some())
 }

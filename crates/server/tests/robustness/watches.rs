@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant as Moment};
 
 use althing_api::kv::{KeyRange, RangeEnd};
-use althing_api::watch::WatchFilter;
+use althing_api::watch::{CancelReason, WatchFilter};
 use althing_etcd_proto::etcdserverpb as pb;
 use althing_etcd_proto::etcdserverpb::watch_client::WatchClient;
 use althing_sim::checker::watch::{Step, WatchRecord};
@@ -71,11 +71,13 @@ struct Watcher {
     watch: Option<usize>,
     /// Where to go on; `None` means the next write.
     next: Option<Revision>,
+    /// Whether it asks for the version before.
+    prev_kv: bool,
 }
 
 /// Watches until the load has ended and everything up to the goal has come. Says what it could not reach.
 pub async fn work(recorder: Arc<Recorder>, session: Session) -> Result<(), String> {
-    let mut watcher = Watcher { recorder, session, watch: None, next: None };
+    let mut watcher = Watcher { recorder, session, watch: None, next: None, prev_kv: true };
     let mut deadline = None;
     loop {
         if let Some(goal) = watcher.recorder.goal() {
@@ -110,7 +112,7 @@ impl Watcher {
             key: registers().start,
             range_end: vec![b'r', b'/' + 1].into(),
             start_revision: self.next.map_or(0, Revision::get),
-            prev_kv: self.session.rng.bool(),
+            prev_kv: self.prev_kv,
             progress_notify: self.session.rng.bool(),
             ..pb::WatchCreateRequest::default()
         }
@@ -144,6 +146,8 @@ impl Watcher {
                 let oldest = Revision(response.compact_revision);
                 self.next = Some(oldest);
                 self.note(Step::Compacted(oldest));
+            } else {
+                self.note(Step::Refused(CancelReason::Gone(response.cancel_reason)));
             }
             return Then::Close;
         }
@@ -170,7 +174,14 @@ impl Watcher {
         let mut history = self.recorder.history();
         self.watch = Some(history.watches.len());
         let filter = WatchFilter::default();
-        history.watches.push(WatchRecord { keys: registers(), filter, from, steps: Vec::new() });
+        history.watches.push(WatchRecord {
+            keys: registers(),
+            filter,
+            prev_kv: self.prev_kv,
+            fragment: false,
+            from,
+            steps: Vec::new(),
+        });
     }
 
     /// Nothing came for a while: ask how far the stream is, go elsewhere, or watch something else.
@@ -185,6 +196,7 @@ impl Watcher {
             30..50 => return Then::Close,
             50..60 => {
                 self.watch = None;
+                self.prev_kv = self.session.rng.bool();
                 let latest = self.recorder.revision().get();
                 let oldest = (latest - MOST_HISTORY).max(1);
                 let is_past = latest > 1 && self.session.rng.bool();
