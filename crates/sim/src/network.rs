@@ -28,19 +28,21 @@ pub struct Network {
     client_order: BTreeMap<(usize, Way), Instant>,
     /// Nodes whose frames are held back, both ways.
     clogged: BTreeSet<NodeId>,
-    held: Vec<Held>,
+    held: Vec<Flight>,
     counts: Counts,
 }
 
-/// A frame that is held back.
+/// A frame on its way.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Held {
+pub struct Flight {
     /// Whose.
     pub from: NodeId,
     /// For whom.
     pub to: NodeId,
     /// It.
     pub bytes: Bytes,
+    /// If it comes twice: the life of its receiver in which both of them count.
+    pub only_in: Option<u64>,
 }
 
 /// A way of a client's connection.
@@ -178,21 +180,21 @@ impl Network {
         self.clogged.insert(node)
     }
 
-    /// Holds a frame back that has come to the end of its way, if either end is clogged.
-    pub fn hold(&mut self, from: NodeId, to: NodeId, bytes: &Bytes) -> bool {
-        let holds = self.clogged.contains(&from) || self.clogged.contains(&to);
-        if holds {
+    /// Holds a frame back that has come to the end of its way, if either end is clogged; otherwise hands it back.
+    pub fn hold(&mut self, frame: Flight) -> Option<Flight> {
+        if self.clogged.contains(&frame.from) || self.clogged.contains(&frame.to) {
             self.counts.held += 1;
-            self.held.push(Held { from, to, bytes: bytes.clone() });
+            self.held.push(frame);
+            return None;
         }
-        holds
+        Some(frame)
     }
 
     /// Holds nothing of a node back any more: what may go on its way now, in the order in which it had come.
-    pub fn unclog(&mut self, node: NodeId) -> Vec<Held> {
+    pub fn unclog(&mut self, node: NodeId) -> Vec<Flight> {
         self.clogged.remove(&node);
         let clogged = &self.clogged;
-        let is_free = |held: &mut Held| !clogged.contains(&held.from) && !clogged.contains(&held.to);
+        let is_free = |held: &mut Flight| !clogged.contains(&held.from) && !clogged.contains(&held.to);
         self.held.extract_if(.., is_free).collect()
     }
 
@@ -266,14 +268,15 @@ mod tests {
         let mut network = network(NetworkFaults::CALM);
         assert!(network.clog(A) && network.clog(B) && !network.clog(A));
         let frames = [(A, C), (C, B), (B, A), (C, A)];
-        for (number, (from, to)) in (0_u8..).zip(frames) {
-            assert!(network.hold(from, to, &Bytes::copy_from_slice(&[number])));
+        let flight = |from, to, number: u8| Flight { from, to, bytes: vec![number].into(), only_in: None };
+        for (number, (from, to)) in (0..).zip(frames) {
+            assert_eq!(network.hold(flight(from, to, number)), None);
         }
-        assert!(!network.hold(C, NodeId(4), &Bytes::new()));
-        let numbers = |held: Vec<Held>| held.iter().map(|held| held.bytes[0]).collect::<Vec<_>>();
+        assert!(network.hold(flight(C, NodeId(4), 9)).is_some());
+        let numbers = |held: Vec<Flight>| held.iter().map(|held| held.bytes[0]).collect::<Vec<_>>();
         assert_eq!(numbers(network.unclog(A)), [0, 3]);
         assert_eq!(numbers(network.unclog(B)), [1, 2]);
-        assert!(!network.hold(A, B, &Bytes::new()));
+        assert!(network.hold(flight(A, B, 9)).is_some());
     }
 
     #[test]

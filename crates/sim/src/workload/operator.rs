@@ -125,7 +125,7 @@ impl Operator {
             return None;
         }
         Some(match learner {
-            Some(id) if cx.rng.u32(0..5) > 0 => Request::MemberPromote(id),
+            Some(id) if cx.rng.u32(0..5) > 0 || self.pace == Episodes::NONE => Request::MemberPromote(id),
             Some(id) => Request::MemberRemove(id),
             None if voters.len() as u64 > self.voters => Request::MemberRemove(voters[cx.rng.usize(..voters.len())]),
             None => Request::MemberAdd {

@@ -7,13 +7,13 @@ use althing_types::{Duration, Instant, NodeId, RequestId};
 use super::{Event, Happening, PeerHint, Phase, World};
 use crate::clocks::{Jump, LocalClock};
 use crate::faults::Fault;
-use crate::history::LessorJump;
+use crate::history::{CallEnd, CallRecord, LessorJump};
 use crate::host::boot::{BootError, Booted, DiskHistory, Start};
 use crate::host::directory::Standing;
 use crate::host::process::Intent;
 use crate::host::{Blame, End, Host, Origin};
 use crate::nemesis::{self, Kind, Sight};
-use crate::network::Held;
+use crate::network::Flight;
 use crate::random::between;
 use crate::report::Check;
 use crate::triggers::Moment;
@@ -143,15 +143,17 @@ impl World {
     }
 
     pub(super) fn unclog(&mut self, node: NodeId) {
-        for Held { from, to, bytes } in self.network.unclog(node) {
-            self.agenda.after(Duration::ZERO, Event::Frame { from, to, bytes });
+        for Flight { from, to, bytes, only_in } in self.network.unclog(node) {
+            self.agenda.after(Duration::ZERO, Event::Frame { from, to, bytes, only_in });
         }
     }
 
     fn compact(&mut self, node: NodeId) {
         self.counts.compactions += 1;
-        let revision = self.shared.revision;
-        self.ask_node(node, Request::Compact { revision, physical: true });
+        let request = Request::Compact { revision: self.shared.revision, physical: true };
+        let record = CallRecord { invoked: self.agenda.now(), request: request.clone(), end: CallEnd::Unknown };
+        self.shared.history.calls.push(record);
+        self.ask_node(node, request);
     }
 
     /// Asks a node for something in the world's own name, and does not wait for the answer.

@@ -42,7 +42,7 @@ use crate::faults::Fault;
 use crate::host::{Host, Origin, Stage};
 use crate::ledger::Ledger;
 use crate::nemesis::{KINDS, Kind};
-use crate::network::Network;
+use crate::network::{Flight, Network};
 use crate::options::{MAX_NODES, Options};
 use crate::random::{Streams, up_to};
 use crate::report::{Check, FaultCounts, Finding, Report};
@@ -62,6 +62,9 @@ pub enum Event {
         to: NodeId,
         /// This.
         bytes: Bytes,
+        /// If it comes twice: the life of its receiver in which both of them count. A connection is with one process, so
+        /// what was sent to one life never reaches two of them.
+        only_in: Option<u64>,
     },
     /// Something happens within a process.
     Process {
@@ -306,7 +309,7 @@ impl World {
         let Some(event) = self.admit(due.event) else { return };
         self.write_trace(due.at, due.sequence, &event);
         match event {
-            Event::Frame { from, to, bytes } => self.frame_arrives(from, to, bytes),
+            Event::Frame { from, to, bytes, only_in } => self.frame_arrives(Flight { from, to, bytes, only_in }),
             Event::Process { node, what, .. } => self.process_event(node, what),
             Event::Arrival { slot, ticket, node, what } => self.arrival(slot, ticket, node, what),
             Event::News { slot, news } => self.news(slot, news),
@@ -366,7 +369,7 @@ impl World {
         let line = |node, kind, peer, payload| Line { at, sequence, node, kind, peer, payload, note: "" };
         let world = NodeId::NONE;
         let line = match event {
-            Event::Frame { from, to, bytes } => line(*to, "frame", from.get(), Payload::Bytes(bytes)),
+            Event::Frame { from, to, bytes, .. } => line(*to, "frame", from.get(), Payload::Bytes(bytes)),
             Event::Process { node, what, .. } => line(*node, what.name(), 0, Payload::None),
             Event::Arrival { slot, node, what, .. } => line(*node, "arrival", client(*slot), Payload::Value(what)),
             Event::News { slot, news } => line(world, "news", client(*slot), Payload::Value(news)),

@@ -11,6 +11,7 @@ use super::links::Passage;
 use super::{Event, Happening, PeerHint, World};
 use crate::host::process::{CheckpointStage, Intent, Planned};
 use crate::host::writer::{Durability, Tidied};
+use crate::network::Flight;
 use crate::random::{between, up_to};
 use crate::report::Check;
 use crate::triggers::Moment;
@@ -25,12 +26,16 @@ const CHECKPOINT_EVERY: (Duration, Duration) = (Duration::from_millis(300), Dura
 
 impl World {
     /// A frame has come to the end of its way: it waits there, is refused, or reaches its node.
-    pub(super) fn frame_arrives(&mut self, from: NodeId, to: NodeId, bytes: Bytes) {
-        if self.network.hold(from, to, &bytes) || self.passage(from, to) == Passage::Closed {
+    pub(super) fn frame_arrives(&mut self, frame: Flight) {
+        let Flight { from, to, only_in, .. } = frame;
+        if only_in.is_some_and(|life| self.host(to).life != life) {
             return;
         }
-        let from = self.host(from).id;
-        self.input(to, Input::Frame { from, bytes });
+        let Some(frame) = self.network.hold(frame) else { return };
+        if self.passage(from, to) == Passage::Open {
+            let from = self.host(from).id;
+            self.input(to, Input::Frame { from, bytes: frame.bytes });
+        }
     }
 
     /// Hands an input to a node, if it runs, for its next turn.
@@ -56,6 +61,7 @@ impl World {
             Happening::Checkpoint => {
                 self.want_checkpoint(node);
                 self.plan_checkpoint(node);
+                self.settle_budget();
             }
             Happening::Peer(peer, PeerHint::Up) => self.input(node, Input::PeerUp(peer)),
             Happening::Peer(peer, PeerHint::Down) => self.input(node, Input::PeerDown(peer)),
@@ -119,8 +125,11 @@ impl World {
     fn send(&mut self, from: NodeId, frames: Vec<(NodeId, Bytes)>) {
         let now = self.agenda.now();
         for (to, bytes) in frames {
-            for arrival in self.network.send(now, from, to) {
-                self.agenda.at(arrival, Event::Frame { from, to, bytes: bytes.clone() });
+            let arrivals = self.network.send(now, from, to);
+            let life = self.hosts.get(&to).map(|host| host.life);
+            let only_in = life.filter(|_| arrivals.len() > 1);
+            for arrival in arrivals {
+                self.agenda.at(arrival, Event::Frame { from, to, bytes: bytes.clone(), only_in });
             }
         }
     }
