@@ -31,6 +31,14 @@ pub enum Sabotage {
     SkipEntries,
     /// It loses one response of a watch in fifty.
     LoseWatchEvents,
+    /// It leaves the comparisons of transactions out.
+    IgnoreComparisons,
+    /// It reads all pages of a list as of now.
+    ReadPagesNow,
+    /// It leaves the versions before out of the events of watches.
+    ForgetVersionsBefore,
+    /// It compacts a little more than it was asked to.
+    CompactTooMuch,
     /// Its clock is a quarter too fast, so that leases end early.
     RushClocks,
 }

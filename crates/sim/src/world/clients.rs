@@ -135,7 +135,17 @@ impl World {
                 let id = process.new_request(caller);
                 self.input(node, Input::Request { id, call: call.clone() });
             }
+            (Sabotage::IgnoreComparisons, Request::Txn(txn)) => txn.compare.clear(),
+            (Sabotage::ReadPagesNow, Request::Range(range)) if range.limit > 0 => range.revision = None,
+            (Sabotage::CompactTooMuch, Request::Compact { revision, .. }) => *revision = revision.next(),
             _ => {}
+        }
+    }
+
+    /// What a host that is sabotaged does to a command on a stream.
+    fn spoil_watch(&self, command: &mut WatchCommand) {
+        if let (Sabotage::ForgetVersionsBefore, WatchCommand::Create(create)) = (self.options.sabotage, command) {
+            create.prev_kv = false;
         }
     }
 
