@@ -106,8 +106,10 @@ impl World {
     /// A client's message has come to where a node should be.
     pub(super) fn arrival(&mut self, slot: Slot, ticket: Ticket, node: NodeId, mut what: Arrival) {
         let caller = (slot, ticket);
-        if let Arrival::Call(call) = &mut what {
-            self.spoil(caller, node, call);
+        match &mut what {
+            Arrival::Call(call) => self.spoil(caller, node, call),
+            Arrival::Open(command) | Arrival::Say(command) => self.spoil_watch(command),
+            Arrival::Cancel | Arrival::Drained(_) | Arrival::Close => {}
         }
         let Some(process) = self.host(node).running() else { return self.nobody_there(slot, ticket, &what) };
         let input = match what {
