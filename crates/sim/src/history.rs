@@ -8,7 +8,7 @@
 use althing_api::error::ErrorKind;
 use althing_api::kv::{KeyRange, KeyValue};
 use althing_api::request::{Answer, Request};
-use althing_types::{Instant, LeaseId, Revision};
+use althing_types::{Duration, Instant, LeaseId, Revision};
 use bytes::Bytes;
 
 use crate::checker::Operation;
@@ -27,6 +27,8 @@ pub struct History {
     pub watches: Vec<WatchRecord>,
     /// Leases, in the order in which they were granted.
     pub leases: Vec<Lease>,
+    /// Jumps forward of clocks that counted leases at that moment, in order.
+    pub jumps: Vec<LessorJump>,
     /// Every call of every client, in the order in which they were sent.
     pub calls: Vec<CallRecord>,
     /// Transactions on lists, in the order in which they were sent; those without steps did nothing.
@@ -37,6 +39,15 @@ pub struct History {
     pub visits: Vec<Visit>,
     /// What clients kept of the table at some revision.
     pub caches: Vec<Cache>,
+}
+
+/// The clock of a node that led was put forward: to it so much time has passed for every lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LessorJump {
+    /// When.
+    pub at: Instant,
+    /// By how much.
+    pub by: Duration,
 }
 
 /// One call, word for word, and what came of it.

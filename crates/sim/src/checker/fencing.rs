@@ -16,12 +16,13 @@ use bytes::Bytes;
 use super::leases;
 use super::table::Table;
 use super::truth::Truth;
-use crate::history::{Admission, LeaseStep, Tenure, Visit};
+use crate::history::{Admission, History, LeaseStep, LessorJump, Tenure, Visit};
 use crate::workload::lock::{GUARDED_PREFIX, token};
 
 /// Descriptions of all that is wrong.
 #[must_use]
-pub fn check(tenures: &[Tenure], visits: &[Visit], truth: &Truth, table: &Table) -> Vec<String> {
+pub fn check(history: &History, truth: &Truth, table: &Table) -> Vec<String> {
+    let History { tenures, visits, jumps, .. } = history;
     let mut broken = Vec::new();
     let mut locks: BTreeMap<&Bytes, Vec<&Tenure>> = BTreeMap::new();
     for tenure in tenures {
@@ -30,7 +31,7 @@ pub fn check(tenures: &[Tenure], visits: &[Visit], truth: &Truth, table: &Table)
     for tenures in locks.values() {
         for (place, first) in tenures.iter().enumerate() {
             // They lie in the order in which they were acquired.
-            broken.extend(tenures[place + 1..].iter().filter_map(|second| compare(first, second)));
+            broken.extend(tenures[place + 1..].iter().filter_map(|second| compare(first, second, jumps)));
         }
     }
     broken.extend(outside(tenures, visits));
@@ -39,7 +40,7 @@ pub fn check(tenures: &[Tenure], visits: &[Visit], truth: &Truth, table: &Table)
 }
 
 /// What is wrong with two tenures of one lock, of which the first was acquired before the second.
-fn compare(first: &Tenure, second: &Tenure) -> Option<String> {
+fn compare(first: &Tenure, second: &Tenure, jumps: &[LessorJump]) -> Option<String> {
     if first.token == second.token {
         return Some(format!("one token for {first:?} and {second:?}"));
     }
@@ -49,22 +50,23 @@ fn compare(first: &Tenure, second: &Tenure) -> Option<String> {
     if second.token < first.token {
         return Some(format!("the token fell from {first:?} to {second:?}"));
     }
-    let held = second.acquired < held_until(first, second.acquired);
-    held.then(|| format!("{second:?} was acquired while the lock was held for certain: {first:?}"))
+    holds(first, second.acquired, jumps)
+        .then(|| format!("{second:?} was acquired while the lock was held for certain: {first:?}"))
 }
 
-/// Until when a tenure lasts for certain, as far as is known by `now`.
-fn held_until(tenure: &Tenure, now: Instant) -> Instant {
-    let least = leases::least_life(tenure.ttl_seconds);
-    let mut until = Instant::ZERO;
+/// Whether a holder has the lock for certain at `now`, by what it knew then.
+fn holds(tenure: &Tenure, now: Instant, jumps: &[LessorJump]) -> bool {
+    let mut held = false;
     for step in &tenure.steps {
         match step {
-            LeaseStep::Alive { sent, answered } if *answered <= now => until = until.max(*sent + least),
-            LeaseStep::Revoked { sent } => return until.min(*sent),
+            LeaseStep::Alive { sent, answered } if *answered <= now => {
+                held |= leases::lives(tenure.ttl_seconds, *sent, now, jumps);
+            }
+            LeaseStep::Revoked { sent } => return held && now < *sent,
             LeaseStep::Alive { .. } | LeaseStep::KeySeen { .. } | LeaseStep::KeyGone { .. } => {}
         }
     }
-    until
+    held
 }
 
 fn outside(tenures: &[Tenure], visits: &[Visit]) -> Vec<String> {
@@ -159,7 +161,8 @@ mod tests {
 
     fn judged(tenures: &[Tenure], visits: &[Visit], changes: Vec<(Revision, Vec<Event>)>) -> usize {
         let truth = Truth::new(Revision(2), changes);
-        check(tenures, visits, &truth, &Table::new(&truth)).len()
+        let history = History { tenures: tenures.to_vec(), visits: visits.to_vec(), ..History::default() };
+        check(&history, &truth, &Table::new(&truth)).len()
     }
 
     #[test]
@@ -188,6 +191,15 @@ mod tests {
         assert_eq!(judged(&[first.clone(), tenure(2, 9, 3000)], &[], Vec::new()), 1);
         first.steps.push(LeaseStep::Revoked { sent: at(2900) });
         assert_eq!(judged(&[first, tenure(2, 9, 3000)], &[], Vec::new()), 0);
+    }
+
+    #[test]
+    fn a_holder_whose_lessor_jumped_ahead_may_have_lost_the_lock() {
+        let truth = Truth::new(Revision(2), Vec::new());
+        let jumps = vec![LessorJump { at: at(300), by: Duration::from_secs(1) }];
+        let tenures = vec![tenure(1, 5, 0), tenure(2, 9, 1500)];
+        let history = History { tenures, jumps, ..History::default() };
+        assert_eq!(check(&history, &truth, &Table::new(&truth)), Vec::<String>::new());
     }
 
     #[test]

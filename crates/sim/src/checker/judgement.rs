@@ -36,10 +36,10 @@ pub fn judge(history: &History, truth: &Truth) -> Judgement {
     judgement.find_all(Check::Revisions, revisions::check(&history.operations));
     judgement.find_all(Check::LostWrites, acknowledged::check(&history.operations, truth));
     judgement.find_all(Check::Exactness, exact::check(&history.calls, truth, &table));
-    judgement.find_all(Check::Refusals, refusals::check(&history.calls));
+    judgement.find_all(Check::Refusals, refusals::check(&history.calls, &history.jumps));
     judgement.find_all(Check::Cycles, cycles::check(&history.transactions));
     judgement.find_all(Check::Bank, bank::check(&history.calls, truth, bank::total(truth)));
-    judgement.find_all(Check::Fencing, fencing::check(&history.tenures, &history.visits, truth, &table));
+    judgement.find_all(Check::Fencing, fencing::check(history, truth, &table));
     judgement.find_all(Check::Caches, caches::check(&history.caches, &table));
     let lost = updates::check(truth).into_iter().map(|event| format!("{event:?} does not count on"));
     judgement.find_all(Check::LostUpdates, lost);
@@ -49,7 +49,7 @@ pub fn judge(history: &History, truth: &Truth) -> Judgement {
             judgement.find(Check::Watches, format!("watch {number} from revision {}: {violation}", record.from));
         }
     }
-    judgement.find_all(Check::Leases, leases::check(&history.leases));
+    judgement.find_all(Check::Leases, leases::check(&history.leases, &history.jumps));
     judgement
 }
 

@@ -15,15 +15,15 @@ use std::collections::BTreeMap;
 use althing_api::error::ErrorKind;
 use althing_api::kv::{Consistency, Operation, PutLease, PutRequest, RangeRequest, TxnRequest};
 use althing_api::request::{Body, Request};
-use althing_types::{Duration, Instant, LeaseId, Revision};
+use althing_types::{Instant, LeaseId, Revision};
 
 use super::leases;
-use crate::history::{CallEnd, CallRecord};
+use crate::history::{CallEnd, CallRecord, LessorJump};
 
 /// Descriptions of all refusals that are wrong, and of answers that should have been refusals.
 #[must_use]
-pub fn check(calls: &[CallRecord]) -> Vec<String> {
-    let known = Known::new(calls);
+pub fn check(calls: &[CallRecord], jumps: &[LessorJump]) -> Vec<String> {
+    let known = Known::new(calls, jumps);
     let mut broken = Vec::new();
     for call in calls {
         let wrong = match &call.end {
@@ -41,17 +41,26 @@ pub fn check(calls: &[CallRecord]) -> Vec<String> {
 struct Life {
     /// When a grant of it was asked for by id.
     asked: Vec<Instant>,
-    /// It lives at least until the last of these, as one may know from the first on.
-    lives: Vec<(Instant, Instant)>,
+    /// It was (re)started by these calls.
+    starts: Vec<Start>,
     /// When somebody first asked for its end.
     revoked: Option<Instant>,
     /// When somebody was first told of its end.
     ended: Option<Instant>,
 }
 
+/// A call that started a lease, or started it anew.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    sent: Instant,
+    answered: Instant,
+    ttl_seconds: i64,
+}
+
 /// What is known from all calls.
 #[derive(Clone, Debug, Default)]
-struct Known {
+struct Known<'a> {
+    jumps: &'a [LessorJump],
     /// When compactions were asked for that were not refused, when they were acknowledged, and at which revision.
     compactions: Vec<(Instant, Option<Instant>, Revision)>,
     /// By the time of the answers, the greatest revision that any of them had shown.
@@ -59,9 +68,9 @@ struct Known {
     leases: BTreeMap<LeaseId, Life>,
 }
 
-impl Known {
-    fn new(calls: &[CallRecord]) -> Self {
-        let mut known = Self::default();
+impl<'a> Known<'a> {
+    fn new(calls: &[CallRecord], jumps: &'a [LessorJump]) -> Self {
+        let mut known = Self { jumps, ..Self::default() };
         for call in calls {
             known.learn(call);
         }
@@ -97,19 +106,18 @@ impl Known {
                     self.leases.entry(*id).or_default().asked.push(sent);
                 }
                 if let (Some(returned), Some(Body::LeaseGrant(granted))) = (returned, body) {
-                    self.lives(granted.id, sent, returned, granted.ttl_seconds);
+                    self.starts(granted.id, sent, returned, granted.ttl_seconds);
                 }
             }
             (Request::LeaseKeepAlive(id), Some(Body::LeaseKeepAlive { ttl_seconds })) => {
-                self.lives(*id, sent, returned.unwrap_or(sent), *ttl_seconds);
+                self.starts(*id, sent, returned.unwrap_or(sent), *ttl_seconds);
             }
             _ => {}
         }
     }
 
-    fn lives(&mut self, id: LeaseId, sent: Instant, answered: Instant, ttl_seconds: i64) {
-        let least: Duration = leases::least_life(ttl_seconds);
-        self.leases.entry(id).or_default().lives.push((answered, sent + least));
+    fn starts(&mut self, id: LeaseId, sent: Instant, answered: Instant, ttl_seconds: i64) {
+        self.leases.entry(id).or_default().starts.push(Start { sent, answered, ttl_seconds });
     }
 
     /// What is wrong with a refusal.
@@ -120,9 +128,10 @@ impl Known {
             ErrorKind::LeaseNotFound(id) => {
                 let life = self.leases.get(id)?;
                 let spared = life.revoked.is_none_or(|revoked| revoked > returned);
-                let mut lives = life.lives.iter();
-                let lived = lives.any(|(known, until)| *known <= call.invoked && returned < *until);
-                (spared && lived).then_some("the lease lives for certain")
+                let lives = life.starts.iter().any(|start| {
+                    start.answered <= call.invoked && leases::lives(start.ttl_seconds, start.sent, returned, self.jumps)
+                });
+                (spared && lives).then_some("the lease lives for certain")
             }
             ErrorKind::LeaseExists(id) => {
                 let asked = self.leases.get(id).map_or(&[][..], |life| &life.asked);
@@ -257,10 +266,15 @@ mod tests {
     use althing_api::kv::KeyRange;
     use althing_api::lease::LeaseGranted;
     use althing_api::request::{Answer, Header};
+    use althing_types::Duration;
 
     use super::*;
 
     const LEASE: LeaseId = LeaseId(7);
+
+    fn judged(calls: &[CallRecord]) -> Vec<String> {
+        check(calls, &[])
+    }
 
     fn at(millis: u64) -> Instant {
         Instant::ZERO + Duration::from_millis(millis)
@@ -315,52 +329,54 @@ mod tests {
             granted(300),
             refused(2400, Request::LeaseKeepAlive(LEASE), ErrorKind::LeaseNotFound(LEASE)),
         ];
-        assert_eq!(check(&calls), Vec::<String>::new());
+        assert_eq!(judged(&calls), Vec::<String>::new());
     }
 
     #[test]
     fn a_revision_that_nobody_compacted_and_one_that_can_be_read_are_found() {
-        let wrong = |why| check(&[compact(0, 30), refused(100, read(29, Consistency::Linearizable), why)]).len();
+        let wrong = |why| judged(&[compact(0, 30), refused(100, read(29, Consistency::Linearizable), why)]).len();
         assert_eq!([wrong(compacted(29, 30)), wrong(compacted(29, 31)), wrong(compacted(28, 30))], [0, 1, 1]);
         let limit = refused(100, read(30, Consistency::Linearizable), compacted(30, 30));
-        assert_eq!(check(&[compact(0, 30), limit]).len(), 1);
+        assert_eq!(judged(&[compact(0, 30), limit]).len(), 1);
         let early = refused(0, read(29, Consistency::Linearizable), compacted(29, 30));
-        assert_eq!(check(&[early, compact(100, 30)]).len(), 1);
+        assert_eq!(judged(&[early, compact(100, 30)]).len(), 1);
     }
 
     #[test]
     fn a_compacted_revision_that_is_answered_is_found() {
         let late =
-            |consistency| check(&[compact(0, 30), answered(100, read(29, consistency), 50, Body::Compact)]).len();
+            |consistency| judged(&[compact(0, 30), answered(100, read(29, consistency), 50, Body::Compact)]).len();
         assert_eq!([late(Consistency::Linearizable), late(Consistency::Serializable)], [1, 0]);
-        assert_eq!(check(&[compact(0, 30), compact(100, 30)]).len(), 1);
+        assert_eq!(judged(&[compact(0, 30), compact(100, 30)]).len(), 1);
     }
 
     #[test]
     fn a_revision_that_was_known_is_not_in_the_future() {
-        let wrong = |why| check(&[shown(0, 40), refused(100, read(40, Consistency::Linearizable), why)]).len();
+        let wrong = |why| judged(&[shown(0, 40), refused(100, read(40, Consistency::Linearizable), why)]).len();
         assert_eq!([wrong(future(40, 39)), wrong(future(40, 40))], [1, 1]);
     }
 
     #[test]
     fn a_lease_that_lives_is_found_to_have_been_denied_unless_somebody_revoked_it() {
         let denied = || refused(1900, Request::LeaseKeepAlive(LEASE), ErrorKind::LeaseNotFound(LEASE));
-        assert_eq!(check(&[granted(0), denied()]).len(), 1);
+        assert_eq!(judged(&[granted(0), denied()]).len(), 1);
         let revoked = answered(1000, Request::LeaseRevoke(LEASE), 6, Body::LeaseRevoke);
-        assert_eq!(check(&[granted(0), revoked, denied()]).len(), 0);
+        assert_eq!(judged(&[granted(0), revoked, denied()]).len(), 0);
+        let jumps = [LessorJump { at: at(500), by: Duration::from_millis(200) }];
+        assert_eq!(check(&[granted(0), denied()], &jumps).len(), 0);
     }
 
     #[test]
     fn a_lease_that_was_revoked_and_still_used_is_found() {
         let revoked = answered(100, Request::LeaseRevoke(LEASE), 6, Body::LeaseRevoke);
         let used = answered(200, Request::LeaseKeepAlive(LEASE), 6, Body::LeaseKeepAlive { ttl_seconds: 2 });
-        assert_eq!(check(&[granted(0), revoked, used]).len(), 1);
+        assert_eq!(judged(&[granted(0), revoked, used]).len(), 1);
     }
 
     #[test]
     fn refusals_that_can_never_be_right_are_found() {
         for why in [ErrorKind::Corrupt, ErrorKind::EmptyKey, ErrorKind::LeaseExists(LEASE)] {
-            assert_eq!(check(&[refused(0, Request::LeaseLeases, why)]).len(), 1);
+            assert_eq!(judged(&[refused(0, Request::LeaseLeases, why)]).len(), 1);
         }
     }
 }

@@ -32,7 +32,7 @@ pub mod register;
 mod session;
 pub mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::error::ErrorKind;
 use althing_api::request::{Answer, Request};
@@ -46,11 +46,11 @@ use crate::options::Options;
 use crate::random::{Latency, between, stream};
 
 /// The place of a client in the world. A client that is retired is followed by another in the same place.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Slot(pub usize);
 
 /// Names one call or stream of one slot; each is one more than the last.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Ticket(pub u64);
 
 impl Ticket {
@@ -62,7 +62,7 @@ impl Ticket {
 }
 
 /// What reaches a client.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub enum News {
     /// The time that it wanted to wait is over.
     Wake,
@@ -222,6 +222,8 @@ pub struct Shared {
     pub history: History,
     /// The greatest revision that any answer showed.
     pub revision: Revision,
+    /// Nodes whose machines were given up: the operator removes them.
+    pub condemned: BTreeSet<NodeId>,
     /// The resource outside of the store that locks guard.
     pub resource: lock::Resource,
     clients: u64,

@@ -6,13 +6,17 @@
 //!
 //! * `turn`: a node's turn and what comes of its effects;
 //! * `clients`: calls and streams between clients and nodes;
-//! * `havoc`: faults;
+//! * `havoc`: faults; `damage`: those that take what was synced; `moments`: when triggers may strike;
+//! * `links`: connections between nodes, and who is let in;
 //! * `finish`: the liveness phase and the end.
 
 mod clients;
+mod damage;
 mod describe;
 mod finish;
 mod havoc;
+mod links;
+mod moments;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +32,7 @@ use fastrand::Rng;
 
 use self::clients::Outstanding;
 use crate::agenda::{Agenda, Due};
+use crate::budget::{Budget, Margin};
 use crate::checker;
 use crate::clocks::LocalClock;
 use crate::faults::Fault;
@@ -38,7 +43,7 @@ use crate::network::Network;
 use crate::options::{MAX_NODES, Options, Sabotage};
 use crate::random::{Streams, up_to};
 use crate::report::{Check, FaultCounts, Finding, Report};
-use crate::trace::{Line, Trace};
+use crate::trace::{Line, Payload, Trace};
 use crate::workload::{self, Client, News, Shared, Slot, Ticket};
 
 pub use finish::{EQUAL_WITHIN, WRITE_WITHIN};
@@ -91,6 +96,8 @@ pub enum Event {
     },
     /// Something goes wrong, or stops going wrong.
     Fault(Fault),
+    /// A supervisor starts a node.
+    Start(NodeId),
     /// Time for an episode of a kind to begin.
     Episode(Kind),
     /// The run comes to its next phase.
@@ -112,7 +119,7 @@ pub enum Happening {
     Read(Box<ReadWork>),
     /// A checkpoint is durable.
     Checkpointed,
-    /// Time to look whether the applier and the engine have something to do in the background.
+    /// Time for what the applier and the engine do in the background.
     Background,
     /// Time for a checkpoint that nobody asked for.
     Checkpoint,
@@ -130,7 +137,7 @@ pub enum PeerHint {
 }
 
 /// What a client says to a node.
-#[derive(Debug)]
+#[derive(Hash, Debug)]
 pub enum Arrival {
     /// A call.
     Call(Call),
@@ -147,7 +154,7 @@ pub enum Arrival {
 }
 
 /// Phases of a run.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Phase {
     /// Faults come and go.
     Safety,
@@ -188,6 +195,14 @@ pub struct World {
     /// When the clients had ended, and the greatest revision that they had seen by then.
     quiet: Option<(Instant, Revision)>,
     counts: FaultCounts,
+    inflicted: Vec<(Duration, Fault)>,
+    budget: Budget,
+    /// What would be left after the loss that the budget has allowed last.
+    margin: Margin,
+    /// Connections that stand.
+    links: BTreeSet<(NodeId, NodeId)>,
+    /// Requests that the world has made in its own name.
+    requests: u64,
     findings: Vec<Finding>,
 }
 
@@ -206,9 +221,10 @@ impl World {
                     Sabotage::RushClocks => LocalClock::rushing(),
                     _ => LocalClock::draw(&options.faults.clocks, &mut streams.clocks),
                 };
-                (*id, Host::new(*id, Origin::Founder, clock))
+                (*id, Host::new(*id, Origin::Founder, clock, streams.directories.u64(..)))
             })
             .collect();
+        let founders = nodes.len();
         let mut shared = Shared::default();
         let clients = workload::clients(&options, &mut shared);
         let chances = workload::chances(options.seed, &clients);
@@ -233,6 +249,11 @@ impl World {
             healed: Instant::FAR_FUTURE,
             quiet: None,
             counts: FaultCounts::default(),
+            inflicted: Vec::new(),
+            budget: Budget::new(founders),
+            margin: Margin::Ample,
+            links: BTreeSet::new(),
+            requests: 0,
             findings: Vec::new(),
         }
     }
@@ -255,8 +276,8 @@ impl World {
 
     fn begin(&mut self) {
         for node in self.nodes.clone() {
-            let start = up_to(Duration::from_millis(50), &mut self.streams.faults);
-            self.agenda.after(start, Event::Fault(Fault::Restart(node)));
+            let start = up_to(Duration::from_millis(50), &mut self.streams.supervisor);
+            self.agenda.after(start, Event::Start(node));
         }
         for slot in 0..self.clients.len() {
             let start = up_to(Duration::from_millis(500), &mut self.streams.workload);
@@ -281,6 +302,7 @@ impl World {
             Event::News { slot, news } => self.news(slot, news),
             Event::Patience { slot, ticket } => self.patience_ends(slot, ticket),
             Event::Fault(fault) => self.inflict(fault),
+            Event::Start(node) => self.restart(node),
             Event::Episode(kind) => self.begin_episode(kind),
             Event::Phase(phase) => self.enter(phase),
         }
@@ -297,7 +319,12 @@ impl World {
             }
             Event::Frame { to, .. } => *to,
             Event::Arrival { node, .. } => *node,
-            Event::News { .. } | Event::Patience { .. } | Event::Fault(_) | Event::Episode(_) | Event::Phase(_) => {
+            Event::News { .. }
+            | Event::Patience { .. }
+            | Event::Fault(_)
+            | Event::Start(_)
+            | Event::Episode(_)
+            | Event::Phase(_) => {
                 return Some(event);
             }
         };
@@ -326,29 +353,21 @@ impl World {
     }
 
     fn write_trace(&mut self, at: Instant, sequence: u64, event: &Event) {
-        let line = |node, kind, peer| Line { at, sequence, node, kind, peer, payload: &[], note: "" };
-        let text;
+        let line = |node, kind, peer, payload| Line { at, sequence, node, kind, peer, payload, note: "" };
+        let world = NodeId::NONE;
         let line = match event {
-            Event::Frame { from, to, bytes } => {
-                text = if self.trace.is_written() { describe::frame(bytes) } else { String::new() };
-                Line { payload: bytes, note: &text, ..line(*to, "frame", from.get()) }
-            }
-            Event::Process { node, what, .. } => line(*node, what.name(), 0),
-            Event::Arrival { slot, node, what, .. } => {
-                text = format!("{what:?}");
-                Line { payload: text.as_bytes(), note: &text, ..line(*node, "arrival", slot.0 as u64 + 1) }
-            }
-            Event::News { slot, news } => {
-                text = format!("{news:?}");
-                Line { payload: text.as_bytes(), note: &text, ..line(NodeId::NONE, "news", slot.0 as u64 + 1) }
-            }
-            Event::Patience { slot, .. } => line(NodeId::NONE, "patience", slot.0 as u64 + 1),
-            Event::Fault(_) | Event::Episode(_) | Event::Phase(_) => {
-                text = format!("{event:?}");
-                Line { payload: text.as_bytes(), note: &text, ..line(NodeId::NONE, "world", 0) }
-            }
+            Event::Frame { from, to, bytes } => line(*to, "frame", from.get(), Payload::Bytes(bytes)),
+            Event::Process { node, what, .. } => line(*node, what.name(), 0, Payload::None),
+            Event::Arrival { slot, node, what, .. } => line(*node, "arrival", client(*slot), Payload::Value(what)),
+            Event::News { slot, news } => line(world, "news", client(*slot), Payload::Value(news)),
+            Event::Patience { slot, .. } => line(world, "patience", client(*slot), Payload::None),
+            Event::Fault(fault) => line(world, "fault", 0, Payload::Value(fault)),
+            Event::Start(node) => line(*node, "start", 0, Payload::None),
+            Event::Episode(kind) => line(world, "episode", 0, Payload::Value(kind)),
+            Event::Phase(phase) => line(world, "phase", 0, Payload::Value(phase)),
         };
-        self.trace.add(&line);
+        let note = if self.trace.is_written() { describe::event(event) } else { String::new() };
+        self.trace.add(&Line { note: &note, ..line });
     }
 
     fn report(mut self) -> Report {
@@ -365,6 +384,8 @@ impl World {
             simulated: now.since(Instant::ZERO),
             network: self.network.counts(),
             faults: self.counts,
+            inflicted: self.inflicted,
+            budget: self.budget.close(now),
             entries: self.ledger.entries() as u64,
             log_bytes: self.hosts.values().map(Host::bytes_written).sum(),
             terms: self.ledger.terms_led() as u64,
@@ -390,6 +411,11 @@ impl Happening {
             Self::Peer(_, PeerHint::Down) => "peer down",
         }
     }
+}
+
+/// How a trace calls a client: from one on, since zero means none.
+const fn client(slot: Slot) -> u64 {
+    slot.0 as u64 + 1
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
