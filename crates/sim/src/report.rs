@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use althing_probe::Hits;
 use althing_types::{Duration, Instant};
 
 use crate::budget::Tally;
@@ -45,6 +46,8 @@ pub enum Check {
     Recovery,
     /// A node must not panic, nor stop for a reason that the world did not give it.
     Crash,
+    /// What a node keeps in memory stays within its limits.
+    Memory,
     /// After all is healed, writes succeed within [`crate::world::WRITE_WITHIN`].
     Progress,
     /// After all is healed, all replicas become equal within [`crate::world::EQUAL_WITHIN`].
@@ -70,6 +73,7 @@ impl fmt::Display for Check {
             Self::Undecided => "undecided",
             Self::Recovery => "recovery",
             Self::Crash => "crash",
+            Self::Memory => "memory",
             Self::Progress => "progress",
             Self::Convergence => "convergence",
         })
@@ -240,6 +244,8 @@ pub struct Report {
     pub history: History,
     /// How often a checker gave up.
     pub undecided: u64,
+    /// Which rare paths the run has taken, and how often; none in a build without debug assertions.
+    pub marks: Hits,
     /// What was broken.
     pub findings: Vec<Finding>,
 }

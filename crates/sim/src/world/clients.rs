@@ -6,13 +6,13 @@ use althing_api::service::DEFAULT_GROUP;
 use althing_api::watch::{WatchCommand, WatchEvent};
 use althing_api::{Answer, Call, Error, Request};
 use althing_node::Input;
+use althing_probe::Mutant;
 use althing_types::{NodeId, RequestId, StreamId};
 
 use super::{Arrival, Event, World};
 use crate::history::{CallEnd, CallRecord};
 use crate::host::Process;
 use crate::host::process::Caller;
-use crate::options::Sabotage;
 use crate::workload::{Ask, Context, News, Slot, Ticket, lost, unreachable};
 
 /// A call without an answer yet.
@@ -77,7 +77,7 @@ impl World {
         }
     }
 
-    fn record_call(&mut self, call: &Call) -> usize {
+    pub(super) fn record_call(&mut self, call: &Call) -> usize {
         let calls = &mut self.shared.history.calls;
         let request = call.request.clone();
         calls.push(CallRecord { invoked: self.agenda.now(), request, end: CallEnd::Unknown });
@@ -108,7 +108,7 @@ impl World {
         let caller = (slot, ticket);
         match &mut what {
             Arrival::Call(call) => self.spoil(caller, node, call),
-            Arrival::Open(command) | Arrival::Say(command) => self.spoil_watch(command),
+            Arrival::Open(command) | Arrival::Say(command) => spoil_watch(command),
             Arrival::Cancel | Arrival::Drained(_) | Arrival::Close => {}
         }
         let Some(process) = self.host(node).running() else { return self.nobody_there(slot, ticket, &what) };
@@ -128,26 +128,25 @@ impl World {
         }
     }
 
-    /// What a host that is sabotaged does to a call.
+    /// What a host that is a mutant does to a call.
     fn spoil(&mut self, caller: Caller, node: NodeId, call: &mut Call) {
-        match (self.options.sabotage, &mut call.request) {
-            (Sabotage::ReadWithoutReadIndex, Request::Range(range)) => range.consistency = Consistency::Serializable,
-            (Sabotage::RepeatWrites, Request::Put(_)) => {
+        match &mut call.request {
+            Request::Range(range) if althing_probe::is(Mutant::SerializableReads) => {
+                range.consistency = Consistency::Serializable;
+            }
+            Request::Put(_) if althing_probe::is(Mutant::RepeatWrites) => {
                 let Some(process) = self.host(node).running() else { return };
                 let id = process.new_request(caller);
                 self.input(node, Input::Request { id, call: call.clone() });
             }
-            (Sabotage::IgnoreComparisons, Request::Txn(txn)) => txn.compare.clear(),
-            (Sabotage::ReadPagesNow, Request::Range(range)) if range.limit > 0 => range.revision = None,
-            (Sabotage::CompactTooMuch, Request::Compact { revision, .. }) => *revision = revision.next(),
+            Request::Txn(txn) if althing_probe::is(Mutant::IgnoreComparisons) => txn.compare.clear(),
+            Request::Range(range) if range.limit > 0 && althing_probe::is(Mutant::ReadPagesNow) => {
+                range.revision = None;
+            }
+            Request::Compact { revision, .. } if althing_probe::is(Mutant::CompactTooMuch) => {
+                *revision = revision.next();
+            }
             _ => {}
-        }
-    }
-
-    /// What a host that is sabotaged does to a command on a stream.
-    fn spoil_watch(&self, command: &mut WatchCommand) {
-        if let (Sabotage::ForgetVersionsBefore, WatchCommand::Create(create)) = (self.options.sabotage, command) {
-            create.prev_kv = false;
         }
     }
 
@@ -178,7 +177,7 @@ impl World {
 
     pub(super) fn stream(&mut self, node: NodeId, events: Vec<(StreamId, WatchEvent)>) {
         for (stream, event) in events {
-            if self.options.sabotage == Sabotage::LoseWatchEvents && self.streams.network.u32(0..50) == 0 {
+            if althing_probe::every(Mutant::LoseWatchEvents, 50) {
                 continue;
             }
             let Some(process) = self.host(node).running() else { return };
@@ -204,5 +203,14 @@ impl World {
         for (slot, ticket) in process.streams.values().copied() {
             self.send_to_client(slot, News::Broken { ticket });
         }
+    }
+}
+
+/// What a host that is a mutant does to a command on a stream.
+fn spoil_watch(command: &mut WatchCommand) {
+    if let WatchCommand::Create(create) = command
+        && althing_probe::is(Mutant::ForgetVersionsBefore)
+    {
+        create.prev_kv = false;
     }
 }

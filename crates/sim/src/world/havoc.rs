@@ -158,7 +158,10 @@ impl World {
     fn ask_node(&mut self, node: NodeId, request: Request) {
         self.requests += 1;
         let id = RequestId(WORLD_REQUEST.get() + self.requests);
-        self.input(node, Input::Request { id, call: Call::new(request) });
+        let call = Call::new(request);
+        // Clients may see what comes of it, so the history must know that it was asked for.
+        self.record_call(&call);
+        self.input(node, Input::Request { id, call });
     }
 
     /// Ends a process, tells its clients and peers, and forgets it.
@@ -198,7 +201,7 @@ impl World {
         }
         let (seed, nonce) = (self.streams.nodes.u64(..), self.streams.directories.u64(..));
         let founders = self.founders.clone();
-        let start = Start { founders: &founders, seed, nonce, sabotage: self.options.sabotage };
+        let start = Start { founders: &founders, seed, nonce };
         match self.host(node).boot(start) {
             Ok(booted) => self.booted(node, &booted),
             Err(error) => self.start_failed(node, &error),

@@ -26,6 +26,7 @@ use althing_api::Call;
 use althing_api::service::DEFAULT_GROUP;
 use althing_api::watch::WatchCommand;
 use althing_node::ReadWork;
+use althing_probe::{Guard, Mutant};
 use althing_types::{Duration, Instant, NodeId, Revision};
 use bytes::Bytes;
 use fastrand::Rng;
@@ -40,7 +41,7 @@ use crate::host::{Host, Origin, Stage};
 use crate::ledger::Ledger;
 use crate::nemesis::{KINDS, Kind};
 use crate::network::Network;
-use crate::options::{MAX_NODES, Options, Sabotage};
+use crate::options::{MAX_NODES, Options};
 use crate::random::{Streams, up_to};
 use crate::report::{Check, FaultCounts, Finding, Report};
 use crate::trace::{Line, Payload, Trace};
@@ -204,6 +205,8 @@ pub struct World {
     /// Requests that the world has made in its own name.
     requests: u64,
     findings: Vec<Finding>,
+    /// The mistake that is made as long as this world lives.
+    _mutant: Option<Guard>,
 }
 
 impl World {
@@ -211,15 +214,19 @@ impl World {
     #[must_use]
     pub fn new(mut options: Options) -> Self {
         assert!((1..=MAX_NODES).contains(&options.nodes), "1 to {MAX_NODES} nodes");
+        let mutant = options.mutant.map(Mutant::activate);
+        // What this thread has counted before belongs to another run.
+        let _ = althing_probe::take();
         let mut streams = Streams::new(options.seed);
         let network = Network::new(options.faults.network, streams.network.fork());
         let nodes: Vec<NodeId> = (1..=options.nodes).map(NodeId).collect();
         let hosts = nodes
             .iter()
             .map(|id| {
-                let clock = match options.sabotage {
-                    Sabotage::RushClocks => LocalClock::rushing(),
-                    _ => LocalClock::draw(&options.faults.clocks, &mut streams.clocks),
+                let clock = if althing_probe::is(Mutant::RushClocks) {
+                    LocalClock::rushing()
+                } else {
+                    LocalClock::draw(&options.faults.clocks, &mut streams.clocks)
                 };
                 (*id, Host::new(*id, Origin::Founder, clock, streams.directories.u64(..)))
             })
@@ -255,6 +262,7 @@ impl World {
             links: BTreeSet::new(),
             requests: 0,
             findings: Vec::new(),
+            _mutant: mutant,
         }
     }
 
@@ -391,6 +399,7 @@ impl World {
             terms: self.ledger.terms_led() as u64,
             history: self.shared.history,
             undecided: judgement.undecided,
+            marks: althing_probe::take(),
             findings: self.findings,
         }
     }
