@@ -19,6 +19,14 @@ named! {
         SkipEntries = "skip-entries",
         /// Host: one response of a watch in fifty is lost.
         LoseWatchEvents = "lose-watch-events",
+        /// Host: the comparisons of transactions are left out.
+        IgnoreComparisons = "ignore-comparisons",
+        /// Host: all pages of a list are read as of now.
+        ReadPagesNow = "read-pages-now",
+        /// Host: the events of watches come without the versions before.
+        ForgetVersionsBefore = "forget-versions-before",
+        /// Host: a compaction goes a little further than was asked for.
+        CompactTooMuch = "compact-too-much",
         /// Host: its clock is a quarter too fast.
         RushClocks = "rush-clocks",
         /// Consensus: messages that promise what the disk does not hold yet are sent at once.

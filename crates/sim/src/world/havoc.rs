@@ -160,7 +160,10 @@ impl World {
     fn ask_node(&mut self, node: NodeId, request: Request) {
         self.requests += 1;
         let id = RequestId(WORLD_REQUEST.get() + self.requests);
-        self.input(node, Input::Request { id, call: Call::new(request) });
+        let call = Call::new(request);
+        // Clients may see what comes of it, so the history must know that it was asked for.
+        self.record_call(&call);
+        self.input(node, Input::Request { id, call });
     }
 
     /// Ends a process, tells its clients and peers, and forgets it.
