@@ -11,6 +11,7 @@ use althing_types::{Duration, NodeId};
 use fastrand::Rng;
 
 use crate::random::{Chance, Latency, between, stream};
+use crate::scene::Scene;
 
 /// One fault, or the end of one.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -182,6 +183,8 @@ pub struct FaultPlan {
     pub membership: Episodes,
     /// Faults at moments of their own, counted from the start of the run; in order.
     pub schedule: Vec<(Duration, Fault)>,
+    /// Faults at moments of their own, with their ends, some of whose victims are found only then.
+    pub scenes: Vec<Scene>,
 }
 
 impl FaultPlan {
@@ -205,6 +208,7 @@ impl FaultPlan {
             stops: Episodes::NONE,
             membership: Episodes::NONE,
             schedule: Vec::new(),
+            scenes: Vec::new(),
         }
     }
 
@@ -229,6 +233,7 @@ impl FaultPlan {
             stops: Episodes::new(secs(15), ms(100), secs(2)),
             membership: Episodes::new(ms(1200), Duration::ZERO, Duration::ZERO),
             schedule: Vec::new(),
+            scenes: Vec::new(),
         }
     }
 

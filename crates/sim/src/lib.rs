@@ -29,6 +29,7 @@ pub mod network;
 pub mod options;
 pub mod random;
 pub mod report;
+pub mod scene;
 pub mod trace;
 pub mod workload;
 pub mod world;

@@ -18,6 +18,8 @@ pub struct Streams {
     pub workload: Rng,
     /// When faults begin and end, and whom they hit.
     pub faults: Rng,
+    /// Who is meant by the scenes of a scenario.
+    pub scenes: Rng,
     /// The seeds that the nodes themselves are given.
     pub nodes: Rng,
 }
@@ -33,6 +35,7 @@ impl Streams {
             clocks: stream("clocks"),
             workload: stream("workload"),
             faults: stream("faults"),
+            scenes: stream("scenes"),
             nodes: stream("nodes"),
         }
     }

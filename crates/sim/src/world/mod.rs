@@ -36,6 +36,7 @@ use crate::network::Network;
 use crate::options::{MAX_NODES, Options, Sabotage};
 use crate::random::{Streams, up_to};
 use crate::report::{Check, FaultCounts, Finding, Report};
+use crate::scene::Scene;
 use crate::trace::{Line, Trace};
 use crate::workload::{self, Client, News, Shared, Slot, Ticket};
 
@@ -89,6 +90,8 @@ pub enum Event {
     },
     /// Something goes wrong, or stops going wrong.
     Fault(Fault),
+    /// A scene of the scenario is played.
+    Scene(Scene),
     /// Time for an episode of a kind to begin.
     Episode(Kind),
     /// The run comes to its next phase.
@@ -263,6 +266,9 @@ impl World {
         for (at, fault) in self.options.faults.schedule.clone() {
             self.agenda.after(at, Event::Fault(fault));
         }
+        for scene in self.options.faults.scenes.clone() {
+            self.agenda.after(scene.at, Event::Scene(scene));
+        }
         self.agenda.after(self.options.duration, Event::Phase(Phase::Liveness));
     }
 
@@ -276,6 +282,7 @@ impl World {
             Event::News { slot, news } => self.news(slot, news),
             Event::Patience { slot, ticket } => self.patience_ends(slot, ticket),
             Event::Fault(fault) => self.inflict(fault),
+            Event::Scene(scene) => self.play(scene),
             Event::Episode(kind) => self.begin_episode(kind),
             Event::Phase(phase) => self.enter(phase),
         }
@@ -292,9 +299,12 @@ impl World {
             }
             Event::Frame { to, .. } => *to,
             Event::Arrival { node, .. } => *node,
-            Event::News { .. } | Event::Patience { .. } | Event::Fault(_) | Event::Episode(_) | Event::Phase(_) => {
-                return Some(event);
-            }
+            Event::News { .. }
+            | Event::Patience { .. }
+            | Event::Fault(_)
+            | Event::Scene(_)
+            | Event::Episode(_)
+            | Event::Phase(_) => return Some(event),
         };
         // A new member has no machine before the operator has set one up.
         match &mut self.hosts.get_mut(&node)?.stage {
@@ -338,7 +348,7 @@ impl World {
                 Line { payload: text.as_bytes(), note: &text, ..line(NodeId::NONE, "news", slot.0 as u64 + 1) }
             }
             Event::Patience { slot, .. } => line(NodeId::NONE, "patience", slot.0 as u64 + 1),
-            Event::Fault(_) | Event::Episode(_) | Event::Phase(_) => {
+            Event::Fault(_) | Event::Scene(_) | Event::Episode(_) | Event::Phase(_) => {
                 text = format!("{event:?}");
                 Line { payload: text.as_bytes(), note: &text, ..line(NodeId::NONE, "world", 0) }
             }
