@@ -8,6 +8,15 @@ use crate::random::{nanos, up_to};
 
 const BILLION: i128 = 1_000_000_000;
 
+/// A clock that is set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Jump {
+    /// It shows so much more at once.
+    Forward(Duration),
+    /// It shows so much less at once.
+    Back(Duration),
+}
+
 /// A node's monotonic clock as a function of the world's time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LocalClock {

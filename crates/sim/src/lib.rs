@@ -17,6 +17,7 @@
 //! ```
 
 pub mod agenda;
+pub mod budget;
 pub mod checker;
 pub mod cli;
 pub mod clocks;
@@ -33,6 +34,7 @@ pub mod report;
 pub mod scenario;
 pub mod scene;
 pub mod trace;
+pub mod triggers;
 pub mod workload;
 pub mod world;
 

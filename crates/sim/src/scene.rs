@@ -48,7 +48,12 @@ impl Fault {
             Self::Partition { island } => island.iter_mut().collect(),
             Self::OneWay { from, to } => vec![from, to],
             Self::Heal => Vec::new(),
-            Self::SlowDisk { node, .. } => vec![node],
+            Self::SlowDisk { node, .. }
+            | Self::SlowNode { node, .. }
+            | Self::JumpClock { node, .. }
+            | Self::Drift { node, .. }
+            | Self::Rot { node, .. }
+            | Self::RotOnRead { node, .. } => vec![node],
             Self::Crash(node)
             | Self::Kill(node)
             | Self::Restart(node)
@@ -59,7 +64,18 @@ impl Fault {
             | Self::FillDisk(node)
             | Self::FreeDisk(node)
             | Self::TransferLeader(node)
-            | Self::Stop(node) => vec![node],
+            | Self::Stop(node)
+            | Self::Clog(node)
+            | Self::Unclog(node)
+            | Self::Wipe(node)
+            | Self::KeepImage(node)
+            | Self::RollBack(node)
+            | Self::Copy(node)
+            | Self::Unplug(node)
+            | Self::LoseSyncs(node)
+            | Self::KeepSyncs(node)
+            | Self::Checkpoint(node)
+            | Self::Compact(node) => vec![node],
         }
     }
 
@@ -72,20 +88,38 @@ impl Fault {
     /// What ends it; `None` for what happens once, and for what is an end itself.
     #[must_use]
     pub fn end(&self) -> Option<Self> {
+        if !self.is_harm() {
+            return None;
+        }
         match self {
             Self::Partition { .. } | Self::OneWay { .. } => Some(Self::Heal),
-            Self::Crash(node) | Self::Kill(node) | Self::Stop(node) => Some(Self::Restart(*node)),
+            Self::Crash(node) | Self::Kill(node) | Self::Stop(node) | Self::Wipe(node) | Self::RollBack(node) => {
+                Some(Self::Restart(*node))
+            }
             Self::Pause(node) => Some(Self::Resume(*node)),
-            Self::SlowDisk { by, .. } if by.is_zero() => None,
             Self::SlowDisk { node, .. } => Some(Self::SlowDisk { node: *node, by: Duration::ZERO }),
+            Self::SlowNode { node, .. } => Some(Self::SlowNode { node: *node, by: Duration::ZERO }),
+            Self::Drift { node, .. } => Some(Self::Drift { node: *node, ppm: 0 }),
             Self::FillDisk(node) => Some(Self::FreeDisk(*node)),
+            Self::Clog(node) => Some(Self::Unclog(*node)),
+            Self::Copy(node) => Some(Self::Unplug(*node)),
+            Self::LoseSyncs(node) => Some(Self::KeepSyncs(*node)),
             Self::Heal
             | Self::Restart(_)
             | Self::Resume(_)
+            | Self::FreeDisk(_)
+            | Self::Unclog(_)
+            | Self::Unplug(_)
+            | Self::KeepSyncs(_)
             | Self::FailSync(_)
             | Self::FailWrite(_)
-            | Self::FreeDisk(_)
-            | Self::TransferLeader(_) => None,
+            | Self::TransferLeader(_)
+            | Self::JumpClock { .. }
+            | Self::Rot { .. }
+            | Self::RotOnRead { .. }
+            | Self::KeepImage(_)
+            | Self::Checkpoint(_)
+            | Self::Compact(_) => None,
         }
     }
 

@@ -21,6 +21,12 @@
 //! node = "leader"                     # whoever it is by then; or "follower", or a number
 //! lasting = "3s"
 //!
+//! [[when]]                            # whenever this happens at a node, this may hit it within 5 ms
+//! moment = "became-leader"
+//! chance = "10%"
+//! fault = "crash"
+//! lasting = "20ms..1s"
+//!
 //! [workload]
 //! register_clients = 8
 //! ```
@@ -49,6 +55,7 @@ use crate::faults::{Fault, FaultPlan};
 use crate::options::{Options, Sabotage};
 use crate::report::Verdict;
 use crate::scene::Scene;
+use crate::triggers::Trigger;
 use crate::workload::WorkloadOptions;
 
 /// What goes wrong before a scenario says anything of its own.
@@ -107,6 +114,8 @@ pub struct Scenario {
     pub base: Base,
     /// What it says otherwise, in the order of the settings.
     pub changes: Vec<Change>,
+    /// Faults at moments that matter, besides those of the base.
+    pub triggers: Vec<Trigger>,
     /// Faults at moments of their own whose victims are numbers.
     pub schedule: Vec<(Duration, Fault)>,
     /// Faults at moments of their own with their ends.
@@ -124,6 +133,7 @@ impl Default for Scenario {
             expect: Verdict::Kept,
             base: Base::None,
             changes: Vec::new(),
+            triggers: Vec::new(),
             schedule: Vec::new(),
             scenes: Vec::new(),
         }
@@ -150,7 +160,8 @@ impl Scenario {
         let values = SETTINGS.iter().map(|setting| (setting.get(&mut setup), setting.get(&mut calm)));
         let changes = values.enumerate().filter(|(_, (value, calm))| value != calm);
         let changes = changes.map(|(place, (value, _))| (place, value)).collect();
-        Self { changes, schedule: faults.schedule.clone(), scenes: faults.scenes.clone(), ..Self::default() }
+        let FaultPlan { triggers, schedule, scenes, .. } = faults.clone();
+        Self { changes, triggers, schedule, scenes, ..Self::default() }
     }
 
     fn calm() -> Setup {
@@ -164,6 +175,7 @@ impl Scenario {
         for (place, value) in &self.changes {
             SETTINGS[*place].set(&mut setup, *value);
         }
+        setup.faults.triggers.extend(&self.triggers);
         setup.faults.schedule.clone_from(&self.schedule);
         setup.faults.scenes.clone_from(&self.scenes);
         setup

@@ -8,14 +8,16 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::settings::{Field, SECTIONS, SETTINGS, Setting, Value};
-use super::stage::{self, KEYS, NODE_EXPECTED, Props};
+use super::stage::{self, BLOWS, KEYS, MOMENTS, NODE_EXPECTED, Props, TRIGGER_KEYS, named};
 use super::text::{Span, Text};
 use super::{Base, Scenario};
 use crate::faults::{Episodes, Fault};
 use crate::nearest::hint;
 use crate::options::MAX_NODES;
+use crate::random::Chance;
 use crate::report::Verdict;
 use crate::scene::{Scene, is_role};
+use crate::triggers::Trigger;
 use crate::workload::MAX_REGISTER_CLIENTS;
 
 /// One thing that is wrong with a file.
@@ -111,6 +113,8 @@ impl Reader<'_> {
             let name = key.get_ref().as_ref();
             match (name, node.get_ref()) {
                 ("at", DeValue::Array(entries)) => entries.iter().for_each(|entry| self.entry(entry, scenario)),
+                ("when", DeValue::Array(entries)) => entries.iter().for_each(|entry| self.trigger(entry, scenario)),
+                ("when", _) => self.wrong(name, node, "a list of tables, each under [[when]]"),
                 ("at", _) => self.wrong(name, node, "a list of tables, each under [[at]]"),
                 (section, DeValue::Table(table)) if SECTIONS.contains(&section) => {
                     self.section(section, table, scenario);
@@ -118,7 +122,7 @@ impl Reader<'_> {
                 (section, _) if SECTIONS.contains(&section) => self.wrong(name, node, &format!("a table, [{section}]")),
                 _ if HEAD.contains(&name) => self.head(name, node, scenario),
                 _ => {
-                    let known: Vec<&str> = HEAD.into_iter().chain(SECTIONS).chain(["at"]).collect();
+                    let known: Vec<&str> = HEAD.into_iter().chain(SECTIONS).chain(["when", "at"]).collect();
                     self.unknown(&key.span(), name, &known);
                 }
             }
@@ -219,6 +223,15 @@ impl Reader<'_> {
                 "to" => props.to = self.node(word, node),
                 "island" => props.island = self.island(node),
                 "by" => props.by = self.text_of(word, node),
+                "back" => props.back = self.text_of(word, node),
+                "ppm" => {
+                    let read = node.get_ref().as_integer().and_then(|integer| integer.as_str().parse().ok());
+                    props.ppm = self.take(word, node, "a whole number, as -500", read);
+                }
+                "seed" => {
+                    let seed = self.number(word, node, 0..=u64::from(u32::MAX));
+                    props.seed = seed.and_then(|seed| u32::try_from(seed).ok());
+                }
                 "lasting" => lasting = self.text_of::<Duration>(word, node),
                 unknown => self.unknown(&key.span(), unknown, &KEYS),
             }
@@ -248,6 +261,37 @@ impl Reader<'_> {
         } else {
             scenario.schedule.push((scene.at, scene.fault));
         }
+    }
+
+    /// One entry of `[[when]]`.
+    fn trigger(&mut self, entry: &Node<'_>, scenario: &mut Scenario) {
+        let DeValue::Table(table) = entry.get_ref() else {
+            return self.wrong("when", entry, "a table under [[when]]");
+        };
+        let (mut moment, mut chance, mut blow, mut lasting) = (None, None, None, None);
+        for (key, node) in table {
+            let word = key.get_ref().as_ref();
+            match word {
+                "moment" => moment = self.word(word, node, &MOMENTS),
+                "chance" => chance = self.text_of::<Chance>(word, node),
+                "fault" => blow = self.word(word, node, &BLOWS),
+                "lasting" => lasting = self.text_of::<Span>(word, node),
+                unknown => self.unknown(&key.span(), unknown, &TRIGGER_KEYS),
+            }
+        }
+        for key in TRIGGER_KEYS.into_iter().filter(|key| !table.contains_key(*key)) {
+            self.mistake(&entry.span(), format!("an entry of [[when]] needs `{key}`"));
+        }
+        let (Some(moment), Some(chance), Some(blow), Some(lasting)) = (moment, chance, blow, lasting) else { return };
+        let trigger = Trigger { moment, chance, blow, shortest: lasting.least, longest: lasting.most };
+        scenario.triggers.push(trigger);
+    }
+
+    /// One of a few words.
+    fn word<T: Copy>(&mut self, key: &str, node: &Node<'_>, names: &[(&'static str, T)]) -> Option<T> {
+        let read = node.get_ref().as_str().and_then(|word| named(names, word));
+        let known: Vec<String> = names.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        self.take(key, node, &format!("one of {}", known.join(", ")), read)
     }
 
     fn node(&mut self, key: &str, node: &Node<'_>) -> Option<NodeId> {

@@ -121,16 +121,23 @@ fn any_fault() -> impl Strategy<Value = Fault> {
     let place = 0..stage::FAULTS.len();
     (place, node(), node(), prop::collection::vec(node(), 1..3), times()).prop_map(|(place, one, two, island, by)| {
         let (node, to) = (Some(one), Some(two));
-        let mut props = stage::Props { node, island: Some(island), from: node, to, by: Some(by) };
-        stage::fault(stage::FAULTS[place], &mut props).expect("it has all that any fault needs")
+        let (name, back) = (stage::FAULTS[place], Some(by));
+        let mut props = stage::Props { node, island: Some(island), from: node, to, ..stage::Props::default() };
+        let (ppm, seed) = (i32::try_from(by.subsec_nanos()).ok().map(|ppm| ppm - 500), Some(by.subsec_nanos()));
+        props = stage::Props { by: back.filter(|_| two != LEADER), back, ppm, seed, ..props };
+        props.by = props.by.or_else(|| back.filter(|_| name.starts_with("slow")));
+        stage::fault(name, &mut props).expect("it has all that any fault needs")
     })
 }
 
 fn setups() -> impl Strategy<Value = Setup> {
     let values: Vec<_> = SETTINGS.iter().map(|setting| prop::option::of(value(setting.field))).collect();
     let faults = prop::collection::vec((times(), any_fault(), prop::option::of(times())), 0..6);
-    (values, faults).prop_map(|(values, faults)| {
+    let triggers = prop::collection::vec((prop::sample::select(Trigger::all()), 0..=1_000_000_u32), 0..4);
+    (values, faults, triggers).prop_map(|(values, faults, triggers)| {
         let mut setup = Setup { faults: crate::FaultPlan::none(), workload: WorkloadOptions::default() };
+        setup.faults.triggers =
+            triggers.into_iter().map(|(trigger, ppm)| Trigger { chance: Chance(ppm), ..trigger }).collect();
         for (setting, value) in SETTINGS.iter().zip(values) {
             if let Some(value) = value {
                 setting.set(&mut setup, value);

@@ -5,11 +5,12 @@ use std::fmt::Write;
 use althing_types::Duration;
 
 use super::settings::{SECTIONS, SETTINGS};
-use super::stage::{Props, describe, node_word};
-use super::text::Text;
+use super::stage::{BLOWS, MOMENTS, Props, describe, name_of, node_word};
+use super::text::{Span, Text};
 use super::{Base, Scenario};
 use crate::faults::Fault;
 use crate::report::Verdict;
+use crate::triggers::Trigger;
 
 pub(super) fn scenario(scenario: &Scenario) -> String {
     let mut text = String::new();
@@ -21,6 +22,7 @@ pub(super) fn scenario(scenario: &Scenario) -> String {
             let _ = write!(text, "\n[{section}]\n{}", lines.concat());
         }
     }
+    scenario.triggers.iter().for_each(|trigger| when(&mut text, trigger));
     for (at, fault) in &scenario.schedule {
         entry(&mut text, *at, fault, None);
     }
@@ -59,7 +61,7 @@ fn line((place, value): &super::Change) -> String {
 }
 
 fn entry(text: &mut String, at: Duration, fault: &Fault, lasting: Option<Duration>) {
-    let (name, Props { node, island, from, to, by }) = describe(fault);
+    let (name, Props { node, island, from, to, by, back, ppm, seed }) = describe(fault);
     let _ = writeln!(text, "\n[[at]]\ntime = \"{}\"\nfault = \"{name}\"", at.write());
     for (key, node) in [("node", node), ("from", from), ("to", to)] {
         if let Some(node) = node {
@@ -70,11 +72,27 @@ fn entry(text: &mut String, at: Duration, fault: &Fault, lasting: Option<Duratio
         let nodes: Vec<String> = island.into_iter().map(node_word).collect();
         let _ = writeln!(text, "island = [{}]", nodes.join(", "));
     }
-    for (key, time) in [("by", by), ("lasting", lasting)] {
+    for (key, number) in [("ppm", ppm.map(i64::from)), ("seed", seed.map(i64::from))] {
+        if let Some(number) = number {
+            let _ = writeln!(text, "{key} = {number}");
+        }
+    }
+    for (key, time) in [("by", by), ("back", back), ("lasting", lasting)] {
         if let Some(time) = time {
             let _ = writeln!(text, "{key} = \"{}\"", time.write());
         }
     }
+}
+
+fn when(text: &mut String, trigger: &Trigger) {
+    let Trigger { moment, chance, blow, shortest, longest } = *trigger;
+    let (moment, blow) = (name_of(&MOMENTS, moment), name_of(&BLOWS, blow));
+    let lasting = Span { least: shortest, most: longest }.write();
+    let chance = chance.write();
+    let _ = writeln!(
+        text,
+        "\n[[when]]\nmoment = \"{moment}\"\nchance = \"{chance}\"\nfault = \"{blow}\"\nlasting = \"{lasting}\""
+    );
 }
 
 /// A string as TOML writes it: in several lines if it has them.

@@ -2,7 +2,7 @@
 
 use althing_api::{Call, Request};
 use althing_node::Input;
-use althing_types::{Duration, NodeId, RequestId};
+use althing_types::{Duration, Instant, NodeId, RequestId};
 
 use super::{Event, Happening, PeerHint, Phase, World};
 use crate::clocks::LocalClock;
@@ -60,15 +60,18 @@ impl World {
         if fault.nodes().iter().any(|node| !self.hosts.contains_key(node)) {
             return;
         }
+        if fault.is_harm() && self.phase != Phase::Safety {
+            return;
+        }
+        self.inflicted.push((self.agenda.now().since(Instant::ZERO), fault.clone()));
         match fault {
             Fault::Heal => self.network.heal(),
             Fault::Restart(node) => self.restart(node),
             Fault::Resume(node) => self.resume(node),
             Fault::FreeDisk(node) => self.host(node).free_disk(),
             Fault::SlowDisk { node, by } if by.is_zero() => self.host(node).slow_by = by,
-            harm if self.phase == Phase::Safety => self.harm(harm),
-            // A fault that was planned before the end of the phase.
-            _ => {}
+            Fault::Unclog(_) | Fault::Unplug(_) | Fault::KeepSyncs(_) => {}
+            harm => self.harm(harm),
         }
     }
 
@@ -103,7 +106,26 @@ impl World {
             }
             Fault::TransferLeader(to) => self.transfer(to),
             Fault::Stop(node) => self.stop(node),
-            Fault::Heal | Fault::Restart(_) | Fault::Resume(_) | Fault::FreeDisk(_) => self.inflict(fault),
+            Fault::Clog(_)
+            | Fault::SlowNode { .. }
+            | Fault::JumpClock { .. }
+            | Fault::Drift { .. }
+            | Fault::Rot { .. }
+            | Fault::RotOnRead { .. }
+            | Fault::Wipe(_)
+            | Fault::KeepImage(_)
+            | Fault::RollBack(_)
+            | Fault::Copy(_)
+            | Fault::LoseSyncs(_)
+            | Fault::Checkpoint(_)
+            | Fault::Compact(_) => {}
+            Fault::Heal
+            | Fault::Restart(_)
+            | Fault::Resume(_)
+            | Fault::FreeDisk(_)
+            | Fault::Unclog(_)
+            | Fault::Unplug(_)
+            | Fault::KeepSyncs(_) => self.inflict(fault),
         }
     }
 
@@ -162,8 +184,8 @@ impl World {
     }
 
     fn supervise(&mut self, node: NodeId) {
-        let pause = between(SUPERVISOR_PAUSE.0, SUPERVISOR_PAUSE.1, &mut self.streams.faults);
-        self.agenda.after(pause, Event::Fault(Fault::Restart(node)));
+        let pause = between(SUPERVISOR_PAUSE.0, SUPERVISOR_PAUSE.1, &mut self.streams.supervisor);
+        self.agenda.after(pause, Event::Start(node));
     }
 
     /// The operator's hands: nobody but members has a machine.

@@ -26,6 +26,7 @@ use althing_types::{Duration, Instant, NodeId, Revision};
 use bytes::Bytes;
 
 use crate::agenda::{Agenda, Due};
+use crate::budget::Tally;
 use crate::checker;
 use crate::clocks::LocalClock;
 use crate::faults::Fault;
@@ -92,6 +93,8 @@ pub enum Event {
     Fault(Fault),
     /// A scene of the scenario is played.
     Scene(Scene),
+    /// A supervisor starts a node.
+    Start(NodeId),
     /// Time for an episode of a kind to begin.
     Episode(Kind),
     /// The run comes to its next phase.
@@ -188,6 +191,8 @@ pub struct World {
     /// When the clients had ended, and the greatest revision that they had seen by then.
     quiet: Option<(Instant, Revision)>,
     counts: FaultCounts,
+    inflicted: Vec<(Duration, Fault)>,
+    tally: Tally,
     findings: Vec<Finding>,
 }
 
@@ -231,6 +236,8 @@ impl World {
             healed: Instant::FAR_FUTURE,
             quiet: None,
             counts: FaultCounts::default(),
+            inflicted: Vec::new(),
+            tally: Tally::default(),
             findings: Vec::new(),
         }
     }
@@ -253,8 +260,8 @@ impl World {
 
     fn begin(&mut self) {
         for node in self.nodes.clone() {
-            let start = up_to(Duration::from_millis(50), &mut self.streams.faults);
-            self.agenda.after(start, Event::Fault(Fault::Restart(node)));
+            let start = up_to(Duration::from_millis(50), &mut self.streams.supervisor);
+            self.agenda.after(start, Event::Start(node));
         }
         for slot in 0..self.clients.len() {
             let start = up_to(Duration::from_millis(500), &mut self.streams.workload);
@@ -283,6 +290,7 @@ impl World {
             Event::Patience { slot, ticket } => self.patience_ends(slot, ticket),
             Event::Fault(fault) => self.inflict(fault),
             Event::Scene(scene) => self.play(scene),
+            Event::Start(node) => self.restart(node),
             Event::Episode(kind) => self.begin_episode(kind),
             Event::Phase(phase) => self.enter(phase),
         }
@@ -303,6 +311,7 @@ impl World {
             | Event::Patience { .. }
             | Event::Fault(_)
             | Event::Scene(_)
+            | Event::Start(_)
             | Event::Episode(_)
             | Event::Phase(_) => return Some(event),
         };
@@ -348,7 +357,7 @@ impl World {
                 Line { payload: text.as_bytes(), note: &text, ..line(NodeId::NONE, "news", slot.0 as u64 + 1) }
             }
             Event::Patience { slot, .. } => line(NodeId::NONE, "patience", slot.0 as u64 + 1),
-            Event::Fault(_) | Event::Scene(_) | Event::Episode(_) | Event::Phase(_) => {
+            Event::Fault(_) | Event::Scene(_) | Event::Start(_) | Event::Episode(_) | Event::Phase(_) => {
                 text = format!("{event:?}");
                 Line { payload: text.as_bytes(), note: &text, ..line(NodeId::NONE, "world", 0) }
             }
@@ -370,6 +379,8 @@ impl World {
             simulated: now.since(Instant::ZERO),
             network: self.network.counts(),
             faults: self.counts,
+            inflicted: self.inflicted,
+            budget: self.tally,
             entries: self.ledger.entries() as u64,
             log_bytes: self.hosts.values().map(Host::bytes_written).sum(),
             terms: self.ledger.terms_led() as u64,
