@@ -3,7 +3,7 @@
 use althing_types::{NodeId, Revision};
 
 /// A member of the cluster.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Member {
     /// Its id.
     pub id: NodeId,
@@ -18,7 +18,7 @@ pub struct Member {
 }
 
 /// What an alarm says.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum AlarmKind {
     /// The table's quota is used up: writes that add are refused, removal and compaction go on.
     NoSpace,
@@ -36,7 +36,7 @@ impl std::fmt::Display for AlarmKind {
 }
 
 /// An alarm that is raised.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Alarm {
     /// The member that raised it.
     pub member: NodeId,
@@ -45,7 +45,7 @@ pub struct Alarm {
 }
 
 /// What to do with alarms.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum AlarmAction {
     /// List those of this member (`NONE`: all) and kind (`None`: all).
     Get,
@@ -56,7 +56,7 @@ pub enum AlarmAction {
 }
 
 /// How one node stands.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct NodeStatus {
     /// Bytes on disk of the engine, as seen last.
     pub db_size_bytes: u64,
@@ -79,7 +79,7 @@ pub struct NodeStatus {
 }
 
 /// The hash of a table's history between two revisions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct HashKv {
     /// The hash.
     pub hash: u32,

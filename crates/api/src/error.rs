@@ -5,7 +5,7 @@ use std::fmt;
 use althing_types::{LeaseId, NodeId, Revision};
 
 /// Whether the operation took effect.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Outcome {
     /// It did not and will not. It may be sent again.
     NotDone,
@@ -14,7 +14,7 @@ pub enum Outcome {
 }
 
 /// What went wrong, in the words of the tables. Gateways map each to their protocol's code and text.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum ErrorKind {
     /// The revision is compacted; read at a later one.
     #[error("revision {requested} has been compacted; the oldest that can be read is {oldest}")]
@@ -144,7 +144,7 @@ pub enum ErrorKind {
 }
 
 /// An error of one request.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Error {
     /// What went wrong.
     pub kind: ErrorKind,

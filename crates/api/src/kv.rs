@@ -4,7 +4,7 @@ use althing_types::{LeaseId, Revision};
 use bytes::Bytes;
 
 /// One version of one key.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct KeyValue {
     /// The key; never empty.
     pub key: Bytes,
@@ -21,7 +21,7 @@ pub struct KeyValue {
 }
 
 /// Where a range ends.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum RangeEnd {
     /// Only the start key itself.
     Single,
@@ -32,7 +32,7 @@ pub enum RangeEnd {
 }
 
 /// A half-open range of keys.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct KeyRange {
     /// The first key. Empty together with `Unbounded` or `Before` means from the first key of the table.
     pub start: Bytes,
@@ -65,7 +65,7 @@ impl KeyRange {
 }
 
 /// What a read promises.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Consistency {
     /// Sees every write acknowledged before the read began.
     #[default]
@@ -75,7 +75,7 @@ pub enum Consistency {
 }
 
 /// What a result is sorted by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum SortTarget {
     /// The key.
     Key,
@@ -90,7 +90,7 @@ pub enum SortTarget {
 }
 
 /// Which way a result is sorted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum SortOrder {
     /// Least first.
     Ascending,
@@ -102,7 +102,7 @@ pub enum SortOrder {
 }
 
 /// A read of a range of keys.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct RangeRequest {
     /// Which keys.
     pub keys: KeyRange,
@@ -150,7 +150,7 @@ impl RangeRequest {
 }
 
 /// What a range read found.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct RangeResponse {
     /// The keys, after filters, sorting and limit.
     pub kvs: Vec<KeyValue>,
@@ -161,7 +161,7 @@ pub struct RangeResponse {
 }
 
 /// The value of a put.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum PutValue {
     /// This one.
     Set(Bytes),
@@ -170,7 +170,7 @@ pub enum PutValue {
 }
 
 /// The lease of a put.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum PutLease {
     /// Attached to this lease, or to none.
     Set(Option<LeaseId>),
@@ -179,7 +179,7 @@ pub enum PutLease {
 }
 
 /// A write of one key.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct PutRequest {
     /// The key; not empty.
     pub key: Bytes,
@@ -192,14 +192,14 @@ pub struct PutRequest {
 }
 
 /// What a put did.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct PutResponse {
     /// The version replaced, if there was one and it was asked for.
     pub prev_kv: Option<KeyValue>,
 }
 
 /// A removal of a range of keys.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct DeleteRangeRequest {
     /// Which keys.
     pub keys: KeyRange,
@@ -208,7 +208,7 @@ pub struct DeleteRangeRequest {
 }
 
 /// What a removal did.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct DeleteRangeResponse {
     /// Keys removed.
     pub deleted: u64,
@@ -217,7 +217,7 @@ pub struct DeleteRangeResponse {
 }
 
 /// How a comparison compares.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum CompareOperator {
     /// Actual = given.
     Equal,
@@ -231,7 +231,7 @@ pub enum CompareOperator {
 
 /// What a comparison looks at. A key that does not exist has version, revisions and lease 0 and fails every
 /// comparison of its value.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum CompareTarget {
     /// The version.
     Version(i64),
@@ -246,7 +246,7 @@ pub enum CompareTarget {
 }
 
 /// One condition of a transaction. Over a range it must hold for every key there.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Compare {
     /// Which keys.
     pub keys: KeyRange,
@@ -257,7 +257,7 @@ pub struct Compare {
 }
 
 /// A transaction: if every comparison holds, `success`, else `failure`, atomically at one revision.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct TxnRequest {
     /// The conditions.
     pub compare: Vec<Compare>,
@@ -289,7 +289,7 @@ impl TxnRequest {
 }
 
 /// One operation of a transaction.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Operation {
     /// A read; it sees the writes before it in the same transaction.
     Range(RangeRequest),
@@ -314,7 +314,7 @@ impl Operation {
 }
 
 /// What a transaction did.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct TxnResponse {
     /// Which branch ran.
     pub succeeded: bool,
@@ -323,7 +323,7 @@ pub struct TxnResponse {
 }
 
 /// What one operation of a transaction did.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum OperationResponse {
     /// Of a read.
     Range(RangeResponse),
@@ -336,7 +336,7 @@ pub enum OperationResponse {
 }
 
 /// What happened to a key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum EventKind {
     /// It was written.
     Put,
@@ -345,7 +345,7 @@ pub enum EventKind {
 }
 
 /// One change, as watches see it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Event {
     /// What happened.
     pub kind: EventKind,

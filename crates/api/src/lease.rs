@@ -4,7 +4,7 @@ use althing_types::LeaseId;
 use bytes::Bytes;
 
 /// A lease as it was granted.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct LeaseGranted {
     /// Its id.
     pub id: LeaseId,
@@ -13,7 +13,7 @@ pub struct LeaseGranted {
 }
 
 /// How a lease stands.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct LeaseStatus {
     /// Seconds left; -1 when there is no such lease.
     pub remaining_seconds: i64,

@@ -10,7 +10,7 @@ use crate::kv::{
 use crate::lease::{LeaseGranted, LeaseStatus};
 
 /// What is asked. The comment of each variant says who answers it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Request {
     /// Any node, after the leader's ReadIndex if linearizable.
     Range(RangeRequest),
@@ -90,7 +90,7 @@ pub enum Request {
 }
 
 /// Where and when an answer was made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Header {
     /// The cluster.
     pub cluster: ClusterId,
@@ -103,7 +103,7 @@ pub struct Header {
 }
 
 /// What is answered: the header and the body that belongs to the request.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Answer {
     /// Where and when.
     pub header: Header,
@@ -112,7 +112,7 @@ pub struct Answer {
 }
 
 /// The body of an answer: the variant of the request's own name.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Body {
     /// To `Range`.
     Range(RangeResponse),

@@ -13,7 +13,7 @@ use crate::request::{Answer, Request};
 use crate::watch::{WatchCommand, WatchEvent};
 
 /// One request on its way in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub struct Call {
     /// Of which shard.
     pub group: GroupId,
@@ -97,7 +97,7 @@ pub struct SnapshotChunk {
 pub type SnapshotStream = Pin<Box<dyn Stream<Item = Result<SnapshotChunk, Error>> + Send>>;
 
 /// Whether a node can do its work now.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Health {
     /// It runs and its storage works.
     pub live: bool,

@@ -5,7 +5,7 @@ use althing_types::{Revision, WatchId};
 use crate::kv::{Event, KeyRange};
 
 /// Which events a watch leaves out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct WatchFilter {
     /// Leave out writes.
     pub no_put: bool,
@@ -14,7 +14,7 @@ pub struct WatchFilter {
 }
 
 /// What a client wants to watch.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct WatchCreate {
     /// The id wanted; `None` lets the server choose.
     pub id: Option<WatchId>,
@@ -33,7 +33,7 @@ pub struct WatchCreate {
 }
 
 /// What a client says on its stream.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum WatchCommand {
     /// A new watch.
     Create(WatchCreate),
@@ -44,7 +44,7 @@ pub enum WatchCommand {
 }
 
 /// Why a watch ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum CancelReason {
     /// The client asked.
     Asked,
@@ -63,7 +63,7 @@ pub enum CancelReason {
 }
 
 /// What a watch stream carries to the client, in order.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum WatchEvent {
     /// The watch exists. `revision` is the table's when it was made.
     Created {

@@ -9,7 +9,7 @@ use crate::random::{nanos, up_to};
 const BILLION: i128 = 1_000_000_000;
 
 /// A clock that is set.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Jump {
     /// It shows so much more at once.
     Forward(Duration),

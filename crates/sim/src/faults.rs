@@ -16,7 +16,7 @@ use crate::scene::Scene;
 use crate::triggers::Trigger;
 
 /// One fault, or the end of one.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Fault {
     /// The nodes fall apart: frames pass only within the island or only outside it.
     Partition {

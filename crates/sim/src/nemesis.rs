@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_millis(40);
 const MAX_DRIFT_PPM: i32 = 1000;
 
 /// Kinds of episodes, one per rate of the plan.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Kind {
     /// A full partition.
     Partition,

@@ -6,6 +6,7 @@ use althing_types::Duration;
 use clap::ValueEnum;
 
 use crate::faults::FaultPlan;
+use crate::scenario::text::Span;
 use crate::workload::WorkloadOptions;
 
 /// A cluster has at most this many nodes.
@@ -51,6 +52,8 @@ pub struct Options {
     pub sabotage: Sabotage,
     /// Where the trace is written as JSON lines, if anywhere.
     pub trace: Option<Box<dyn Write>>,
+    /// Which part of the run is recorded for a space-time diagram, counted from its start, if any.
+    pub record: Option<Span>,
 }
 
 impl Options {
@@ -65,6 +68,7 @@ impl Options {
             workload: WorkloadOptions::default(),
             sabotage: Sabotage::None,
             trace: None,
+            record: None,
         }
     }
 }

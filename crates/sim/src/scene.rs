@@ -17,7 +17,7 @@ pub const LEADER: NodeId = NodeId(u64::MAX);
 pub const FOLLOWER: NodeId = NodeId(u64::MAX - 1);
 
 /// A fault at a moment, and how long it lasts.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Scene {
     /// When, counted from the start of the run.
     pub at: Duration,
@@ -33,6 +33,29 @@ impl Scene {
     pub fn has_roles(&self) -> bool {
         self.fault.clone().nodes_mut().iter().any(|node| is_role(**node))
     }
+}
+
+/// What was inflicted, as scenes: every fault with its end, if it came, and the ends that belong to none.
+///
+/// An end may end several faults: one `Heal` ends every cut there is.
+#[must_use]
+pub fn scenes(inflicted: &[(Duration, Fault)]) -> Vec<Scene> {
+    let mut is_used = vec![false; inflicted.len()];
+    let mut scenes = Vec::new();
+    for (place, (at, fault)) in inflicted.iter().enumerate() {
+        let end = fault.end().and_then(|end| {
+            let mut later = inflicted.iter().enumerate().skip(place + 1);
+            later.find(|(_, (_, other))| *other == end).map(|(place, (until, _))| (place, *until))
+        });
+        if let Some((end, _)) = end {
+            is_used[end] = true;
+        }
+        if !is_used[place] {
+            let lasting = end.map(|(_, until)| until.saturating_sub(*at));
+            scenes.push(Scene { at: *at, fault: fault.clone(), lasting });
+        }
+    }
+    scenes
 }
 
 /// Whether an id stands for whoever has a role at the moment.
@@ -178,6 +201,29 @@ mod tests {
     fn where_nobody_leads_the_leader_is_anybody_and_a_number_is_itself() {
         assert!(cast(Fault::Pause(LEADER), None).is_some());
         assert_eq!(cast(Fault::Pause(NodeId(3)), None), Some(Fault::Pause(NodeId(3))));
+    }
+
+    #[test]
+    fn what_was_inflicted_becomes_faults_with_their_ends() {
+        let secs = Duration::from_secs;
+        let cut = |from, to| Fault::OneWay { from: NodeId(from), to: NodeId(to) };
+        let inflicted = [
+            (secs(1), Fault::Crash(NodeId(1))),
+            (secs(2), cut(1, 2)),
+            (secs(3), cut(2, 3)),
+            (secs(4), Fault::Restart(NodeId(1))),
+            (secs(5), Fault::Heal),
+            (secs(6), Fault::Restart(NodeId(2))),
+            (secs(7), Fault::Pause(NodeId(3))),
+        ];
+        let expected = [
+            Scene { at: secs(1), fault: Fault::Crash(NodeId(1)), lasting: Some(secs(3)) },
+            Scene { at: secs(2), fault: cut(1, 2), lasting: Some(secs(3)) },
+            Scene { at: secs(3), fault: cut(2, 3), lasting: Some(secs(2)) },
+            Scene { at: secs(6), fault: Fault::Restart(NodeId(2)), lasting: None },
+            Scene { at: secs(7), fault: Fault::Pause(NodeId(3)), lasting: None },
+        ];
+        assert_eq!(scenes(&inflicted), expected);
     }
 
     #[test]

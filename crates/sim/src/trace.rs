@@ -3,10 +3,12 @@
 //! Two runs of one seed are the same run exactly if their hashes agree. The hash covers what each event carried, frames
 //! byte by byte, so that it notices a difference long before an answer does.
 
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::io::Write;
 
 use althing_types::{Instant, NodeId};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// One line of a trace.
 #[derive(Clone, Copy, Debug)]
@@ -21,10 +23,43 @@ pub struct Line<'a> {
     pub kind: &'static str,
     /// The other node or the client, if there is one, else 0.
     pub peer: u64,
-    /// What it carried. Hashed whole; a line tells only its length and its hash.
-    pub payload: &'a [u8],
+    /// What it carried.
+    pub payload: Payload<'a>,
     /// More, for people. Not part of the hash, so that a run hashes alike whether or not anybody reads along.
     pub note: &'a str,
+}
+
+/// What an event carried. Hashed whole; a line tells only its hash, and of bytes their number.
+#[derive(Clone, Copy)]
+pub enum Payload<'a> {
+    /// Nothing.
+    None,
+    /// Bytes, as they were under way.
+    Bytes(&'a [u8]),
+    /// A value.
+    Value(&'a dyn Digest),
+}
+
+impl fmt::Debug for Payload<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Bytes(bytes) => f.debug_tuple("Bytes").field(bytes).finish(),
+            Self::Value(_) => f.write_str("Value(..)"),
+        }
+    }
+}
+
+/// A value that can be hashed: [`Hash`] as an object.
+pub trait Digest {
+    /// Adds the value to a hash.
+    fn digest(&self, hash: &mut Xxh3);
+}
+
+impl<T: Hash> Digest for T {
+    fn digest(&self, hash: &mut Xxh3) {
+        self.hash(hash);
+    }
 }
 
 /// Folds lines into a hash.
@@ -62,10 +97,17 @@ impl Trace {
         for number in [line.at.as_nanos(), line.sequence, line.node.get(), line.peer] {
             self.hash.update(&number.to_le_bytes());
         }
-        for bytes in [line.kind.as_bytes(), line.payload] {
-            self.hash.update(&(bytes.len() as u64).to_le_bytes());
-            self.hash.update(bytes);
+        self.fold_bytes(line.kind.as_bytes());
+        match line.payload {
+            Payload::None => self.fold_bytes(&[]),
+            Payload::Bytes(bytes) => self.fold_bytes(bytes),
+            Payload::Value(value) => value.digest(&mut self.hash),
         }
+    }
+
+    fn fold_bytes(&mut self, bytes: &[u8]) {
+        self.hash.update(&(bytes.len() as u64).to_le_bytes());
+        self.hash.update(bytes);
     }
 
     /// Whether lines are written, so that a note is worth making.
@@ -108,9 +150,17 @@ fn json(line: &Line<'_>) -> String {
     if line.peer != 0 {
         text.push_str(&format!(r#","peer":{}"#, line.peer));
     }
-    if !line.payload.is_empty() {
-        let hash = xxhash_rust::xxh3::xxh3_64(line.payload);
-        text.push_str(&format!(r#","bytes":{},"hash":"{hash:016x}""#, line.payload.len()));
+    match line.payload {
+        Payload::None => {}
+        Payload::Bytes(bytes) => {
+            let hash = xxh3_64(bytes);
+            text.push_str(&format!(r#","bytes":{},"hash":"{hash:016x}""#, bytes.len()));
+        }
+        Payload::Value(value) => {
+            let mut hash = Xxh3::new();
+            value.digest(&mut hash);
+            text.push_str(&format!(r#","hash":"{:016x}""#, hash.finish()));
+        }
     }
     if !line.note.is_empty() {
         text.push_str(r#","note":"#);
@@ -144,7 +194,7 @@ mod tests {
             node: NodeId(2),
             kind: "frame",
             peer: 1,
-            payload,
+            payload: Payload::Bytes(payload),
             note: "a \"note\"",
         }
     }
@@ -165,7 +215,7 @@ mod tests {
     fn a_line_is_one_json_object() {
         let expected = format!(
             r#"{{"at":1.000000005,"seq":3,"node":2,"event":"frame","peer":1,"bytes":2,"hash":"{:016x}","note":"a \"note\""}}"#,
-            xxhash_rust::xxh3::xxh3_64(b"ab")
+            xxh3_64(b"ab")
         );
         assert_eq!(json(&line(b"ab")), expected);
     }

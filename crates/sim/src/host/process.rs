@@ -67,6 +67,8 @@ pub struct Process {
     pub work: Vec<Work>,
     /// Whether the applier's next round is planned.
     pub working: Planned,
+    /// Whether work in the background is planned.
+    pub background: Planned,
     /// The checkpoint, if there is one.
     pub checkpoint: CheckpointStage,
     /// Who waits for which answer.
@@ -96,6 +98,7 @@ impl Process {
             turn: Planned::No,
             work: Vec::new(),
             working: Planned::No,
+            background: Planned::No,
             checkpoint: CheckpointStage::Idle,
             requests: BTreeMap::new(),
             streams: BTreeMap::new(),

@@ -47,19 +47,21 @@ mod write;
 use std::ops::Range;
 
 use althing_types::Duration;
+use clap::ValueEnum;
 
 pub use read::{Mistake, ScenarioError};
 use settings::{SETTINGS, Setup, Value};
+pub use stage::words as fault_words;
 
 use crate::faults::{Fault, FaultPlan};
 use crate::options::{Options, Sabotage};
 use crate::report::Verdict;
-use crate::scene::Scene;
+use crate::scene::{Scene, scenes};
 use crate::triggers::Trigger;
 use crate::workload::WorkloadOptions;
 
 /// What goes wrong before a scenario says anything of its own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
 pub enum Base {
     /// Nothing.
     #[default]
@@ -162,6 +164,23 @@ impl Scenario {
         let changes = changes.map(|(place, (value, _))| (place, value)).collect();
         let FaultPlan { triggers, schedule, scenes, .. } = faults.clone();
         Self { changes, triggers, schedule, scenes, ..Self::default() }
+    }
+
+    /// One run of it, written down: nothing begins by chance any more, and every fault that was inflicted stands at its
+    /// moment.
+    #[must_use]
+    pub fn recorded(&self, seed: u64, inflicted: &[(Duration, Fault)], verdict: Verdict) -> Self {
+        let Setup { faults, workload } = self.setup(seed);
+        Self {
+            name: format!("seed-{seed}"),
+            description: "What chance inflicted in one run, written down.".to_owned(),
+            nodes: self.nodes,
+            duration: self.duration,
+            seeds: seed..seed.saturating_add(1),
+            expect: verdict,
+            scenes: scenes(inflicted),
+            ..Self::of(&faults.replaying(Vec::new()), &workload)
+        }
     }
 
     fn calm() -> Setup {

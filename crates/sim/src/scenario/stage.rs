@@ -2,6 +2,7 @@
 
 use althing_types::{Duration, NodeId};
 
+use super::text::Text;
 use crate::clocks::Jump;
 use crate::faults::Fault;
 use crate::scene::{FOLLOWER, LEADER};
@@ -178,6 +179,26 @@ pub fn describe(fault: &Fault) -> (&'static str, Props) {
         Fault::Checkpoint(node) => ("checkpoint", on(node)),
         Fault::Compact(node) => ("compact", on(node)),
     }
+}
+
+/// A fault in a few words, for those who read along.
+#[must_use]
+pub fn words(fault: &Fault) -> String {
+    let list = |nodes: &[NodeId]| nodes.iter().map(|node| node_name(*node)).collect::<Vec<_>>().join(" ");
+    let (name, Props { node, island, from, to, by, back, ppm, .. }) = describe(fault);
+    let mut words = vec![name.to_owned()];
+    words.extend(node.map(node_name));
+    words.extend(island.map(|island| format!("{} | rest", list(&island))));
+    words.extend(from.map(|from| format!("{} ⇸", node_name(from))));
+    words.extend(to.map(node_name));
+    words.extend(by.map(|by| format!("by {}", by.write())));
+    words.extend(back.map(|back| format!("back by {}", back.write())));
+    words.extend(ppm.map(|ppm| format!("{ppm} ppm")));
+    words.join(" ")
+}
+
+fn node_name(node: NodeId) -> String {
+    node_word(node).replace('"', "")
 }
 
 impl Props {

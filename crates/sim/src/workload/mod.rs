@@ -30,11 +30,11 @@ use crate::options::Options;
 use crate::random::{Latency, between};
 
 /// The place of a client in the world. A client that is retired is followed by another in the same place.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Slot(pub usize);
 
 /// Names one call or stream of one slot; each is one more than the last.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Ticket(pub u64);
 
 impl Ticket {
@@ -46,7 +46,7 @@ impl Ticket {
 }
 
 /// What reaches a client.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub enum News {
     /// The time that it wanted to wait is over.
     Wake,

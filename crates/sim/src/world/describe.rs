@@ -1,10 +1,23 @@
-//! Frames in words, for those who read a trace.
+//! Events in words, for those who read a trace.
 
 use althing_node::envelope::{Message, open_frame};
 use bytes::Bytes;
 
+use super::Event;
+
+/// What an event says that its kind does not; empty if nothing.
+pub(super) fn event(event: &Event) -> String {
+    match event {
+        Event::Frame { bytes, .. } => frame(bytes),
+        Event::Process { .. } | Event::Patience { .. } | Event::Start(_) => String::new(),
+        Event::Arrival { what, .. } => format!("{what:?}"),
+        Event::News { news, .. } => format!("{news:?}"),
+        Event::Fault(_) | Event::Scene(_) | Event::Episode(_) | Event::Phase(_) => format!("{event:?}"),
+    }
+}
+
 /// What a frame says: the kinds of its messages, and the terms and pages that matter most.
-pub(super) fn frame(bytes: &Bytes) -> String {
+fn frame(bytes: &Bytes) -> String {
     let Ok((header, mut reader)) = open_frame(bytes.clone()) else { return "damaged".to_owned() };
     let mut words = vec![format!("#{}.{}", header.incarnation, header.sequence)];
     while reader.remaining() > 0 {

@@ -7,12 +7,14 @@
 //! * `turn`: a node's turn and what comes of its effects;
 //! * `clients`: calls and streams between clients and nodes;
 //! * `havoc`: faults;
+//! * `record`: what a diagram shows of it;
 //! * `finish`: the liveness phase and the end.
 
 mod clients;
 mod describe;
 mod finish;
 mod havoc;
+mod record;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +31,7 @@ use crate::agenda::{Agenda, Due};
 use crate::budget::Tally;
 use crate::checker;
 use crate::clocks::LocalClock;
+use crate::diagram::Recorder;
 use crate::faults::Fault;
 use crate::host::{Host, Origin, Stage};
 use crate::ledger::Ledger;
@@ -38,7 +41,7 @@ use crate::options::{MAX_NODES, Options, Sabotage};
 use crate::random::{Streams, up_to};
 use crate::report::{Check, FaultCounts, Finding, Report};
 use crate::scene::Scene;
-use crate::trace::{Line, Trace};
+use crate::trace::{Line, Payload, Trace};
 use crate::workload::{self, Client, News, Shared, Slot, Ticket};
 
 pub use finish::{EQUAL_WITHIN, WRITE_WITHIN};
@@ -116,7 +119,7 @@ pub enum Happening {
     Read(Box<ReadWork>),
     /// A checkpoint is durable.
     Checkpointed,
-    /// Time to look whether the applier and the engine have something to do in the background.
+    /// Time for what the applier and the engine do in the background.
     Background,
     /// Time for a checkpoint that nobody asked for.
     Checkpoint,
@@ -134,7 +137,7 @@ pub enum PeerHint {
 }
 
 /// What a client says to a node.
-#[derive(Debug)]
+#[derive(Hash, Debug)]
 pub enum Arrival {
     /// A call.
     Call(Call),
@@ -151,7 +154,7 @@ pub enum Arrival {
 }
 
 /// Phases of a run.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Phase {
     /// Faults come and go.
     Safety,
@@ -194,6 +197,7 @@ pub struct World {
     inflicted: Vec<(Duration, Fault)>,
     tally: Tally,
     findings: Vec<Finding>,
+    recorder: Option<Recorder>,
 }
 
 impl World {
@@ -217,6 +221,7 @@ impl World {
         let mut shared = Shared::default();
         let clients = workload::clients(&options, &mut shared);
         let trace = Trace::new(options.trace.take());
+        let recorder = options.record.map(Recorder::new);
         Self {
             options,
             streams,
@@ -239,6 +244,7 @@ impl World {
             inflicted: Vec::new(),
             tally: Tally::default(),
             findings: Vec::new(),
+            recorder,
         }
     }
 
@@ -282,6 +288,7 @@ impl World {
     fn happen(&mut self, due: Due<Event>) {
         let Some(event) = self.admit(due.event) else { return };
         self.write_trace(due.at, due.sequence, &event);
+        self.record_event(due.at, &event);
         match event {
             Event::Frame { from, to, bytes } => self.frame_arrives(from, to, bytes),
             Event::Process { node, what, .. } => self.process_event(node, what),
@@ -294,6 +301,7 @@ impl World {
             Event::Episode(kind) => self.begin_episode(kind),
             Event::Phase(phase) => self.enter(phase),
         }
+        self.record_standings();
     }
 
     /// Drops what concerns an earlier life of a process, and keeps back what a process that stands still cannot notice.
@@ -336,33 +344,28 @@ impl World {
     }
 
     fn find(&mut self, check: Check, detail: impl Into<String>) {
-        self.findings.push(Finding { at: self.agenda.now(), check, detail: detail.into() });
+        let detail = detail.into();
+        self.record_finding(&format!("{check}: {detail}"));
+        self.findings.push(Finding { at: self.agenda.now(), check, detail });
     }
 
     fn write_trace(&mut self, at: Instant, sequence: u64, event: &Event) {
-        let line = |node, kind, peer| Line { at, sequence, node, kind, peer, payload: &[], note: "" };
-        let text;
+        let line = |node, kind, peer, payload| Line { at, sequence, node, kind, peer, payload, note: "" };
+        let world = NodeId::NONE;
         let line = match event {
-            Event::Frame { from, to, bytes } => {
-                text = if self.trace.is_written() { describe::frame(bytes) } else { String::new() };
-                Line { payload: bytes, note: &text, ..line(*to, "frame", from.get()) }
-            }
-            Event::Process { node, what, .. } => line(*node, what.name(), 0),
-            Event::Arrival { slot, node, what, .. } => {
-                text = format!("{what:?}");
-                Line { payload: text.as_bytes(), note: &text, ..line(*node, "arrival", slot.0 as u64 + 1) }
-            }
-            Event::News { slot, news } => {
-                text = format!("{news:?}");
-                Line { payload: text.as_bytes(), note: &text, ..line(NodeId::NONE, "news", slot.0 as u64 + 1) }
-            }
-            Event::Patience { slot, .. } => line(NodeId::NONE, "patience", slot.0 as u64 + 1),
-            Event::Fault(_) | Event::Scene(_) | Event::Start(_) | Event::Episode(_) | Event::Phase(_) => {
-                text = format!("{event:?}");
-                Line { payload: text.as_bytes(), note: &text, ..line(NodeId::NONE, "world", 0) }
-            }
+            Event::Frame { from, to, bytes } => line(*to, "frame", from.get(), Payload::Bytes(bytes)),
+            Event::Process { node, what, .. } => line(*node, what.name(), 0, Payload::None),
+            Event::Arrival { slot, node, what, .. } => line(*node, "arrival", client(*slot), Payload::Value(what)),
+            Event::News { slot, news } => line(world, "news", client(*slot), Payload::Value(news)),
+            Event::Patience { slot, .. } => line(world, "patience", client(*slot), Payload::None),
+            Event::Fault(fault) => line(world, "fault", 0, Payload::Value(fault)),
+            Event::Scene(scene) => line(world, "scene", 0, Payload::Value(scene)),
+            Event::Start(node) => line(*node, "start", 0, Payload::None),
+            Event::Episode(kind) => line(world, "episode", 0, Payload::Value(kind)),
+            Event::Phase(phase) => line(world, "phase", 0, Payload::Value(phase)),
         };
-        self.trace.add(&line);
+        let note = if self.trace.is_written() { describe::event(event) } else { String::new() };
+        self.trace.add(&Line { note: &note, ..line });
     }
 
     fn report(mut self) -> Report {
@@ -387,6 +390,7 @@ impl World {
             history: self.shared.history,
             undecided: judgement.undecided,
             findings: self.findings,
+            recording: self.recorder.map(Recorder::finish),
         }
     }
 }
@@ -406,6 +410,11 @@ impl Happening {
             Self::Peer(_, PeerHint::Down) => "peer down",
         }
     }
+}
+
+/// How a trace calls a client: from one on, since zero means none.
+const fn client(slot: Slot) -> u64 {
+    slot.0 as u64 + 1
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

@@ -14,8 +14,8 @@ use crate::report::Check;
 
 /// How long after an input the node takes its turn, so that several share one.
 const TURN_WITHIN: Duration = Duration::from_micros(100);
-/// How often the background is looked at.
-const BACKGROUND_EVERY: Duration = Duration::from_millis(20);
+/// How long after other work, or after the last unit of it, work in the background is done.
+const BACKGROUND_AFTER: Duration = Duration::from_millis(20);
 /// Checkpoints that nobody asked for are this far apart at the least and at the most: far more often than in a server,
 /// where they follow from bytes written.
 const CHECKPOINT_EVERY: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(6));
@@ -57,7 +57,7 @@ impl World {
     /// What every process begins with.
     pub(super) fn plan_routine(&mut self, node: NodeId) {
         self.plan(node, Duration::ZERO, Happening::Tick);
-        self.plan(node, BACKGROUND_EVERY, Happening::Background);
+        self.plan_background(node);
         self.plan_checkpoint(node);
     }
 
@@ -217,6 +217,7 @@ impl World {
         self.done(node, done);
         self.begin_checkpoint(node);
         self.plan_work(node);
+        self.plan_background(node);
     }
 
     fn done(&mut self, node: NodeId, done: Vec<Done>) {
@@ -291,10 +292,19 @@ impl World {
         }
     }
 
+    fn plan_background(&mut self, node: NodeId) {
+        let Some(process) = self.host(node).running() else { return };
+        if process.applier.has_background() && process.background == Planned::No {
+            process.background = Planned::Yes;
+            self.plan(node, BACKGROUND_AFTER, Happening::Background);
+        }
+    }
+
     fn background(&mut self, node: NodeId) {
         let host = self.host(node);
         let engine = host.engine.clone();
         let Some(process) = host.running() else { return };
+        process.background = Planned::No;
         let worked = process.applier.background();
         let maintained = engine.maintain();
         match worked {
@@ -304,7 +314,7 @@ impl World {
         if let Err(error) = maintained {
             self.find(Check::Crash, format!("the engine of node {node} failed: {error}"));
         }
-        self.plan(node, BACKGROUND_EVERY, Happening::Background);
+        self.plan_background(node);
     }
 
     /// A read is done at once or later, but its result is back only later: both can happen to a thread.
