@@ -21,6 +21,7 @@ pub mod effects;
 pub mod envelope;
 mod group;
 pub mod input;
+pub mod lineage;
 mod metrics;
 mod node;
 mod peers;
@@ -28,6 +29,7 @@ mod proposals;
 mod reader;
 mod reads;
 mod recover;
+mod steady;
 mod transfer;
 
 pub use applier::{Applier, BIRTH};

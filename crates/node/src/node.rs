@@ -16,6 +16,7 @@ use crate::envelope::{self, Message};
 use crate::group::{Group, GroupLog};
 use crate::input::{Done, ExportPurpose, GroupState, Input, ReadDone};
 use crate::metrics::{GroupMetrics, Metrics};
+use crate::steady::SteadyClock;
 
 /// How long a stopping node waits for its leaderships to be taken over.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -47,6 +48,7 @@ pub struct Node {
     lifecycle: Lifecycle,
     /// What the log is told with the first turn.
     released: Vec<(GroupId, u64)>,
+    clock: SteadyClock,
 }
 
 impl Node {
@@ -69,11 +71,13 @@ impl Node {
             streams: BTreeMap::new(),
             downloads: BTreeMap::new(),
             lifecycle: Lifecycle::Running,
+            clock: SteadyClock::default(),
         })
     }
 
     /// Takes in one thing that has happened.
     pub fn handle(&mut self, now: Instant, input: Input, out: &mut Effects) {
+        let now = self.clock.read(now);
         match input {
             Input::Tick => self.tick(now, out),
             Input::Frame { from, bytes } => self.frame(now, from, bytes, out),
@@ -123,6 +127,7 @@ impl Node {
 
     /// Ends a turn: what the groups want becomes frames, one log batch, and work.
     pub fn flush(&mut self, now: Instant, out: &mut Effects) {
+        let now = self.clock.read(now);
         // A group's turn may make work for itself (a read that is served, a leader that proposes); a few rounds settle
         // it, and what is left keeps the group dirty for the next turn.
         let mut later = BTreeSet::new();
@@ -170,6 +175,13 @@ impl Node {
     /// How each group stands.
     pub fn group_metrics(&self) -> impl Iterator<Item = GroupMetrics> + '_ {
         self.groups.values().map(Group::metrics)
+    }
+
+    /// The nodes that vote on a group as this node knows them, both sides of a joint configuration; none for a group that it
+    /// does not have.
+    #[must_use]
+    pub fn voters(&self, group: GroupId) -> BTreeSet<NodeId> {
+        self.groups.get(&group).map(Group::voters).unwrap_or_default()
     }
 
     /// The host has seen how much the engine has on disk.

@@ -5,7 +5,7 @@
 //! its invocation, or never. The client that asked is retired, and a new one goes on in its place, so that each client's
 //! operations follow one another.
 
-use althing_types::{Instant, LeaseId};
+use althing_types::{Duration, Instant, LeaseId};
 use bytes::Bytes;
 
 use crate::checker::Operation;
@@ -24,6 +24,17 @@ pub struct History {
     pub watches: Vec<WatchRecord>,
     /// Leases, in the order in which they were granted.
     pub leases: Vec<Lease>,
+    /// Jumps forward of clocks that counted leases at that moment, in order.
+    pub jumps: Vec<LessorJump>,
+}
+
+/// The clock of a node that led was put forward: to it so much time has passed for every lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LessorJump {
+    /// When.
+    pub at: Instant,
+    /// By how much.
+    pub by: Duration,
 }
 
 /// One lease, as its holder saw it, with one key attached.

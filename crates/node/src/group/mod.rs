@@ -213,6 +213,12 @@ impl Group {
         self.replica.conf_state().members()
     }
 
+    /// Whoever has a vote, before or after a change that is half way.
+    pub(crate) fn voters(&self) -> BTreeSet<NodeId> {
+        let conf_state = self.replica.conf_state();
+        conf_state.voters.iter().chain(&conf_state.voters_outgoing).copied().collect()
+    }
+
     pub(crate) fn is_asleep(&self) -> bool {
         self.replica.is_hibernating()
     }

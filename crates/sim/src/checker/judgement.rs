@@ -38,7 +38,7 @@ pub fn judge(history: &History, truth: &Truth) -> Judgement {
             judgement.find(Check::Watches, format!("watch {number} from revision {}: {violation}", record.from));
         }
     }
-    for early in leases::check(&history.leases) {
+    for early in leases::check(&history.leases, &history.jumps) {
         judgement.find(Check::Leases, early);
     }
     judgement

@@ -31,6 +31,15 @@ enum Stage {
     Writing { seq: u64, durability: Durability },
 }
 
+/// What came of tidying up.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Tidied {
+    /// Groups that keep too much of the log alive, and are to be told.
+    pub pinned: Vec<GroupId>,
+    /// Segments that were freed.
+    pub freed: usize,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Released {
     No,
@@ -100,15 +109,16 @@ impl Writer {
 
     /// Frees what is not needed any more, after a release. Groups that keep too much of the log alive even then are told
     /// so, once until they have done something about it.
-    pub fn tidy(&mut self) -> Result<Vec<GroupId>, WalError> {
+    pub fn tidy(&mut self) -> Result<Tidied, WalError> {
         if std::mem::replace(&mut self.released, Released::No) == Released::No {
-            return Ok(Vec::new());
+            return Ok(Tidied::default());
         }
-        if self.sabotage != Sabotage::AcknowledgeBeforeSync {
-            self.wal.recycle()?;
-        }
+        let freed = match self.sabotage {
+            Sabotage::AcknowledgeBeforeSync => 0,
+            _ => self.wal.recycle()?,
+        };
         let pinned = self.wal.pinned().into_iter().map(|pinned| pinned.group);
-        Ok(pinned.filter(|group| self.asked.insert(*group)).collect())
+        Ok(Tidied { pinned: pinned.filter(|group| self.asked.insert(*group)).collect(), freed })
     }
 
     /// Ends what [`Writer::start`] began: the number of the last batch that may be reported.

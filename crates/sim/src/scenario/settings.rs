@@ -256,6 +256,17 @@ impl Setting {
     }
 }
 
+/// The table of all keys that stands in docs/simulation.md: a test compares them.
+#[must_use]
+pub fn reference() -> String {
+    let rows = |section: &str| {
+        let of_it = SETTINGS.iter().filter(|setting| setting.section == section);
+        let rows = of_it.map(|setting| format!("| `{}` | {} |\n", setting.key, setting.meaning));
+        format!("| `[{section}]` | |\n|---|---|\n{}\n", rows.collect::<String>())
+    };
+    SECTIONS.into_iter().map(rows).collect()
+}
+
 fn parts(text: &str, unit: &str) -> Option<u32> {
     text.trim().strip_suffix(unit)?.trim().parse().ok()
 }
@@ -274,6 +285,12 @@ mod tests {
             assert_eq!(Setting::find(setting.section, setting.key), Some(place), "{}", setting.key);
             assert!(SECTIONS.contains(&setting.section), "{}", setting.section);
         }
+    }
+
+    #[test]
+    fn the_documentation_has_the_table_of_all_keys() {
+        let document = include_str!("../../../../docs/simulation.md");
+        assert!(document.contains(&reference()), "put this into docs/simulation.md:\n{}", reference());
     }
 
     /// Two settings with the same field would overwrite each other.

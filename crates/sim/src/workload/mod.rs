@@ -18,6 +18,8 @@ pub mod operator;
 pub mod register;
 pub mod watch;
 
+use std::collections::BTreeSet;
+
 use althing_api::error::ErrorKind;
 use althing_api::request::{Answer, Request};
 use althing_api::watch::{WatchCommand, WatchEvent};
@@ -176,6 +178,8 @@ pub struct Shared {
     pub history: History,
     /// The greatest revision that any answer showed.
     pub revision: Revision,
+    /// Nodes whose machines were given up: the operator removes them.
+    pub condemned: BTreeSet<NodeId>,
     clients: u64,
     values: u64,
 }

@@ -55,7 +55,10 @@ impl World {
         self.network.heal();
         self.network.set_faults(NetworkFaults::CALM);
         self.options.faults.disk = DiskFaults::CALM;
+        self.condemn_astray();
         for node in self.nodes.clone() {
+            self.unclog(node);
+            self.keep_syncs(node);
             self.host(node).mend();
             self.resume(node);
             self.restart(node);

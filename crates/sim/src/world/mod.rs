@@ -6,14 +6,18 @@
 //!
 //! * `turn`: a node's turn and what comes of its effects;
 //! * `clients`: calls and streams between clients and nodes;
-//! * `havoc`: faults;
+//! * `havoc`: faults; `damage`: those that take what was synced; `moments`: when triggers may strike;
+//! * `links`: connections between nodes, and who is let in;
 //! * `record`: what a diagram shows of it;
 //! * `finish`: the liveness phase and the end.
 
 mod clients;
+mod damage;
 mod describe;
 mod finish;
 mod havoc;
+mod links;
+mod moments;
 mod record;
 mod turn;
 
@@ -28,7 +32,7 @@ use althing_types::{Duration, Instant, NodeId, Revision};
 use bytes::Bytes;
 
 use crate::agenda::{Agenda, Due};
-use crate::budget::Tally;
+use crate::budget::{Budget, Margin};
 use crate::checker;
 use crate::clocks::LocalClock;
 use crate::diagram::Recorder;
@@ -195,7 +199,13 @@ pub struct World {
     quiet: Option<(Instant, Revision)>,
     counts: FaultCounts,
     inflicted: Vec<(Duration, Fault)>,
-    tally: Tally,
+    budget: Budget,
+    /// What would be left after the loss that the budget has allowed last.
+    margin: Margin,
+    /// Connections that stand.
+    links: BTreeSet<(NodeId, NodeId)>,
+    /// Requests that the world has made in its own name.
+    requests: u64,
     findings: Vec<Finding>,
     recorder: Option<Recorder>,
 }
@@ -215,9 +225,10 @@ impl World {
                     Sabotage::RushClocks => LocalClock::rushing(),
                     _ => LocalClock::draw(&options.faults.clocks, &mut streams.clocks),
                 };
-                (*id, Host::new(*id, Origin::Founder, clock))
+                (*id, Host::new(*id, Origin::Founder, clock, streams.directories.u64(..)))
             })
             .collect();
+        let founders = nodes.len();
         let mut shared = Shared::default();
         let clients = workload::clients(&options, &mut shared);
         let trace = Trace::new(options.trace.take());
@@ -242,7 +253,10 @@ impl World {
             quiet: None,
             counts: FaultCounts::default(),
             inflicted: Vec::new(),
-            tally: Tally::default(),
+            budget: Budget::new(founders),
+            margin: Margin::Ample,
+            links: BTreeSet::new(),
+            requests: 0,
             findings: Vec::new(),
             recorder,
         }
@@ -383,7 +397,7 @@ impl World {
             network: self.network.counts(),
             faults: self.counts,
             inflicted: self.inflicted,
-            budget: self.tally,
+            budget: self.budget.close(now),
             entries: self.ledger.entries() as u64,
             log_bytes: self.hosts.values().map(Host::bytes_written).sum(),
             terms: self.ledger.terms_led() as u64,

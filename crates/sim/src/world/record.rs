@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(plain.trace_hash, recorded.trace_hash);
         assert_eq!(plain.recording, None);
         let recording = recorded.recording.expect("it was asked for");
-        assert_eq!(recording.first.len(), 3);
+        assert!(recording.first.len() >= 3);
         let has = |wanted: fn(&What) -> bool| recording.steps.iter().any(|step| wanted(&step.what));
         assert!(has(|what| matches!(what, What::Frame { from: NodeId(_), .. })));
         assert!(has(|what| matches!(what, What::Asked { .. })) && has(|what| matches!(what, What::Told { .. })));
