@@ -6,7 +6,7 @@ use std::fmt::Write;
 use althing_types::{Duration, Instant, NodeId};
 
 use super::rows::{Arrow, Row, rows};
-use super::{Column, Recording, Standing, What, since_start};
+use super::{Column, Recording, Standing, What, short, since_start};
 use crate::scenario::text::Text;
 
 /// Characters for the time.
@@ -61,7 +61,9 @@ pub fn draw(recording: &Recording, size: Size) -> String {
 }
 
 fn head(recording: &Recording, skipped: usize, hidden: usize) -> String {
-    let mut text = format!("simulated time {}\n", recording.window.write());
+    let moment = |since: Duration| time(Instant::ZERO + since).trim_start().to_owned();
+    let (from, to) = (moment(recording.window.least), moment(recording.window.most));
+    let mut text = format!("simulated time from {from} to {to} s\n");
     text.push_str(
         "┃ leads  │ follows  ┊ stands for election  ┆ learns  ▒ stands still  · starts or has left  (gap) is down\n",
     );
@@ -277,13 +279,6 @@ fn state_words(Column { standing, term }: Column) -> String {
 /// What has changed: mostly only the term has.
 fn change_words(before: Column, after: Column) -> String {
     if before.standing == after.standing { format!("t{}", after.term) } else { state_words(after) }
-}
-
-/// A founder's number, or the last digits of the id of a member that joined later.
-fn short(node: NodeId) -> String {
-    let id = node.to_string();
-    let skip = id.chars().count().saturating_sub(4);
-    if skip == 0 { id } else { format!("…{}", &id[skip..]) }
 }
 
 fn time(at: Instant) -> String {

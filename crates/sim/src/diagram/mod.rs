@@ -168,6 +168,13 @@ impl Recorder {
     }
 }
 
+/// A founder's number, or the last digits of the id of a member that joined later.
+pub(crate) fn short(node: NodeId) -> String {
+    let id = node.to_string();
+    let skip = id.chars().count().saturating_sub(4);
+    if skip == 0 { id } else { format!("…{}", &id[skip..]) }
+}
+
 /// How long after the start of the run.
 pub(crate) fn since_start(at: Instant) -> Duration {
     at.since(Instant::ZERO)

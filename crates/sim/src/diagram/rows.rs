@@ -6,7 +6,7 @@
 
 use althing_types::{Duration, Instant, NodeId};
 
-use super::{Column, Recording, Step, What};
+use super::{Column, Recording, Step, What, short};
 use crate::faults::Fault;
 use crate::scenario::fault_words;
 
@@ -85,7 +85,7 @@ pub(super) fn rows(recording: &Recording, with_beats: bool) -> (Vec<Row>, usize)
             What::Asked { client, node, words } => {
                 let row = beside(&mut rows, *at);
                 row.marks.push(*node);
-                row.margin = format!("c{client} → {node:.4} {words}");
+                row.margin = format!("c{client} → {} {words}", short(*node));
             }
             What::Told { client, words } => beside(&mut rows, *at).margin = format!("c{client} ← {words}"),
             What::Fault(fault) => margin(&mut rows, *at, fault_line(fault)),
@@ -97,7 +97,7 @@ pub(super) fn rows(recording: &Recording, with_beats: bool) -> (Vec<Row>, usize)
 }
 
 fn is_beat(label: &str) -> bool {
-    label.split('+').all(|word| matches!(word, "beat" | "beat ok"))
+    label.split('+').all(|word| matches!(word, "beat" | "beat ok" | "hello"))
 }
 
 fn frame(rows: &mut Vec<Row>, at: Instant, from: NodeId, to: NodeId, label: &str) {

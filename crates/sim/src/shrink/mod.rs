@@ -1,8 +1,8 @@
 //! From a run that fails to the smallest one that still fails in the same way.
 //!
 //! What chance did is written down first ([`Scenario::recorded`]), so that faults can be left out one by one without moving
-//! the others. Then, over and over until nothing more goes: faults (delta debugging), settings (back to calm), clients (kind
-//! by kind), the length of the run, nodes, the length of each fault. Every step is a run, and a run that fails by the same
+//! the others. Then, over and over until nothing more goes: faults (delta debugging), nodes, settings (back to calm), clients
+//! (kind by kind), the length of the run, the length of each fault, and its moment to the millisecond. Every step is a run, and a run that fails by the same
 //! check is kept. The order is fixed and nothing is drawn: one failure always shrinks to the same scenario.
 
 mod ddmin;
@@ -126,11 +126,12 @@ impl Search<'_> {
     fn round(&mut self) -> bool {
         let before = self.best();
         self.faults();
+        self.nodes();
         self.settings();
         self.clients();
         self.length();
-        self.nodes();
         self.lengths_of_faults();
+        self.moments();
         self.best() != before && self.runs < self.limit
     }
 
@@ -200,6 +201,13 @@ impl Search<'_> {
         }
     }
 
+    fn moments(&mut self) {
+        for place in 0..self.best().scenes.len() {
+            let rounded = round_down(self.best().scenes[place].at);
+            self.tries(|scenario| scenario.scenes[place].at = rounded);
+        }
+    }
+
     fn lengths_of_faults(&mut self) {
         for place in 0..self.best().scenes.len() {
             loop {
@@ -213,6 +221,11 @@ impl Search<'_> {
             }
         }
     }
+}
+
+/// To the millisecond, which reads better and mostly does as well.
+fn round_down(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn shorten(scenario: &mut Scenario, duration: Duration) {
