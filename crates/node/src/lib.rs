@@ -19,6 +19,7 @@ mod context;
 mod download;
 pub mod effects;
 pub mod envelope;
+mod footprint;
 mod group;
 pub mod input;
 pub mod lineage;
@@ -35,10 +36,11 @@ mod transfer;
 pub use applier::{Applier, BIRTH};
 pub use config::{
     DEFAULT_ELECTION_TICKS, DEFAULT_HEARTBEAT_TICKS, DEFAULT_PROGRESS_INTERVAL, DEFAULT_TICK, GroupConfig,
-    MAX_INCARNATION, NodeConfig,
+    MAX_INCARNATION, NodeConfig, WatchBuffers,
 };
 pub use download::{SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SnapshotFileError, snapshot_pages};
 pub use effects::{Effects, Membership, ReadWork, WalBatch, Work};
+pub use footprint::Footprint;
 pub use group::GroupLog;
 pub use input::{DiskSpace, Done, GroupState, Input, ReadDone};
 pub use metrics::{GroupMetrics, Metrics};

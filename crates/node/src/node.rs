@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::{Call, ErrorKind, SnapshotChunk};
 use althing_consensus::RecoveryError;
+use althing_probe::{Mark, Mutant};
 use althing_storage::engine::Applied;
 use althing_types::{Duration, GroupId, Instant, NodeId, RequestId, Revision, SpaceId, StreamId, limits};
 use bytes::Bytes;
@@ -37,14 +38,14 @@ enum Lifecycle {
 /// The host calls, in a loop: [`Node::handle`] for each thing that has happened, then [`Node::flush`] once, and then
 /// does what [`Effects`] say.
 pub struct Node {
-    shared: Shared,
-    groups: BTreeMap<GroupId, Group>,
+    pub(crate) shared: Shared,
+    pub(crate) groups: BTreeMap<GroupId, Group>,
     /// Groups that something has happened to in this turn.
     dirty: BTreeSet<GroupId>,
     /// Groups whose clock ticks.
     awake: BTreeSet<GroupId>,
-    streams: BTreeMap<StreamId, GroupId>,
-    downloads: BTreeMap<StreamId, Download>,
+    pub(crate) streams: BTreeMap<StreamId, GroupId>,
+    pub(crate) downloads: BTreeMap<StreamId, Download>,
     lifecycle: Lifecycle,
     /// What the log is told with the first turn.
     released: Vec<(GroupId, u64)>,
@@ -95,6 +96,7 @@ impl Node {
             Input::WatchDrained { stream, bytes } => {
                 self.with_stream(now, stream, out, |group, cx| group.drained(cx, stream, bytes));
             }
+            Input::WatchClose { .. } if althing_probe::is(Mutant::LeakStreams) => {}
             Input::WatchClose { stream } => {
                 self.with_stream(now, stream, out, |group, cx| group.close_stream(cx, stream));
                 self.streams.remove(&stream);
@@ -254,6 +256,7 @@ impl Node {
         let led = |group: &Group| group.is_asleep() && group.leader().is_some_and(|leader| suspects.contains(&leader));
         let sleeping: Vec<_> = self.groups.values().filter(|group| led(group)).map(|group| group.id).collect();
         for id in sleeping {
+            althing_probe::hit(Mark::SuspicionWoke);
             self.with(now, id, out, |group, _| group.wake());
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use althing_probe::Hits;
 use althing_types::{Duration, Instant};
 
 use crate::budget::Tally;
@@ -26,10 +27,28 @@ pub enum Check {
     Watches,
     /// No acknowledged write is lost.
     LostWrites,
+    /// Every answer is the one that the table's history gives, and answers agree with real time.
+    Exactness,
+    /// Transactions form no cycle.
+    Cycles,
+    /// What is transferred between accounts is neither lost nor made.
+    Bank,
+    /// A lock has one holder, tokens rise, and nobody with an older token gets through after a newer one.
+    Fencing,
+    /// Lists in pages, and caches that follow a watch, are the table at their revision.
+    Caches,
+    /// No guarded update is lost.
+    LostUpdates,
+    /// A refusal says what is so.
+    Refusals,
+    /// Too many searches for an order were given up for the run to say anything.
+    Undecided,
     /// A node must start from the disk that it left.
     Recovery,
     /// A node must not panic, nor stop for a reason that the world did not give it.
     Crash,
+    /// What a node keeps in memory stays within its limits.
+    Memory,
     /// After all is healed, writes succeed within [`crate::world::WRITE_WITHIN`].
     Progress,
     /// After all is healed, all replicas become equal within [`crate::world::EQUAL_WITHIN`].
@@ -45,8 +64,17 @@ impl fmt::Display for Check {
             Self::Leases => "leases",
             Self::Watches => "watches",
             Self::LostWrites => "lost writes",
+            Self::Exactness => "exactness",
+            Self::Cycles => "cycles",
+            Self::Bank => "bank",
+            Self::Fencing => "fencing",
+            Self::Caches => "caches",
+            Self::LostUpdates => "lost updates",
+            Self::Refusals => "refusals",
+            Self::Undecided => "undecided",
             Self::Recovery => "recovery",
             Self::Crash => "crash",
+            Self::Memory => "memory",
             Self::Progress => "progress",
             Self::Convergence => "convergence",
         })
@@ -217,6 +245,8 @@ pub struct Report {
     pub history: History,
     /// How often a checker gave up.
     pub undecided: u64,
+    /// Which rare paths the run has taken, and how often; none in a build without debug assertions.
+    pub marks: Hits,
     /// What was broken.
     pub findings: Vec<Finding>,
     /// What happened in the part of the run that was recorded.

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use althing_sim::options::Sabotage;
 use althing_sim::scenario::{Scenario, library};
 use althing_sim::{Report, run};
 
@@ -12,7 +11,7 @@ const SEEDS: Range<u64> = 0..2;
 fn reports(name: &str) -> Vec<Report> {
     let text = library::find(name).unwrap_or_else(|| panic!("{name} is in the library"));
     let scenario = Scenario::parse(text).expect("a scenario of the library is right");
-    let reports: Vec<Report> = SEEDS.map(|seed| run(scenario.options(seed, Sabotage::None))).collect();
+    let reports: Vec<Report> = SEEDS.map(|seed| run(scenario.options(seed, None))).collect();
     for report in &reports {
         assert_eq!(report.verdict(), scenario.expect, "{name}, seed {}: {:#?}", report.seed, report.findings);
         assert!(report.operations().0 > 50, "{name}, seed {}: hardly anything was done", report.seed);

@@ -1,6 +1,6 @@
 //! Failing runs are shrunk to small ones that still fail in the same way.
 
-use althing_sim::options::Sabotage;
+use althing_probe::Mutant;
 use althing_sim::report::{Check, Verdict};
 use althing_sim::scenario::{Base, Scenario};
 use althing_sim::shrink::{Shrunk, shrink};
@@ -15,27 +15,27 @@ fn worst() -> Scenario {
 }
 
 /// The first seed that fails by one of the checks.
-fn failing(sabotage: Sabotage, by: &[Check]) -> Report {
-    let reports = (0..20).map(|seed| run(worst().options(seed, sabotage)));
+fn failing(mutant: Mutant, by: &[Check]) -> Report {
+    let reports = (0..20).map(|seed| run(worst().options(seed, Some(mutant))));
     let mut fails = reports.filter(|report| report.findings.first().is_some_and(|finding| by.contains(&finding.check)));
     fails.next().expect("it fails within the seeds")
 }
 
-fn shrunk(sabotage: Sabotage, by: &[Check]) -> (Report, Shrunk) {
-    let report = failing(sabotage, by);
+fn shrunk(mutant: Mutant, by: &[Check]) -> (Report, Shrunk) {
+    let report = failing(mutant, by);
     let shrunk =
-        shrink(&worst(), &report, sabotage, RUNS, &mut |_| {}).expect("a recorded run fails like the run itself");
+        shrink(&worst(), &report, Some(mutant), RUNS, &mut |_| {}).expect("a recorded run fails like the run itself");
     (report, shrunk)
 }
 
 #[test]
 fn a_failing_run_is_shrunk_to_few_faults_and_fails_by_the_same_check() {
-    let sabotage = Sabotage::AcknowledgeBeforeSync;
-    let (report, small) = shrunk(sabotage, &[Check::Ledger, Check::LostWrites, Check::Recovery]);
+    let mutant = Mutant::AcknowledgeBeforeSync;
+    let (report, small) = shrunk(mutant, &[Check::Ledger, Check::LostWrites, Check::Recovery]);
     let check = report.findings[0].check;
     let text = small.scenario.to_toml();
     let again = Scenario::parse(&text).expect("what is written can be read");
-    let replayed = run(again.options(report.seed, sabotage));
+    let replayed = run(again.options(report.seed, Some(mutant)));
     assert_eq!(replayed.verdict(), Verdict::Broken, "{text}");
     assert!(replayed.findings.iter().any(|finding| finding.check == check), "{:?}\n{text}", replayed.findings);
     assert_eq!(replayed.trace_hash, small.report.trace_hash, "a file is the same run");
@@ -45,14 +45,14 @@ fn a_failing_run_is_shrunk_to_few_faults_and_fails_by_the_same_check() {
 
 #[test]
 fn what_needs_no_fault_is_shrunk_to_none() {
-    let (_, small) = shrunk(Sabotage::SkipEntries, &[Check::Ledger]);
+    let (_, small) = shrunk(Mutant::SkipEntries, &[Check::Ledger]);
     assert!(small.scenario.scenes.is_empty(), "{:#?}", small.words());
     assert!(small.scenario.nodes < 5, "{:#?}", small.words());
 }
 
 #[test]
 fn one_failure_always_shrinks_to_the_same_scenario() {
-    let report = failing(Sabotage::RepeatWrites, &[Check::Linearizability, Check::LostWrites]);
-    let once = || shrink(&worst(), &report, Sabotage::RepeatWrites, 25, &mut |_| {}).map(|small| small.scenario);
+    let report = failing(Mutant::RepeatWrites, &[Check::Linearizability, Check::LostWrites]);
+    let once = || shrink(&worst(), &report, Some(Mutant::RepeatWrites), 25, &mut |_| {}).map(|small| small.scenario);
     assert_eq!(once(), once());
 }

@@ -4,13 +4,13 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use althing_probe::Mutant;
 use althing_types::Duration;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::Error;
 use crate::Options;
 use crate::nearest::nearest;
-use crate::options::Sabotage;
 use crate::scenario::text::{Span, Text};
 use crate::scenario::{Base, Scenario, library};
 
@@ -80,9 +80,9 @@ pub struct Arguments {
     /// No progress line
     #[arg(long, short)]
     pub quiet: bool,
-    /// Let the hosts do their work wrongly, to see it noticed
-    #[arg(long, value_enum, default_value_t, hide = true)]
-    pub sabotage: Sabotage,
+    /// Let the nodes make a mistake, to see it noticed
+    #[arg(long, value_name = "NAME", hide = true, value_parser = parse_mutant)]
+    pub mutant: Option<Mutant>,
 }
 
 fn text<T: Text>(text: &str) -> Result<T, String> {
@@ -96,8 +96,8 @@ pub struct Task {
     pub scenario: Scenario,
     /// From which seeds.
     pub seeds: Range<u64>,
-    /// What hosts do wrong.
-    pub sabotage: Sabotage,
+    /// The mistake that is made.
+    pub mutant: Option<Mutant>,
     /// The words of the command that ask for the same, without a seed.
     pub words: Vec<String>,
 }
@@ -119,7 +119,7 @@ impl Arguments {
             None if is_endless => scenario.seeds.start..u64::MAX,
             None => scenario.seeds.clone(),
         };
-        Ok(Task { scenario, seeds, sabotage: self.sabotage, words: self.words() })
+        Ok(Task { scenario, seeds, mutant: self.mutant, words: self.words() })
     }
 
     /// A scenario by its file or its name.
@@ -146,11 +146,23 @@ impl Arguments {
         if let Some(faults) = self.faults {
             say("--faults", faults.name().to_owned());
         }
-        if let Some(sabotage) = self.sabotage.to_possible_value().filter(|_| self.sabotage != Sabotage::None) {
-            say("--sabotage", sabotage.get_name().to_owned());
+        if let Some(mutant) = self.mutant {
+            say("--mutant", mutant.name().to_owned());
         }
         words
     }
+}
+
+fn parse_mutant(name: &str) -> Result<Mutant, String> {
+    if !althing_probe::ARMED {
+        return Err(
+            "mutants exist only in a build with debug assertions: cargo run -- sim, without --release".to_owned()
+        );
+    }
+    Mutant::named(name).ok_or_else(|| {
+        let names: Vec<_> = Mutant::ALL.iter().map(|mutant| mutant.name()).collect();
+        format!("there is no mutant {name:?}{}", crate::nearest::hint(name, &names, "mutants"))
+    })
 }
 
 fn not_found(name: &str, error: &std::io::Error) -> String {
@@ -164,7 +176,7 @@ impl Task {
     /// The run of one of the seeds.
     #[must_use]
     pub fn options(&self, seed: u64) -> Options {
-        self.scenario.options(seed, self.sabotage)
+        self.scenario.options(seed, self.mutant)
     }
 
     /// The command that runs one of the seeds again.
@@ -175,11 +187,10 @@ impl Task {
         format!("althing sim {}", words.join(" "))
     }
 
-    /// The command that runs another scenario with whatever the hosts do wrong.
+    /// The command that runs another scenario with the same mistake.
     #[must_use]
     pub fn replay_file(&self, file: &str) -> String {
-        let sabotage = self.sabotage.to_possible_value().filter(|_| self.sabotage != Sabotage::None);
-        let sabotage = sabotage.map(|value| format!(" --sabotage {}", value.get_name())).unwrap_or_default();
-        format!("althing sim --scenario {file}{sabotage}")
+        let mutant = self.mutant.map(|mutant| format!(" --mutant {}", mutant.name())).unwrap_or_default();
+        format!("althing sim --scenario {file}{mutant}")
     }
 }

@@ -42,10 +42,25 @@ fn failed_at(finding: &Finding) -> Instant {
     let moments = finding.detail.split(|character: char| !character.is_ascii_alphanumeric() && character != '.');
     let moments = moments.filter_map(moment).filter(|moment| *moment < finding.at);
     match finding.check {
-        Check::Linearizability | Check::Revisions | Check::Leases | Check::Watches | Check::LostWrites => {
-            moments.max().unwrap_or(finding.at)
-        }
-        _ => finding.at,
+        Check::Ledger
+        | Check::Undecided
+        | Check::Recovery
+        | Check::Crash
+        | Check::Memory
+        | Check::Progress
+        | Check::Convergence => finding.at,
+        Check::Linearizability
+        | Check::Revisions
+        | Check::Leases
+        | Check::Watches
+        | Check::LostWrites
+        | Check::Exactness
+        | Check::Cycles
+        | Check::Bank
+        | Check::Fencing
+        | Check::Caches
+        | Check::LostUpdates
+        | Check::Refusals => moments.max().unwrap_or(finding.at),
     }
 }
 
@@ -74,7 +89,7 @@ pub fn write_diagram(report: &Report, path: &Path) -> io::Result<()> {
 /// The run as a scenario in which nothing begins by chance: every fault that chance inflicted stands at its moment.
 fn recorded(task: &Task, report: &Report) -> String {
     let scenario = task.scenario.recorded(report.seed, &report.inflicted, report.verdict());
-    let again = quietly(|| run(scenario.options(report.seed, task.sabotage)));
+    let again = quietly(|| run(scenario.options(report.seed, task.mutant)));
     let check = |report: &Report| report.findings.first().map(|finding| finding.check);
     let note = match (report.verdict(), check(&again) == check(report)) {
         (Verdict::Broken, true) => "It ends as the run did that it was written down from.",
@@ -92,14 +107,14 @@ pub fn write_shrunk(
     directory: &Path,
     progress: &mut dyn FnMut(&str),
 ) -> io::Result<Option<Vec<String>>> {
-    let small = quietly(|| shrink(&task.scenario, &run(task.options(seed)), task.sabotage, limit, progress));
+    let small = quietly(|| shrink(&task.scenario, &run(task.options(seed)), task.mutant, limit, progress));
     let Some(small) = small else { return Ok(None) };
     fs::create_dir_all(directory)?;
     let file = directory.join("shrunk.toml");
     let replay = task.replay_file(&file.display().to_string());
     fs::write(&file, shrunk_file(&small, &replay))?;
     let record = Some(window(&small.report.findings, small.report.simulated));
-    let pictured = quietly(|| run(Options { record, ..small.scenario.options(seed, task.sabotage) }));
+    let pictured = quietly(|| run(Options { record, ..small.scenario.options(seed, task.mutant) }));
     write_diagram(&pictured, &directory.join("shrunk.txt"))?;
     let mut lines = small.words();
     lines.push(format!("to see it: {replay}"));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use althing_probe::Hits;
 use althing_types::Duration;
 use serde_json::{Value, json};
 
@@ -35,6 +36,7 @@ pub struct Outcome {
     frames: network::Counts,
     faults: Vec<(&'static str, u64)>,
     budget: Tally,
+    marks: Hits,
 }
 
 impl Outcome {
@@ -56,6 +58,7 @@ impl Outcome {
             frames: report.network,
             faults: report.faults.kinds().to_vec(),
             budget: report.budget,
+            marks: report.marks,
             findings: report.findings,
         }
     }
@@ -130,6 +133,7 @@ pub struct Totals {
     frames: network::Counts,
     faults: BTreeMap<&'static str, u64>,
     budget: Tally,
+    marks: Hits,
 }
 
 impl Totals {
@@ -146,6 +150,7 @@ impl Totals {
         self.watches += outcome.watches;
         self.leases += outcome.leases;
         self.frames += outcome.frames;
+        self.marks += &outcome.marks;
         self.budget.withheld += outcome.budget.withheld;
         self.budget.tight += outcome.budget.tight;
         self.budget.tight_for += outcome.budget.tight_for;
@@ -184,6 +189,10 @@ impl Totals {
             frames.sent, frames.dropped, frames.cut, frames.duplicated, frames.reordered
         )?;
         writeln!(out, "  faults      {}", if faults.is_empty() { "none".to_owned() } else { faults.join(", ") })?;
+        let missing = self.missing();
+        if !missing.is_empty() {
+            writeln!(out, "  not met     {}", missing.join(", "))?;
+        }
         if self.budget == Tally::default() {
             return Ok(());
         }
@@ -193,6 +202,12 @@ impl Totals {
             "  budget      {tight} times tight, for {} s; {withheld} faults withheld, {spared} machines spared",
             tight_for.as_secs()
         )
+    }
+
+    /// Rare paths that no seed has taken, in a build that counts them.
+    fn missing(&self) -> Vec<&'static str> {
+        let missing = self.marks.missing().filter(|_| althing_probe::ARMED);
+        missing.map(althing_probe::Mark::name).collect()
     }
 
     /// One object for programs.
@@ -223,6 +238,7 @@ impl Totals {
                 "tight_seconds": self.budget.tight_for.as_secs_f64(),
                 "spared": self.budget.spared,
             },
+            "not_met": self.missing(),
             "failures": failures,
         })
     }

@@ -1,8 +1,8 @@
+use althing_probe::Mutant;
 use althing_types::{Instant, WallTime};
 use clap::Parser;
 
 use super::*;
-use crate::options::Sabotage;
 use crate::scenario::{Base, Scenario};
 
 #[derive(Parser)]
@@ -39,12 +39,12 @@ fn task(line: &str) -> Task {
 
 #[test]
 fn the_command_that_replays_a_seed_means_the_same_run() {
-    let task = task("--seeds 0..50 --nodes 5 --for 1m --faults all --sabotage skip-entries");
+    let task = task("--seeds 0..50 --nodes 5 --for 1m --faults all --mutant skip-entries");
     let replay = task.replay(17);
     let again = super::tests::task(replay.strip_prefix("althing sim ").unwrap());
     assert_eq!(again.seeds, 17..18);
     assert_eq!(again.scenario, Scenario { seeds: again.scenario.seeds.clone(), ..task.scenario });
-    assert_eq!(again.sabotage, Sabotage::SkipEntries);
+    assert_eq!(again.mutant, Some(Mutant::SkipEntries));
 }
 
 #[test]
@@ -85,10 +85,10 @@ fn seeds_that_are_kept_are_summed_up_and_a_single_one_is_told() {
 #[test]
 fn a_failure_leaves_a_directory_and_the_command_that_repeats_it() {
     let directory = std::env::temp_dir().join(format!("althing-sim-{}", std::process::id()));
-    let line = "--seeds 0..2 --for 3s --faults none --sabotage skip-entries --jobs 1 --out";
+    let line = "--seeds 0..2 --for 3s --faults none --mutant skip-entries --jobs 1 --out";
     let (verdict, text) = says(&format!("{line} {} ", directory.display()));
     assert!(matches!(verdict, Ok(Verdict::Broken)), "{text}");
-    assert!(text.contains("althing sim --seed 0 --for 3s --faults none --sabotage skip-entries"), "{text}");
+    assert!(text.contains("althing sim --seed 0 --for 3s --faults none --mutant skip-entries"), "{text}");
     for file in ["trace.jsonl", "diagram.txt", "scenario.toml", "findings.txt"] {
         let written = std::fs::read_to_string(directory.join("seed-0").join(file)).unwrap();
         assert!(!written.is_empty(), "{file}");
@@ -102,8 +102,8 @@ fn a_failure_leaves_a_directory_and_the_command_that_repeats_it() {
         &line["--seeds 0..2 ".len()..],
         directory.display()
     ));
-    assert!(text.contains("0 of 0 faults are left") && text.contains("shrunk.toml --sabotage skip-entries"), "{text}");
-    let (verdict, _) = says(&format!("--scenario {}/seed-1/shrunk.toml --sabotage skip-entries", directory.display()));
+    assert!(text.contains("0 of 0 faults are left") && text.contains("shrunk.toml --mutant skip-entries"), "{text}");
+    let (verdict, _) = says(&format!("--scenario {}/seed-1/shrunk.toml --mutant skip-entries", directory.display()));
     assert!(matches!(verdict, Ok(Verdict::Kept)), "a file that says it is broken is as expected when it is");
     std::fs::remove_dir_all(directory).unwrap();
 }

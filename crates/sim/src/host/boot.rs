@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use althing_api::cluster::Member;
-use althing_node::{Applier, GroupState, LogRecovery, Node, NodeConfig};
+use althing_node::{Applier, GroupState, LogRecovery, Node, NodeConfig, WatchBuffers};
 use althing_storage::engine::Engine;
 use althing_storage::wal::{Identity, Wal, WalError, WalOptions};
 use althing_types::{ClusterId, Duration, GroupId, NodeId, Revision};
@@ -13,7 +13,6 @@ use fastrand::Rng;
 
 use super::{Host, Origin, Process, Stage};
 use crate::host::writer::Writer;
-use crate::options::Sabotage;
 
 /// The cluster of every run.
 pub const CLUSTER: ClusterId = ClusterId(0x51_4d);
@@ -28,6 +27,10 @@ const RECORD_BYTES: usize = 8 * 1024;
 const PAGE_BYTES: std::ops::Range<usize> = 1024..16 * 1024;
 /// A group that keeps more of the log alive has to write what lives of it again.
 const PINNED_BYTES: u64 = 96 * 1024;
+/// What watches keep in memory, so little that slow ones fall back to history.
+const WATCH_BYTES: std::ops::Range<usize> = 1024..48 * 1024;
+/// One start of a node in so many does not let its groups sleep.
+const HIBERNATE_IN: u32 = 12;
 /// Log that a group keeps for slow followers, at the least and at the most: some need a snapshot after a short absence,
 /// some never do.
 const RETAINED_BYTES: std::ops::Range<usize> = 0..12 * 1024;
@@ -58,8 +61,6 @@ pub struct Start<'a> {
     pub seed: u64,
     /// The number by which this start is known.
     pub nonce: u64,
-    /// What the host does wrong.
-    pub sabotage: Sabotage,
 }
 
 /// A process that has started, and where its groups stand.
@@ -115,7 +116,7 @@ impl<E> Host<E> {
         self.directory.lineage.start(start.nonce);
         config.incarnation = self.directory.lineage.run().starts;
         let node = Node::new(config, recovery.join(states)).map_err(|error| other(&error))?;
-        self.stage = Stage::Running(Box::new(Process::new(node, applier, Writer::new(wal, start.sabotage))));
+        self.stage = Stage::Running(Box::new(Process::new(node, applier, Writer::new(wal))));
         let history = if log.epoch > 1 { DiskHistory::Used } else { DiskHistory::Fresh };
         Ok(Booted { standings, history, unnoticed })
     }
@@ -181,5 +182,13 @@ fn config(node: NodeId, origin: Origin, founders: &[NodeId], seed: u64) -> NodeC
     let mut rng = Rng::with_seed(seed);
     config.retained_log_bytes = rng.usize(RETAINED_BYTES);
     config.snapshot_chunk_bytes = rng.usize(PAGE_BYTES);
+    config.watch_buffers = WatchBuffers {
+        stream_bytes: rng.usize(WATCH_BYTES),
+        recent_bytes: rng.usize(WATCH_BYTES),
+        read_bytes: rng.usize(WATCH_BYTES),
+    };
+    for group in &mut config.groups {
+        group.hibernate = rng.u32(0..HIBERNATE_IN) != 0;
+    }
     config
 }

@@ -4,10 +4,9 @@
 use std::collections::BTreeSet;
 
 use althing_node::WalBatch;
+use althing_probe::Mutant;
 use althing_storage::wal::{RecordKind, Wal, WalError};
 use althing_types::GroupId;
-
-use crate::options::Sabotage;
 
 /// What waits for the writer.
 #[derive(Debug)]
@@ -49,7 +48,6 @@ enum Released {
 /// The log and its writer.
 pub struct Writer {
     wal: Wal,
-    sabotage: Sabotage,
     queue: Vec<Item>,
     stage: Stage,
     /// Whether a group needs less of the log than when it was last tidied up.
@@ -61,8 +59,8 @@ pub struct Writer {
 impl Writer {
     /// A writer of an open log.
     #[must_use]
-    pub fn new(wal: Wal, sabotage: Sabotage) -> Self {
-        Self { wal, sabotage, queue: Vec::new(), stage: Stage::Idle, released: Released::No, asked: BTreeSet::new() }
+    pub fn new(wal: Wal) -> Self {
+        Self { wal, queue: Vec::new(), stage: Stage::Idle, released: Released::No, asked: BTreeSet::new() }
     }
 
     /// Hands a batch over.
@@ -84,7 +82,7 @@ impl Writer {
         for item in std::mem::take(&mut self.queue) {
             match item {
                 Item::Batch(mut batch) => {
-                    if self.sabotage == Sabotage::ForgetVotes {
+                    if althing_probe::is(Mutant::SkipHardStates) {
                         batch.records.retain(|record| record.kind != RecordKind::HardState);
                     }
                     let before = self.wal.tail();
@@ -113,10 +111,7 @@ impl Writer {
         if std::mem::replace(&mut self.released, Released::No) == Released::No {
             return Ok(Tidied::default());
         }
-        let freed = match self.sabotage {
-            Sabotage::AcknowledgeBeforeSync => 0,
-            _ => self.wal.recycle()?,
-        };
+        let freed = if althing_probe::is(Mutant::AcknowledgeBeforeSync) { 0 } else { self.wal.recycle()? };
         let pinned = self.wal.pinned().into_iter().map(|pinned| pinned.group);
         Ok(Tidied { pinned: pinned.filter(|group| self.asked.insert(*group)).collect(), freed })
     }
@@ -127,7 +122,7 @@ impl Writer {
             return Ok(None);
         };
         match durability {
-            Durability::Sync if self.sabotage != Sabotage::AcknowledgeBeforeSync => {
+            Durability::Sync if !althing_probe::is(Mutant::AcknowledgeBeforeSync) => {
                 self.wal.sync()?;
             }
             Durability::Sync | Durability::Later => {}

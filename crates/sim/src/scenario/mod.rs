@@ -46,6 +46,7 @@ mod write;
 
 use std::ops::Range;
 
+use althing_probe::Mutant;
 use althing_types::Duration;
 use clap::ValueEnum;
 
@@ -54,7 +55,7 @@ use settings::{SETTINGS, Setup, Value};
 pub use stage::words as fault_words;
 
 use crate::faults::{Fault, FaultPlan};
-use crate::options::{Options, Sabotage};
+use crate::options::Options;
 use crate::report::Verdict;
 use crate::scene::{Scene, scenes};
 use crate::triggers::Trigger;
@@ -202,9 +203,9 @@ impl Scenario {
 
     /// The run of a seed.
     #[must_use]
-    pub fn options(&self, seed: u64, sabotage: Sabotage) -> Options {
+    pub fn options(&self, seed: u64, mutant: Option<Mutant>) -> Options {
         let Setup { faults, workload } = self.setup(seed);
-        Options { nodes: self.nodes, duration: self.duration, faults, workload, sabotage, ..Options::new(seed) }
+        Options { nodes: self.nodes, duration: self.duration, faults, workload, mutant, ..Options::new(seed) }
     }
 }
 

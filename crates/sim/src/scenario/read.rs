@@ -182,7 +182,7 @@ impl Reader<'_> {
             (Field::Rate(_), DeValue::Table(table)) => self.rate(setting, node, table),
             (Field::Count(_) | Field::Number(_), _) => {
                 let most = if setting.key == "register_clients" { MAX_REGISTER_CLIENTS as u64 } else { u64::MAX };
-                let least = u64::from(setting.key == "registers");
+                let least = u64::from(matches!(setting.field, Field::Number(_)));
                 self.number(setting.key, node, least..=most).map(Value::Number)
             }
             (_, value) => {

@@ -7,11 +7,12 @@
 
 mod ddmin;
 
+use althing_probe::Mutant;
 use althing_types::{Duration, Instant};
 
 pub use ddmin::ddmin;
 
-use crate::options::{MAX_NODES, Sabotage};
+use crate::options::MAX_NODES;
 use crate::report::{Check, Report};
 use crate::run;
 use crate::scenario::settings::{Field, SETTINGS, Value};
@@ -54,14 +55,14 @@ pub enum End {
 pub fn shrink(
     scenario: &Scenario,
     report: &Report,
-    sabotage: Sabotage,
+    mutant: Option<Mutant>,
     limit: u32,
     progress: &mut dyn FnMut(&str),
 ) -> Option<Shrunk> {
     let finding = report.findings.first()?;
     let recorded = scenario.recorded(report.seed, &report.inflicted, report.verdict());
     let faults_before = recorded.scenes.len();
-    let mut search = Search { seed: report.seed, sabotage, check: finding.check, limit, runs: 0, progress, best: None };
+    let mut search = Search { seed: report.seed, mutant, check: finding.check, limit, runs: 0, progress, best: None };
     let mut cut = recorded.clone();
     forget_after(&mut cut, finding.at);
     if !search.keeps(cut) && !search.keeps(recorded) {
@@ -86,7 +87,7 @@ fn round_up(time: Duration) -> Duration {
 
 struct Search<'a> {
     seed: u64,
-    sabotage: Sabotage,
+    mutant: Option<Mutant>,
     check: Check,
     limit: u32,
     runs: u32,
@@ -103,7 +104,7 @@ impl Search<'_> {
         self.runs += 1;
         let faults = self.best.as_ref().map_or(scenario.scenes.len(), |(best, _)| best.scenes.len());
         (self.progress)(&format!("shrinking: run {} of {} at the most, {faults} faults left", self.runs, self.limit));
-        let report = run(scenario.options(self.seed, self.sabotage));
+        let report = run(scenario.options(self.seed, self.mutant));
         let fails = report.findings.iter().any(|finding| finding.check == self.check);
         if fails {
             self.best = Some((scenario, report));

@@ -82,9 +82,7 @@ impl World {
     pub(super) fn conclude(&mut self) {
         let Some((quiet, revision)) = self.quiet.filter(|_| self.findings.is_empty()) else { return };
         for client in &self.clients {
-            if let Client::Watch(client) = client {
-                client.conclude(quiet, revision, &mut self.shared);
-            }
+            client.conclude(quiet, revision, &mut self.shared);
         }
     }
 

@@ -216,7 +216,7 @@ impl World {
         }
         let (seed, nonce) = (self.streams.nodes.u64(..), self.streams.directories.u64(..));
         let founders = self.founders.clone();
-        let start = Start { founders: &founders, seed, nonce, sabotage: self.options.sabotage };
+        let start = Start { founders: &founders, seed, nonce };
         match self.host(node).boot(start) {
             Ok(booted) => self.booted(node, &booted),
             Err(error) => self.start_failed(node, &error),

@@ -28,9 +28,12 @@ use althing_api::Call;
 use althing_api::service::DEFAULT_GROUP;
 use althing_api::watch::WatchCommand;
 use althing_node::ReadWork;
+use althing_probe::{Guard, Mutant};
 use althing_types::{Duration, Instant, NodeId, Revision};
 use bytes::Bytes;
+use fastrand::Rng;
 
+use self::clients::Outstanding;
 use crate::agenda::{Agenda, Due};
 use crate::budget::{Budget, Margin};
 use crate::checker;
@@ -41,7 +44,7 @@ use crate::host::{Host, Origin, Stage};
 use crate::ledger::Ledger;
 use crate::nemesis::{KINDS, Kind};
 use crate::network::Network;
-use crate::options::{MAX_NODES, Options, Sabotage};
+use crate::options::{MAX_NODES, Options};
 use crate::random::{Streams, up_to};
 use crate::report::{Check, FaultCounts, Finding, Report};
 use crate::scene::Scene;
@@ -186,8 +189,9 @@ pub struct World {
     hosts: BTreeMap<NodeId, Host<Event>>,
     clients: Vec<Client>,
     shared: Shared,
-    /// Calls without an answer yet, and where they went.
-    outstanding: BTreeMap<(Slot, Ticket), NodeId>,
+    /// What each client draws from, so that one more client moves nobody else's chances.
+    chances: Vec<Rng>,
+    outstanding: BTreeMap<(Slot, Ticket), Outstanding>,
     /// Streams that clients believe to be open.
     open: BTreeSet<(Slot, Ticket)>,
     ledger: Ledger,
@@ -208,6 +212,8 @@ pub struct World {
     requests: u64,
     findings: Vec<Finding>,
     recorder: Option<Recorder>,
+    /// The mistake that is made as long as this world lives.
+    _mutant: Option<Guard>,
 }
 
 impl World {
@@ -215,15 +221,19 @@ impl World {
     #[must_use]
     pub fn new(mut options: Options) -> Self {
         assert!((1..=MAX_NODES).contains(&options.nodes), "1 to {MAX_NODES} nodes");
+        let mutant = options.mutant.map(Mutant::activate);
+        // What this thread has counted before belongs to another run.
+        let _ = althing_probe::take();
         let mut streams = Streams::new(options.seed);
         let network = Network::new(options.faults.network, streams.network.fork());
         let nodes: Vec<NodeId> = (1..=options.nodes).map(NodeId).collect();
         let hosts = nodes
             .iter()
             .map(|id| {
-                let clock = match options.sabotage {
-                    Sabotage::RushClocks => LocalClock::rushing(),
-                    _ => LocalClock::draw(&options.faults.clocks, &mut streams.clocks),
+                let clock = if althing_probe::is(Mutant::RushClocks) {
+                    LocalClock::rushing()
+                } else {
+                    LocalClock::draw(&options.faults.clocks, &mut streams.clocks)
                 };
                 (*id, Host::new(*id, Origin::Founder, clock, streams.directories.u64(..)))
             })
@@ -231,6 +241,7 @@ impl World {
         let founders = nodes.len();
         let mut shared = Shared::default();
         let clients = workload::clients(&options, &mut shared);
+        let chances = workload::chances(options.seed, &clients);
         let trace = Trace::new(options.trace.take());
         let recorder = options.record.map(Recorder::new);
         Self {
@@ -244,6 +255,7 @@ impl World {
             hosts,
             clients,
             shared,
+            chances,
             outstanding: BTreeMap::new(),
             open: BTreeSet::new(),
             ledger: Ledger::default(),
@@ -259,6 +271,7 @@ impl World {
             requests: 0,
             findings: Vec::new(),
             recorder,
+            _mutant: mutant,
         }
     }
 
@@ -403,6 +416,7 @@ impl World {
             terms: self.ledger.terms_led() as u64,
             history: self.shared.history,
             undecided: judgement.undecided,
+            marks: althing_probe::take(),
             findings: self.findings,
             recording: self.recorder.map(Recorder::finish),
         }

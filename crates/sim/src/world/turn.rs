@@ -1,6 +1,7 @@
 //! A node's turn, and what comes of it.
 
 use althing_node::{Done, Effects, Input, ReadWork, Work, read};
+use althing_probe::Mutant;
 use althing_storage::engine::Engine;
 use althing_types::{Duration, NodeId};
 use bytes::Bytes;
@@ -9,7 +10,6 @@ use super::links::Passage;
 use super::{Event, Happening, PeerHint, World};
 use crate::host::process::{CheckpointStage, Intent, Planned};
 use crate::host::writer::{Durability, Tidied};
-use crate::options::Sabotage;
 use crate::random::{between, up_to};
 use crate::report::Check;
 use crate::triggers::Moment;
@@ -210,7 +210,7 @@ impl World {
         let Some(process) = self.host(node).running() else { return };
         process.working = Planned::No;
         let mut work = std::mem::take(&mut process.work);
-        if self.options.sabotage == Sabotage::SkipEntries {
+        if althing_probe::is(Mutant::SkipEntries) {
             skip_an_entry(&mut work);
         }
         let mut done = Vec::new();
@@ -294,7 +294,7 @@ impl World {
         let Some(process) = self.host(node).running() else { return };
         let stage = std::mem::replace(&mut process.checkpoint, CheckpointStage::Idle);
         let CheckpointStage::UnderWay(checkpoint) = stage else { return };
-        let finished = if self.options.sabotage == Sabotage::ReportCheckpointEarly {
+        let finished = if althing_probe::is(Mutant::ReportCheckpointEarly) {
             Ok(self.host(node).engine.applied())
         } else {
             checkpoint.finish()
