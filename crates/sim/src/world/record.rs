@@ -12,7 +12,7 @@ impl World {
     pub(super) fn record_event(&mut self, at: Instant, event: &Event) {
         let Some(recorder) = self.recorder.as_mut().filter(|recorder| recorder.is_open(at)) else { return };
         let what = match event {
-            Event::Frame { from, to, bytes } => Some(What::Frame { from: *from, to: *to, label: label(bytes) }),
+            Event::Frame { from, to, bytes, .. } => Some(What::Frame { from: *from, to: *to, label: label(bytes) }),
             Event::Arrival { slot, node, what, .. } => {
                 ask(what).map(|words| What::Asked { client: slot.0 as u64 + 1, node: *node, words })
             }
