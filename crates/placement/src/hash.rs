@@ -16,6 +16,8 @@ pub const TOKEN_SEED: u64 = u64::from_le_bytes(*b"ALTHTOK1");
 /// The seed of [`draw`].
 pub const DRAW_SEED: u64 = u64::from_le_bytes(*b"ALTHHRW1");
 
+const _: () = assert!(KEY_SEED != TOKEN_SEED && TOKEN_SEED != DRAW_SEED && KEY_SEED != DRAW_SEED);
+
 /// The place of a key on the line from 0 to 2⁶⁴-1, which is also the ring.
 #[must_use]
 pub fn position(key: &[u8]) -> u64 {
@@ -46,17 +48,12 @@ mod tests {
 
     #[test]
     fn hashes_are_what_the_document_says() {
-        assert_eq!(position(b""), 0);
-        assert_eq!(position(b"a"), 0);
-        assert_eq!(position(b"user/17"), 0);
-        assert_eq!(token(NodeId(1), 0), 0);
-        assert_eq!(token(NodeId(0xdead_beef), 127), 0);
-        assert_eq!(draw(ShardId(0), NodeId(1)), 0);
-        assert_eq!(draw(ShardId(63), NodeId(0xdead_beef)), 0);
-    }
-
-    #[test]
-    fn seeds_differ() {
-        assert!(KEY_SEED != TOKEN_SEED && TOKEN_SEED != DRAW_SEED && KEY_SEED != DRAW_SEED);
+        assert_eq!(position(b""), 0x5389_61cb_d6a5_38be);
+        assert_eq!(position(b"a"), 0x5617_cde0_1df3_6032);
+        assert_eq!(position(b"user/17"), 0xccac_6967_4899_431a);
+        assert_eq!(token(NodeId(1), 0), 0x7c1d_3cb8_8a59_d8aa);
+        assert_eq!(token(NodeId(0xdead_beef), 127), 0xd1c0_81fd_8e4d_5218);
+        assert_eq!(draw(ShardId(0), NodeId(1)), 0x9006_1bd8_83ea_1175);
+        assert_eq!(draw(ShardId(63), NodeId(0xdead_beef)), 0xb92b_5ec4_9cd7_a32e);
     }
 }

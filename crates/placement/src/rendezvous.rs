@@ -86,10 +86,9 @@ mod tests {
     fn choices_stay_as_they_are_for_ever() {
         let nodes = (1..=5).map(|id| Node::new(NodeId(id), ["a", "b"][id as usize % 2]).with_capacity(50 * id as u32));
         let members = Members::new(nodes);
-        let choices: Vec<Vec<u64>> = (0..4)
-            .map(|shard| choose(&members, ShardId(shard), 3).into_iter().map(NodeId::get).collect())
-            .collect();
-        assert_eq!(choices, [[0; 3]; 4]);
+        let choices: Vec<Vec<u64>> =
+            (0..4).map(|shard| choose(&members, ShardId(shard), 3).into_iter().map(NodeId::get).collect()).collect();
+        assert_eq!(choices, [[3, 4, 5], [3, 4, 5], [5, 4, 3], [5, 2, 1]]);
     }
 
     #[test]

@@ -16,12 +16,11 @@
 //! keeps it the cheapest (successive shortest paths with potentials, for example in Ahuja, Magnanti and Orlin, *Network
 //! Flows*, section 9.7). Costs are 0 and 1, so the queue is a row of buckets. When no excess is left, all bounds are kept.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, VecDeque};
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
 use super::shares::Share;
-use crate::hash::DRAW_SEED;
+use crate::hash;
 use crate::node::ShardId;
 use crate::spread::{Members, Quota};
 
@@ -53,7 +52,8 @@ pub fn solve(problem: &Problem<'_>) -> Vec<Vec<usize>> {
     let mut flow = Flow::start(problem);
     for source in 0..flow.excess.len() {
         while flow.excess[source] > 0 {
-            let target = flow.search(source).expect("the bounds leave room for a placement, so what is over has a place");
+            let target =
+                flow.search(source).expect("the bounds leave room for a placement, so what is over has a place");
             flow.send(source, target);
         }
     }
@@ -96,6 +96,8 @@ struct Search {
     parent: Vec<usize>,
     seen: Vec<usize>,
     buckets: Vec<VecDeque<usize>>,
+    /// A lack that was reached and than which nothing is nearer.
+    found: Option<usize>,
 }
 
 impl Search {
@@ -107,12 +109,14 @@ impl Search {
             parent: vec![0; vertices],
             seen: Vec::new(),
             buckets: Vec::new(),
+            found: None,
         }
     }
 
     fn begin(&mut self, source: usize) {
         self.round += 1;
         self.seen.clear();
+        self.found = None;
         self.buckets.iter_mut().for_each(VecDeque::clear);
         self.reach(source, source, 0);
     }
@@ -235,6 +239,10 @@ impl<'a> Flow<'a> {
                 return Some(number);
             }
             self.relax(number);
+            if let Some(found) = self.search.found {
+                self.raise_potentials(distance);
+                return Some(found);
+            }
         }
         None
     }
@@ -257,8 +265,7 @@ impl<'a> Flow<'a> {
                 }
             }
             Vertex::Shard(shard) => {
-                for turn in 0..self.zones {
-                    let zone = (turn + self.problem.ids[shard].0 as usize) % self.zones;
+                for zone in self.zones_for(shard) {
                     if self.in_zone[shard * self.zones + zone] < self.problem.quotas[zone].most {
                         self.reach(number, Vertex::Part(shard, zone), 0);
                     }
@@ -280,27 +287,58 @@ impl<'a> Flow<'a> {
         self.on_node[node] = shards;
     }
 
-    /// To the zone's other nodes, and back to the shard. Each shard looks at the nodes in an order of its own, so that shards
-    /// do not all choose the same neighbours.
+    /// To the zone's other nodes, and back to the shard.
     fn relax_part(&mut self, number: usize, shard: usize, zone: usize) {
         if self.in_zone[shard * self.zones + zone] > self.problem.quotas[zone].least {
             self.reach(number, Vertex::Shard(shard), 0);
         }
-        let nodes = &self.problem.members.zones()[zone];
-        let (start, stride) = order(self.problem.ids[shard], zone, nodes.len());
-        for turn in 0..nodes.len() {
-            let node = nodes[(start + turn * stride) % nodes.len()];
+        for node in self.nodes_for(shard, zone) {
             if !self.placed[shard].contains(&node) {
                 self.reach(number, Vertex::Node(node), self.cost(shard, node));
             }
         }
     }
 
+    /// The zones in the order in which a shard looks at them. Where a replica is to be placed that is the rendezvous' order,
+    /// by the highest draw, so that shards do not all choose the same neighbours; elsewhere any order will do.
+    fn zones_for(&self, shard: usize) -> Vec<usize> {
+        let mut zones: Vec<usize> = (0..self.zones).collect();
+        if self.is_short(shard) {
+            let highest =
+                |zone: &usize| self.problem.members.zones()[*zone].iter().map(|node| self.draw(shard, *node)).max();
+            zones.sort_by_cached_key(|zone| Reverse(highest(zone)));
+        }
+        zones
+    }
+
+    /// The nodes of a zone in the order in which a shard looks at them, by the same rule.
+    fn nodes_for(&self, shard: usize, zone: usize) -> Vec<usize> {
+        let mut nodes = self.problem.members.zones()[zone].clone();
+        if self.is_short(shard) {
+            nodes.sort_by_cached_key(|node| Reverse(self.draw(shard, *node)));
+        }
+        nodes
+    }
+
+    /// Whether a shard has fewer replicas than it should, so that a search may begin with it.
+    fn is_short(&self, shard: usize) -> bool {
+        self.excess[self.number(Vertex::Shard(shard))] > 0
+    }
+
+    fn draw(&self, shard: usize, node: usize) -> u64 {
+        hash::draw(self.problem.ids[shard], self.problem.members.nodes()[node].id)
+    }
+
+    /// Goes along an arc. One that ends at a lack and costs nothing against the potentials ends the search: whatever else is
+    /// still queued is not nearer.
     fn reach(&mut self, from: usize, to: Vertex, cost: i64) {
         let to = self.number(to);
         let reduced = cost + self.potential[from] - self.potential[to];
         let distance = self.search.distance[from] + reduced;
         self.search.reach(to, from, distance);
+        if reduced == 0 && self.excess[to] < 0 {
+            self.search.found = self.search.found.or(Some(to));
+        }
     }
 
     /// Sends one unit along the way that the last search found.
@@ -340,18 +378,6 @@ fn difference(inflow: usize, outflow: usize) -> i64 {
     inflow as i64 - outflow as i64
 }
 
-/// Where a shard begins among the nodes of a zone, and by how many it goes on; the stride shares no divisor with their number,
-/// so that all are visited.
-fn order(shard: ShardId, zone: usize, nodes: usize) -> (usize, usize) {
-    let hash = xxh3_64_with_seed(&shard.0.to_le_bytes(), DRAW_SEED ^ zone as u64) as usize;
-    let stride = 1 + (hash >> 32) % nodes;
-    let (mut a, mut b) = (stride, nodes);
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    (hash % nodes, if a == 1 { stride } else { 1 })
-}
-
 #[cfg(test)]
 mod tests {
     use althing_types::NodeId;
@@ -377,8 +403,9 @@ mod tests {
     }
 
     fn members(nodes: &[(u32, u32)]) -> Members {
-        let node =
-            |(id, (zone, capacity)): (u64, &(u32, u32))| Node::new(NodeId(id), &zone.to_string()).with_capacity(*capacity);
+        let node = |(id, (zone, capacity)): (u64, &(u32, u32))| {
+            Node::new(NodeId(id), &zone.to_string()).with_capacity(*capacity)
+        };
         Members::new((1..).zip(nodes).map(node))
     }
 
@@ -403,7 +430,7 @@ mod tests {
         let held = problem.held[shard].iter().fold(0_u32, |set, node| set | 1 << node);
         let mut best: Option<u32> = None;
         for set in choices {
-            let mut change = |loads: &mut [usize], amount: isize| {
+            let change = |loads: &mut [usize], amount: isize| {
                 for node in (0..loads.len()).filter(|node| set >> node & 1 == 1) {
                     loads[node] = loads[node].wrapping_add_signed(amount);
                 }
@@ -442,15 +469,6 @@ mod tests {
         let members = members(&[(0, 100), (0, 100), (0, 100)]);
         let held = [vec![0, 1], vec![1, 2], vec![2, 0]];
         assert_eq!(solve(&problem(&members, 2, &held)), held);
-    }
-
-    #[test]
-    fn an_order_visits_every_node() {
-        for nodes in 1..40 {
-            let (start, stride) = order(ShardId(nodes as u64), 1, nodes);
-            let visited: BTreeSet<usize> = (0..nodes).map(|turn| (start + turn * stride) % nodes).collect();
-            assert_eq!(visited.len(), nodes);
-        }
     }
 
     proptest! {

@@ -141,7 +141,7 @@ pub struct Plan {
     pub moves: BTreeMap<ShardId, Vec<Step>>,
     /// Shards for which no safe step leads on, and why.
     pub stuck: BTreeMap<ShardId, steps::Stuck>,
-    /// Replicas that come to nodes that did not hold them: what has to be copied.
+    /// Replicas that have to be filled from others. Those of new shards are not: they are empty.
     pub copies: usize,
     /// If the policy cannot be met with the nodes there are.
     pub shortfall: Option<Shortfall>,
@@ -154,16 +154,14 @@ pub struct Plan {
 /// to the new ones by [`steps::next`].
 #[must_use]
 pub fn plan(current: &BTreeMap<ShardId, Actual>, hosts: &[Host], policy: &Policy) -> Plan {
-    let states: BTreeMap<NodeId, State> = hosts.iter().rev().map(|host| (host.node.id, host.state)).collect();
+    let states: BTreeMap<NodeId, State> = hosts.iter().rev().map(|host| (host.node.id, state_of(host))).collect();
     let is_alive = |id: NodeId| !matches!(states.get(&id), None | Some(State::Dead));
     let (placements, shortfall) = place(current, hosts, policy, &states);
-    let mut plan =
-        Plan { placements, moves: BTreeMap::new(), stuck: BTreeMap::new(), copies: 0, shortfall };
+    let mut plan = Plan { placements, moves: BTreeMap::new(), stuck: BTreeMap::new(), copies: 0, shortfall };
     for (shard, actual) in current {
         let placement = &plan.placements[shard];
-        let is_new = |id: &&NodeId| !actual.voters.contains(id) && !actual.learners.contains(id);
-        plan.copies += placement.replicas.iter().filter(is_new).count();
         let (moves, stuck) = steps::all(actual, placement, is_alive);
+        plan.copies += moves.iter().filter(|step| matches!(step, Step::AddLearner(_))).count();
         if !moves.is_empty() {
             plan.moves.insert(*shard, moves);
         }
@@ -172,6 +170,14 @@ pub fn plan(current: &BTreeMap<ShardId, Actual>, hosts: &[Host], policy: &Policy
         }
     }
     plan
+}
+
+/// A node without capacity is to be emptied, as if it were drained.
+fn state_of(host: &Host) -> State {
+    match host.state {
+        State::Active if host.node.capacity == 0 => State::Draining,
+        State::Active | State::Draining | State::Dead => host.state,
+    }
 }
 
 fn place(
@@ -221,8 +227,8 @@ fn quotas_of(members: &Members, policy: &Policy) -> (Vec<Quota>, usize) {
     (quotas(&sizes, possible), possible)
 }
 
-/// Where there are too few places, a voter on a draining node stays rather than none, and one on a dead node too: it may
-/// come back, and taking it out would make the quorum no safer.
+/// Where there are too few places, a voter on a draining node stays rather than none, and one on a dead node too, since it may
+/// come back; but of the dead only so many that the living are a quorum.
 fn retain(
     replicas: &mut BTreeSet<NodeId>,
     actual: &Actual,
@@ -237,12 +243,15 @@ fn retain(
             if state != wanted || replicas.len() >= policy.replicas {
                 continue;
             }
-            let shares_a_zone = || zone_of(*id).is_some() && replicas.iter().any(|other| zone_of(*other) == zone_of(*id));
+            let shares_a_zone =
+                || zone_of(*id).is_some() && replicas.iter().any(|other| zone_of(*other) == zone_of(*id));
             let fits = match policy.spread {
                 Spread::Must => !shares_a_zone(),
                 Spread::Prefer => true,
             };
-            if fits {
+            let is_alive = |id: &&NodeId| !matches!(states.get(*id), None | Some(State::Dead));
+            let alive = replicas.iter().filter(is_alive).count() + usize::from(wanted == State::Draining);
+            if fits && steps::is_quorum(alive, replicas.len() + 1) {
                 replicas.insert(*id);
             }
         }

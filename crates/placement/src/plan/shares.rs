@@ -49,10 +49,12 @@ fn divide(total: u128, weights: &[u128], bounds: &[(u128, u128)]) -> Vec<Fractio
     let mut fixed: Vec<Option<u128>> = vec![None; weights.len()];
     loop {
         let rest = total - fixed.iter().flatten().sum::<u128>();
-        let weight: u128 = weights.iter().zip(&fixed).filter(|(_, fixed)| fixed.is_none()).map(|(weight, _)| weight).sum();
+        let weight: u128 =
+            weights.iter().zip(&fixed).filter(|(_, fixed)| fixed.is_none()).map(|(weight, _)| weight).sum();
         // How far the free parts lie below their least and above their most, times the weight.
         let (mut below, mut above) = (0, 0);
-        let free = |fixed: &[Option<u128>]| (0..weights.len()).filter(|part| fixed[*part].is_none()).collect::<Vec<_>>();
+        let free =
+            |fixed: &[Option<u128>]| (0..weights.len()).filter(|part| fixed[*part].is_none()).collect::<Vec<_>>();
         for part in free(&fixed) {
             let (least, most) = bounds[part];
             below += (least * weight).saturating_sub(rest * weights[part]);

@@ -171,25 +171,31 @@ mod tests {
 
     #[test]
     fn a_replacement_adds_promotes_hands_over_and_removes() {
-        assert_eq!(steps(&actual(&[1, 2, 3], 3), &wanted(&[1, 2, 4], 2), &[]).0, [
-            Step::AddLearner(NodeId(4)),
-            Step::Promote(NodeId(4)),
-            Step::TransferLeader(NodeId(2)),
-            Step::Remove(NodeId(3)),
-        ]);
+        assert_eq!(
+            steps(&actual(&[1, 2, 3], 3), &wanted(&[1, 2, 4], 2), &[]).0,
+            [
+                Step::AddLearner(NodeId(4)),
+                Step::Promote(NodeId(4)),
+                Step::TransferLeader(NodeId(2)),
+                Step::Remove(NodeId(3)),
+            ]
+        );
     }
 
     #[test]
     fn two_replacements_come_one_after_the_other_and_the_dead_goes_first() {
-        assert_eq!(steps(&actual(&[1, 2, 3], 1), &wanted(&[2, 4, 5], 5), &[3]).0, [
-            Step::AddLearner(NodeId(4)),
-            Step::Promote(NodeId(4)),
-            Step::Remove(NodeId(3)),
-            Step::AddLearner(NodeId(5)),
-            Step::Promote(NodeId(5)),
-            Step::TransferLeader(NodeId(5)),
-            Step::Remove(NodeId(1)),
-        ]);
+        assert_eq!(
+            steps(&actual(&[1, 2, 3], 1), &wanted(&[2, 4, 5], 5), &[3]).0,
+            [
+                Step::AddLearner(NodeId(4)),
+                Step::Promote(NodeId(4)),
+                Step::Remove(NodeId(3)),
+                Step::AddLearner(NodeId(5)),
+                Step::Promote(NodeId(5)),
+                Step::TransferLeader(NodeId(5)),
+                Step::Remove(NodeId(1)),
+            ]
+        );
     }
 
     #[test]

@@ -131,7 +131,7 @@ mod tests {
         let ring = Ring::new((1..=3).map(|id| Node::new(NodeId(id), "")), 128);
         let owners: Vec<u64> =
             (0..16).map(|part: u64| ring.owner(part << 60).expect("it is not empty").get()).collect();
-        assert_eq!(owners, [0; 16]);
+        assert_eq!(owners, [3, 3, 3, 3, 2, 2, 1, 2, 2, 3, 3, 2, 1, 1, 1, 2]);
     }
 
     #[test]

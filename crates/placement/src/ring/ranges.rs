@@ -28,7 +28,7 @@ impl Range {
 
     /// How many positions it has.
     #[must_use]
-    pub const fn len(self) -> u128 {
+    pub const fn size(self) -> u128 {
         (self.last - self.first) as u128 + 1
     }
 }
@@ -146,7 +146,7 @@ mod tests {
             let ranges = ring.ranges(3);
             assert_eq!((ranges[0].0.first, ranges[ranges.len() - 1].0.last), (0, u64::MAX));
             assert!(ranges.windows(2).all(|pair| pair[0].0.last + 1 == pair[1].0.first));
-            assert_eq!(ranges.iter().map(|(range, _)| range.len()).sum::<u128>(), Range::ALL.len());
+            assert_eq!(ranges.iter().map(|(range, _)| range.size()).sum::<u128>(), Range::ALL.size());
         }
         assert_eq!(Ring::new([], 16).ranges(3), []);
     }
@@ -159,10 +159,10 @@ mod tests {
 
     #[test]
     fn a_token_at_the_very_end_leaves_no_range_behind_it() {
-        assert_eq!(between([5, u64::MAX].into_iter()), [
-            Range { first: 0, last: 5 },
-            Range { first: 6, last: u64::MAX }
-        ]);
+        assert_eq!(
+            between([5, u64::MAX].into_iter()),
+            [Range { first: 0, last: 5 }, Range { first: 6, last: u64::MAX }]
+        );
     }
 
     #[test]
