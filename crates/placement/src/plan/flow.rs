@@ -303,7 +303,7 @@ impl<'a> Flow<'a> {
     /// by the highest draw, so that shards do not all choose the same neighbours; elsewhere any order will do.
     fn zones_for(&self, shard: usize) -> Vec<usize> {
         let mut zones: Vec<usize> = (0..self.zones).collect();
-        if self.is_short(shard) {
+        if self.is_short(Vertex::Shard(shard)) {
             let highest =
                 |zone: &usize| self.problem.members.zones()[*zone].iter().map(|node| self.draw(shard, *node)).max();
             zones.sort_by_cached_key(|zone| Reverse(highest(zone)));
@@ -314,15 +314,15 @@ impl<'a> Flow<'a> {
     /// The nodes of a zone in the order in which a shard looks at them, by the same rule.
     fn nodes_for(&self, shard: usize, zone: usize) -> Vec<usize> {
         let mut nodes = self.problem.members.zones()[zone].clone();
-        if self.is_short(shard) {
+        if self.is_short(Vertex::Part(shard, zone)) || self.is_short(Vertex::Shard(shard)) {
             nodes.sort_by_cached_key(|node| Reverse(self.draw(shard, *node)));
         }
         nodes
     }
 
-    /// Whether a shard has fewer replicas than it should, so that a search may begin with it.
-    fn is_short(&self, shard: usize) -> bool {
-        self.excess[self.number(Vertex::Shard(shard))] > 0
+    /// Whether fewer replicas are placed below this vertex than should be, so that a search may begin with it.
+    fn is_short(&self, vertex: Vertex) -> bool {
+        self.excess[self.number(vertex)] > 0
     }
 
     fn draw(&self, shard: usize, node: usize) -> u64 {

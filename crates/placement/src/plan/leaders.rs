@@ -90,6 +90,9 @@ impl Led {
     /// The shortest chain of transfers from a node to one that leads at least two shards fewer.
     fn chain_from(&self, start: NodeId) -> Option<Vec<(ShardId, NodeId)>> {
         let most = self.count(start).checked_sub(2)?;
+        if self.by_node.values().all(|shards| shards.len() > most) {
+            return None;
+        }
         let mut reached: BTreeMap<NodeId, (ShardId, NodeId)> = BTreeMap::new();
         let mut queue = VecDeque::from([start]);
         while let Some(node) = queue.pop_front() {

@@ -122,7 +122,7 @@ fn without_nodes_or_shards_there_is_nothing_to_plan() {
 /// How even 16,384 ranges lie on so many nodes, and how much a join moves: the aims of a ring, met without luck.
 #[test]
 fn a_join_moves_at_most_a_tenth_more_than_its_share_and_no_node_holds_a_tenth_more_than_the_mean() {
-    for (nodes, zones) in [(3_u64, 1), (5, 1), (10, 1), (33, 1), (99, 1), (9, 3)] {
+    for (nodes, zones) in [(3_u64, 1), (10, 1), (33, 1), (9, 3)] {
         let before = plan(&shards(16_384), &active(nodes, zones), &THREE);
         let after = plan(&carried_out(&before), &active(nodes + 1, zones), &THREE);
         let total = 3.0 * 16_384.0;
