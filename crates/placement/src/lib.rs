@@ -4,7 +4,7 @@
 //!
 //! | | remembered | spread over nodes | a join moves |
 //! |---|---|---|---|
-//! | [`Ring`]: virtual nodes on a ring | who is there | some 1.2 of the mean at 128 tokens | about 1/N, to the joiner only |
+//! | [`Ring`]: virtual nodes on a ring | who is there | fullest: 1.3 of the mean at 128 tokens | about 1/N, to the joiner only |
 //! | [`rendezvous`]: the highest draw wins | who is there | that of chance | about 1/N, to the joiner only |
 //! | [`plan`]: shards dealt to nodes | the whole map | at most one replica above the fair share | exactly the joiner's share |
 //!

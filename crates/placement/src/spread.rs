@@ -88,6 +88,16 @@ impl Members {
         self.nodes.binary_search_by_key(&id, |node| node.id).ok()
     }
 
+    /// The same nodes in one zone, if each has a zone of its own: no two replicas share a node anyway, so the zones say nothing.
+    #[must_use]
+    pub fn without_lone_zones(self) -> Self {
+        if self.zones.len() < self.nodes.len() || self.nodes.is_empty() {
+            return self;
+        }
+        let all = (0..self.nodes.len()).collect();
+        Self { zone_of: vec![0; self.nodes.len()], zones: vec![all], nodes: self.nodes }
+    }
+
     /// The first `count` nodes of a walk that keep the rule above; fewer only if there are fewer. `walk` begins anew at each
     /// call, may come by a node more than once, and passes all of them.
     pub(crate) fn choose<I: Iterator<Item = usize>>(&self, count: usize, walk: impl Fn() -> I) -> Vec<usize> {
@@ -148,6 +158,17 @@ mod tests {
         assert_eq!(members.nodes(), [Node::new(NodeId(1), "a"), Node::new(NodeId(2), "b")]);
         assert_eq!(members.zones(), [vec![0], vec![1]]);
         assert_eq!((members.index_of(NodeId(2)), members.index_of(NodeId(3))), (Some(1), None));
+    }
+
+    #[test]
+    fn zones_of_one_node_each_are_one_zone() {
+        let of = |zones: &[&str]| {
+            let nodes = (1..).zip(zones).map(|(id, zone)| Node::new(NodeId(id), zone));
+            Members::new(nodes).without_lone_zones().zones().to_vec()
+        };
+        assert_eq!(of(&["a", "b", "c"]), [vec![0, 1, 2]]);
+        assert_eq!(of(&["a", "b", "a"]), [vec![0, 2], vec![1]]);
+        assert_eq!(of(&[]), Vec::<Vec<usize>>::new());
     }
 
     proptest! {

@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use althing_types::NodeId;
 
 use crate::node::{Node, ShardId};
-use crate::spread::{Members, Quota, quotas};
+use crate::spread::{Members, quotas};
 use flow::Problem;
 pub use steps::Step;
 
@@ -188,7 +188,13 @@ fn place(
 ) -> (BTreeMap<ShardId, Placement>, Option<Shortfall>) {
     let active = hosts.iter().filter(|host| states.get(&host.node.id) == Some(&State::Active));
     let members = Members::new(active.map(|host| host.node.clone()));
-    let (quotas, possible) = quotas_of(&members, policy);
+    let possible = match policy.spread {
+        Spread::Must => policy.replicas.min(members.zones().len()),
+        Spread::Prefer => policy.replicas.min(members.nodes().len()),
+    };
+    let members = members.without_lone_zones();
+    let sizes: Vec<usize> = members.zones().iter().map(Vec::len).collect();
+    let quotas = quotas(&sizes, possible);
     let held: Vec<Vec<usize>> = current
         .values()
         .map(|actual| actual.voters.union(&actual.learners).filter_map(|id| members.index_of(*id)).collect())
@@ -202,8 +208,8 @@ fn place(
         held,
     };
     let zones = match policy.spread {
-        Spread::Must if possible < members.nodes().len() => Missing::FurtherZones,
-        Spread::Must | Spread::Prefer => Missing::Anywhere,
+        Spread::Must => Missing::FurtherZones,
+        Spread::Prefer => Missing::Anywhere,
     };
     let wanted = policy.replicas;
     let shortfall = (possible < wanted).then_some(Shortfall { wanted, possible, zones });
@@ -215,16 +221,6 @@ fn place(
     }
     leaders::balance(&mut placements, states);
     (placements, shortfall)
-}
-
-/// What each zone may hold of a shard, and how many replicas there are places for.
-fn quotas_of(members: &Members, policy: &Policy) -> (Vec<Quota>, usize) {
-    let sizes: Vec<usize> = members.zones().iter().map(Vec::len).collect();
-    let possible = match policy.spread {
-        Spread::Must => policy.replicas.min(sizes.len()),
-        Spread::Prefer => policy.replicas.min(members.nodes().len()),
-    };
-    (quotas(&sizes, possible), possible)
 }
 
 /// Where there are too few places, a voter on a draining node stays rather than none, and one on a dead node too, since it may
