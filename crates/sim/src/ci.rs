@@ -1,8 +1,9 @@
 //! The runs that every change must pass: one definition for all tests that go over them.
 //!
 //! They are short, and there are many: clusters of several sizes, about every other one under all faults at once, the rest each
-//! under its own swarm, and a few under one kind of fault again and again. Over them every promise is kept, every kind of fault happens, every rare path is taken
-//! (`tests/marks.rs`), and every run is the same in another process (`tests/meta.rs`).
+//! under its own swarm, and a few under one kind of fault again and again. Over them every promise is kept, every kind of
+//! fault happens, every rare path is taken (`tests/marks.rs`), and every run is the same in another process
+//! (`tests/meta.rs`).
 
 use std::ops::Range;
 
@@ -12,7 +13,7 @@ use crate::faults::Episodes;
 use crate::{FaultPlan, Options};
 
 /// Their seeds.
-pub const SEEDS: Range<u64> = 0..200;
+pub const SEEDS: Range<u64> = 0..120;
 
 /// How long faults go on in each.
 pub const DURATION: Duration = Duration::from_secs(6);

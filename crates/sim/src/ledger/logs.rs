@@ -257,15 +257,20 @@ impl Logs {
         }
     }
 
-    /// A node sends entries of its log to another.
+    /// A node sends entries of its log to another, as the leader of a term. What it put together before it learned of a later
+    /// term in the same turn is of no consequence.
     pub fn sends(
         &self,
         group: GroupId,
         node: NodeId,
+        term: u64,
         entries: impl Iterator<Item = (u64, u64)>,
     ) -> Result<(), Contradiction> {
         let Some(replica) = self.replicas.get(&(group, node)) else { return Ok(()) };
         let log = &replica.written;
+        if term < log.hard_state.term {
+            return Ok(());
+        }
         let differs = |(index, term): &(u64, u64)| *index > log.truncated.index && log.term_at(*index) != Some(*term);
         match entries.into_iter().find(differs) {
             None => Ok(()),
@@ -362,7 +367,8 @@ fn write_entries(entries: &[Entry], log: &mut Log, order: Order) -> Result<(), S
     if index > last + 1 && order == Order::Written {
         return Err(format!("entry {index} comes after {last}"));
     }
-    if index <= commit && index <= last {
+    // What is read back may begin in the midst, before what was written again from further below.
+    if index <= commit && log.term_at(index).is_some() {
         return Err(format!("entry {index} is overwritten, and all up to {commit} was committed"));
     }
     log.entries.split_off(&index);

@@ -19,10 +19,12 @@ use crate::workload::{Client, News, Slot};
 const TWIN: u64 = 1 << 62;
 
 impl World {
-    /// Whether a fault would take more than the store can lose.
+    /// Whether a fault would take more than the store can lose. A directory of the past that names its node as the only voter
+    /// asks nobody before it leads, so nobody can refuse it: the directories of a sole founder stay as they are.
     pub(super) fn is_withheld(&mut self, fault: &Fault) -> bool {
         let is_allowed = match fault {
             Fault::Rot { node, .. } | Fault::LoseSyncs(node) => self.is_sound(*node) && self.may_lose(*node),
+            Fault::Wipe(_) | Fault::RollBack(_) | Fault::Copy(_) if self.founders.len() < 2 => false,
             Fault::Wipe(node) => {
                 self.is_sound(*node) && self.is_known(*node, &Directory::founded(0)) && self.may_lose(*node)
             }

@@ -82,7 +82,7 @@ impl World {
         while reader.remaining() > 0 {
             let Ok(message) = Message::decode(&mut reader) else { return };
             if let Message::Raft(group, message) = message {
-                let seen = self.ledger.logs.sends(group, node, message.appends());
+                let seen = self.ledger.logs.sends(group, node, message.term(), message.appends());
                 self.contradicts(seen);
             }
         }

@@ -170,6 +170,21 @@ fn a_segment_that_is_gone_leaves_a_gap_below_a_later_truncation_only() {
 fn entries_that_are_sent_under_another_index_are_noticed() {
     let mut logs = logs();
     logs.writes(A, 1, &[entries(2, &[2, 2, 3])]).unwrap();
-    logs.sends(G, A, [(3, 2), (4, 3)].into_iter()).unwrap();
-    assert!(logs.sends(G, A, [(3, 3)].into_iter()).is_err());
+    logs.sends(G, A, 3, [(3, 2), (4, 3)].into_iter()).unwrap();
+    assert!(logs.sends(G, A, 3, [(3, 3)].into_iter()).is_err());
+}
+
+#[test]
+fn what_a_leader_of_an_earlier_term_had_put_together_may_differ() {
+    let mut logs = logs();
+    logs.writes(A, 1, &[entries(2, &[2, 4]), hard_state(5, 2, 2), entries(3, &[5])]).unwrap();
+    logs.sends(G, A, 4, [(3, 4)].into_iter()).unwrap();
+    assert!(logs.sends(G, A, 5, [(3, 4)].into_iter()).is_err());
+}
+
+#[test]
+fn a_log_that_was_written_again_may_begin_in_the_midst() {
+    let mut logs = logs();
+    let left = [entries(5, &[2]), hard_state(2, 1, 5), entries(2, &[2, 2, 2, 2])];
+    logs.starts(G, A, BORN, &left).unwrap();
 }
