@@ -162,6 +162,9 @@ func (m *member) arguments() []string {
 		}
 		args = append(args, "--join", strings.Join(endpoints, ","))
 	}
+	if interval := m.cluster.cfg.progressInterval(); interval != 0 {
+		args = append(args, "--watch-progress-interval-ms", fmt.Sprint(interval.Milliseconds()))
+	}
 	if m.QuotaBackendBytes > 0 {
 		args = append(args, "--quota-bytes", fmt.Sprint(m.QuotaBackendBytes))
 	}
@@ -290,16 +293,19 @@ func (m *member) Terminate(t testing.TB) {
 	}
 }
 
-// WaitStarted waits until the member answers reads, and WaitOK the same: an Althing that reads has a leader.
+// WaitStarted waits until the member reads what it has.
 func (m *member) WaitStarted(t testing.TB) {
 	eventually(t, m.Name+" reads", func(ctx context.Context) bool {
-		_, err := m.api.Range(ctx, &pb.RangeRequest{Key: []byte("/")})
+		_, err := m.api.Range(ctx, &pb.RangeRequest{Key: []byte("/"), Serializable: true})
 		return err == nil
 	})
 }
 
 // WaitOK waits until the member has a leader.
-func (m *member) WaitOK(t testing.TB) { m.WaitStarted(t) }
+func (m *member) WaitOK(t testing.TB) {
+	m.WaitStarted(t)
+	eventually(t, m.Name+" has a leader", func(context.Context) bool { return m.s.Lead() != 0 })
+}
 
 // DropConnections ends clients' connections; new ones are taken.
 func (m *member) DropConnections() { m.clientBridge.reset() }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use althing_api::cluster::{Alarm, AlarmKind, Member, NodeStatus};
 use althing_api::kv::{
-    Compare, CompareOperator, CompareTarget, DeleteRangeResponse, Event, EventKind, KeyRange, KeyValue, Operation,
+    Compare, CompareOperator, CompareTarget, Consistency, DeleteRangeResponse, Event, EventKind, KeyRange, KeyValue, Operation,
     OperationResponse, PutLease, PutRequest, PutResponse, PutValue, RangeRequest, RangeResponse, SortOrder, SortTarget,
     TxnRequest, TxnResponse,
 };
@@ -57,6 +57,8 @@ pub(crate) struct Table {
     pub(crate) refuse: Option<ErrorKind>,
     pub(crate) alarms: Vec<Alarm>,
     pub(crate) leaderless: bool,
+    /// Whether the node is a learner; tests set it.
+    pub(crate) learner: bool,
 }
 
 struct TestWatch {
@@ -207,6 +209,9 @@ impl Table {
     fn answer(&mut self, request: Request) -> Result<Body, ErrorKind> {
         if let Some(kind) = &self.refuse {
             return Err(kind.clone());
+        }
+        if self.learner && matches!(&request, Request::Range(range) if range.consistency == Consistency::Linearizable) {
+            return Err(ErrorKind::Learner);
         }
         let next = self.revision().next();
         Ok(match request {

@@ -200,6 +200,7 @@ fn encode_for_dashboards(
     let disk = engine.disk_bytes.max(table.size_bytes);
     encoder.gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes of the database", disk)?;
     encoder.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes of it that are in use", table.size_bytes)?;
+    encoder.gauge("etcd_debugging_mvcc_watcher_total", "Watches on this node", table.watches)?;
     encoder.gauge("etcd_debugging_mvcc_current_revision", "The revision", u64::try_from(table.revision).unwrap_or(0))
 }
 
@@ -296,7 +297,7 @@ mod tests {
             applied: 8,
             log_bytes: 0,
             consensus: althing_consensus::Metrics::default(),
-            watches: 0,
+            watches: 2,
             revision: 5,
             size_bytes: 100,
             quota_bytes: 1000,
@@ -312,6 +313,7 @@ mod tests {
             "etcd_server_proposals_committed_total 9",
             "etcd_mvcc_db_total_size_in_bytes 100",
             "etcd_debugging_mvcc_current_revision 5",
+            "etcd_debugging_mvcc_watcher_total 2",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
         }

@@ -29,6 +29,10 @@ impl Group {
         if call.require_leader && self.leader().is_none() {
             return respond(cx, id, Err(ErrorKind::NoLeader.into()));
         }
+        // Etcd's rule: clients with a list of endpoints go on to the next, which may be a voter.
+        if self.is_learner(cx) && is_linearizable(&call.request) {
+            return respond(cx, id, Err(ErrorKind::Learner.into()));
+        }
         let ticket = cx.shared.ticket(id);
         match call.request {
             Request::Put(put) => self.propose(cx, ticket, Command::Put(put), deadline),
@@ -114,6 +118,12 @@ impl Group {
         cx.out.reads.push(ReadWork::Request { id, reader: self.reader.clone(), request, header });
     }
 
+    /// Whether this node is a member without a vote. One that has not heard of its own membership yet is none.
+    fn is_learner(&self, cx: &Context<'_>) -> bool {
+        let (conf, own) = (self.replica.conf_state(), cx.shared.node());
+        conf.contains(own) && !conf.is_voter(own)
+    }
+
     fn status(&self, cx: &Context<'_>) -> NodeStatus {
         let alarms = self.reader.alarms().unwrap_or_default();
         let conf = self.replica.conf_state();
@@ -149,7 +159,7 @@ fn is_small(range: &althing_api::kv::RangeRequest) -> bool {
     }
 }
 
-/// Whether a read must see every write acknowledged before it.
+/// Whether a request is ordered with every write: it writes, asks the leader, or reads what was acknowledged before it.
 fn is_linearizable(request: &Request) -> bool {
     match request {
         Request::Range(range) => range.consistency == Consistency::Linearizable,
