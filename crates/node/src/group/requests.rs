@@ -30,7 +30,7 @@ impl Group {
             return respond(cx, id, Err(ErrorKind::NoLeader.into()));
         }
         // Etcd's rule: clients with a list of endpoints go on to the next, which may be a voter.
-        if self.is_learner(cx) && is_linearizable(&call.request) {
+        if self.is_learner(cx) && !is_for_learners(&call.request) {
             return respond(cx, id, Err(ErrorKind::Learner.into()));
         }
         let ticket = cx.shared.ticket(id);
@@ -159,7 +159,31 @@ fn is_small(range: &althing_api::kv::RangeRequest) -> bool {
     }
 }
 
-/// Whether a request is ordered with every write: it writes, asks the leader, or reads what was acknowledged before it.
+/// Whether a member without a vote answers: what it has by itself, and no transaction.
+const fn is_for_learners(request: &Request) -> bool {
+    match request {
+        Request::Range(range) => matches!(range.consistency, Consistency::Serializable),
+        Request::MemberList { linearizable } => !*linearizable,
+        Request::Status | Request::Hash | Request::HashKv(_) => true,
+        Request::Put(_)
+        | Request::DeleteRange(_)
+        | Request::Txn(_)
+        | Request::Compact { .. }
+        | Request::LeaseGrant { .. }
+        | Request::LeaseRevoke(_)
+        | Request::LeaseKeepAlive(_)
+        | Request::LeaseTimeToLive { .. }
+        | Request::LeaseLeases
+        | Request::Alarm { .. }
+        | Request::MemberAdd { .. }
+        | Request::MemberPromote(_)
+        | Request::MemberRemove(_)
+        | Request::MemberUpdate { .. }
+        | Request::MoveLeader(_) => false,
+    }
+}
+
+/// Whether a read must see every write acknowledged before it.
 fn is_linearizable(request: &Request) -> bool {
     match request {
         Request::Range(range) => range.consistency == Consistency::Linearizable,

@@ -1,6 +1,6 @@
 //! What a member without a vote does for clients.
 
-use althing_api::kv::{Consistency, KeyRange, PutLease, PutRequest, PutValue, RangeRequest};
+use althing_api::kv::{Consistency, KeyRange, PutLease, PutRequest, PutValue, RangeRequest, TxnRequest};
 use althing_api::request::Body;
 use althing_api::{ErrorKind, Request};
 use althing_types::{LeaseId, NodeId};
@@ -28,9 +28,10 @@ fn read(consistency: Consistency) -> Request {
 }
 
 #[test]
-fn a_learner_refuses_what_is_ordered_with_writes() {
+fn a_learner_refuses_what_it_does_not_have_by_itself() {
     let mut cluster = cluster();
-    for request in [put(), read(Consistency::Linearizable), Request::LeaseLeases, Request::LeaseKeepAlive(LeaseId(7))] {
+    let reads = [read(Consistency::Linearizable), Request::LeaseLeases, Request::Txn(TxnRequest::default())];
+    for request in reads.into_iter().chain([put(), Request::LeaseKeepAlive(LeaseId(7))]) {
         let refused = cluster.ask(LEARNER, request.clone()).unwrap_err();
         assert_eq!(refused.kind, ErrorKind::Learner, "{request:?}");
     }
