@@ -64,7 +64,7 @@ one() {
   local log started
   log=$ALTHING_GO_LOGS/$(tr / - <<<"$1")-$2.txt
   started=$(date +%s%N)
-  if (cd "$(folder "$1")" && timeout -k 5 150 "$(binary "$1")" -test.run="^$2\$" -test.timeout=140s -test.short="$short" -test.v >"$log" 2>&1); then
+  if (cd "$(folder "$1")" && timeout -k 5 150 "$(binary "$1")" -test.run="^$2\$" -test.timeout=140s -test.v >"$log" 2>&1); then
     if grep -q '^--- SKIP' "$log"; then echo "skip $1 $2"; else echo "pass $1 $2 $((($(date +%s%N) - started) / 1000000))ms"; fi
     rm "$log"
   else
@@ -73,8 +73,7 @@ one() {
 }
 export -f one binary folder
 export target etcd overlay
-if [ "$which" = all ]; then export short=false; else export short=true; fi
-xargs -P "$jobs" -L 1 bash -c 'one "$@"' one <"$target/chosen" | tee "$target/results" | grep -v '^pass'
+xargs -P "$jobs" -L 1 bash -c 'one "$@"' one <"$target/chosen" | tee "$target/results" | grep --line-buffered -v '^pass'
 
 count() { awk -v kind="$2" -v package="$3" '$1 == kind && $2 == package' "$1" | wc -l; }
 for package in "${packages[@]}"; do

@@ -193,6 +193,13 @@ func (m *member) connect() error {
 		}
 		security = grpc.WithTransportCredentials(credentials.NewTLS(config))
 	}
+	// A first try that fails would make gRPC wait for a second.
+	for deadline := time.Now().Add(patience); m.isRunning() && time.Now().Before(deadline); time.Sleep(pause) {
+		if probe, err := net.Dial("tcp", m.listenClient); err == nil {
+			probe.Close()
+			break
+		}
+	}
 	connection, err := grpc.Dial(m.listenClient, security)
 	if err != nil {
 		return err

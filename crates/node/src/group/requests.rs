@@ -25,7 +25,9 @@ const EMPTY_TABLE_BYTES: u64 = 4096;
 impl Group {
     /// Takes a request in. It is answered now or later, once.
     pub(crate) fn request(&mut self, cx: &mut Context<'_>, id: RequestId, call: Call) {
-        let deadline = cx.now + call.timeout.unwrap_or(limits::DEFAULT_REQUEST_TIMEOUT);
+        let config = &cx.shared.config;
+        let longest = limits::MAX_REQUEST_WAIT + config.tick * config.election_ticks.end * 2;
+        let deadline = cx.now + call.timeout.map_or(longest, |timeout| timeout.min(longest));
         if call.require_leader && self.leader().is_none() {
             return respond(cx, id, Err(ErrorKind::NoLeader.into()));
         }

@@ -165,19 +165,19 @@ impl Group {
         self.ask_again(cx);
     }
 
-    /// What has waited past its deadline is given up.
+    /// What has waited past its deadline is given up. As in etcd the reason is the time, also where there is no leader: who
+    /// wants to be told that at once requires one.
     pub(super) fn expire(&mut self, cx: &mut Context<'_>) {
         for (ticket, proposal) in self.proposals.expire(cx.now) {
             let error = match proposal.stage {
-                Stage::Waiting => Error::not_done(ErrorKind::NoLeader),
+                Stage::Waiting => Error::not_done(ErrorKind::Timeout),
                 Stage::Sent { .. } => Error::maybe_done(ErrorKind::Timeout),
             };
             fail(cx, ticket, error);
         }
         for reading in self.reads.expire(cx.now) {
             if let Reading::Client { ticket, .. } = reading {
-                let kind = if self.leader().is_some() { ErrorKind::Timeout } else { ErrorKind::NoLeader };
-                fail(cx, ticket, kind);
+                fail(cx, ticket, ErrorKind::Timeout);
             }
         }
         self.expire_questions(cx);

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod deadlines;
 mod learners;
 mod quota;
 
@@ -59,9 +60,12 @@ impl Cluster {
 
     /// What a node says to a client who asks; ticks go by until it does.
     fn ask(&mut self, id: NodeId, request: Request) -> Result<Answer, Error> {
-        let request = Input::Request { id: RequestId(1), call: Call::new(request) };
-        self.all(vec![(id, request)]);
-        for _ in 0..100 {
+        self.call(id, Call::new(request))
+    }
+
+    fn call(&mut self, id: NodeId, call: Call) -> Result<Answer, Error> {
+        self.all(vec![(id, Input::Request { id: RequestId(1), call })]);
+        for _ in 0..10_000 {
             match self.told.pop() {
                 Some(answer) => return answer,
                 None => self.tick(),
@@ -83,9 +87,9 @@ impl Cluster {
         }
     }
 
-    /// One turn of a node; what is to be told to whom.
+    /// One turn of a node, if it is still there; what is to be told to whom.
     fn turn(&mut self, id: NodeId, input: Input) -> Vec<(NodeId, Input)> {
-        let One { node, applier } = self.nodes.get_mut(&id).unwrap();
+        let Some(One { node, applier }) = self.nodes.get_mut(&id) else { return Vec::new() };
         let mut out = Effects::default();
         node.handle(self.now, input, &mut out);
         node.flush(self.now, &mut out);
