@@ -10,10 +10,11 @@
 # left to the full run, stand in clients/go/tests.txt with their reasons. Every test runs in a process of its own.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-export ALTHING=${ALTHING:?set ALTHING to the binary}
+ALTHING=$(realpath "${ALTHING:?set ALTHING to the binary}")
+export ALTHING
 which=${ALTHING_GO_SUITES:-short}
 jobs=${ALTHING_GO_JOBS:-2}
-target=${CARGO_TARGET_DIR:-$PWD/target}/go
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")/go
 etcd=/usr/share/gocode/src/go.etcd.io/etcd
 packages=(integration clientv3/integration clientv3 clientv3/concurrency clientv3/ordering clientv3/namespace)
 # Of etcd's package `integration`: the suites of API v3, and what they need.
