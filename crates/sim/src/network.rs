@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 
 use althing_types::{Duration, Instant, NodeId};
+use bytes::Bytes;
 use fastrand::Rng;
 
 use crate::faults::NetworkFaults;
@@ -25,7 +26,23 @@ pub struct Network {
     in_order: BTreeMap<(NodeId, NodeId), Instant>,
     /// The same for clients, per way.
     client_order: BTreeMap<(usize, Way), Instant>,
+    /// Nodes whose frames are held back, both ways.
+    clogged: BTreeSet<NodeId>,
+    held: Vec<Flight>,
     counts: Counts,
+}
+
+/// A frame on its way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Flight {
+    /// Whose.
+    pub from: NodeId,
+    /// For whom.
+    pub to: NodeId,
+    /// It.
+    pub bytes: Bytes,
+    /// If it comes twice: the life of its receiver in which both of them count.
+    pub only_in: Option<u64>,
 }
 
 /// A way of a client's connection.
@@ -48,6 +65,8 @@ pub struct Counts {
     pub duplicated: u64,
     /// Allowed to overtake.
     pub reordered: u64,
+    /// Held back at a clogged node.
+    pub held: u64,
 }
 
 impl AddAssign for Counts {
@@ -57,6 +76,7 @@ impl AddAssign for Counts {
         self.cut += other.cut;
         self.duplicated += other.duplicated;
         self.reordered += other.reordered;
+        self.held += other.held;
     }
 }
 
@@ -70,6 +90,8 @@ impl Network {
             cut: BTreeSet::new(),
             in_order: BTreeMap::new(),
             client_order: BTreeMap::new(),
+            clogged: BTreeSet::new(),
+            held: Vec::new(),
             counts: Counts::default(),
         }
     }
@@ -153,6 +175,29 @@ impl Network {
         !self.cut.contains(&(from, to))
     }
 
+    /// Holds back all frames to and from a node from now on. `false` if they are already.
+    pub fn clog(&mut self, node: NodeId) -> bool {
+        self.clogged.insert(node)
+    }
+
+    /// Holds a frame back that has come to the end of its way, if either end is clogged; otherwise hands it back.
+    pub fn hold(&mut self, frame: Flight) -> Option<Flight> {
+        if self.clogged.contains(&frame.from) || self.clogged.contains(&frame.to) {
+            self.counts.held += 1;
+            self.held.push(frame);
+            return None;
+        }
+        Some(frame)
+    }
+
+    /// Holds nothing of a node back any more: what may go on its way now, in the order in which it had come.
+    pub fn unclog(&mut self, node: NodeId) -> Vec<Flight> {
+        self.clogged.remove(&node);
+        let clogged = &self.clogged;
+        let is_free = |held: &mut Flight| !clogged.contains(&held.from) && !clogged.contains(&held.to);
+        self.held.extract_if(.., is_free).collect()
+    }
+
     /// Behaves differently from now on.
     pub fn set_faults(&mut self, faults: NetworkFaults) {
         self.faults = faults;
@@ -216,6 +261,22 @@ mod tests {
         assert!(network.send(Instant::ZERO, C, B).is_empty());
         network.heal();
         assert_eq!(network.send(Instant::ZERO, C, B).len(), 1);
+    }
+
+    #[test]
+    fn what_is_held_back_goes_on_once_both_ends_are_free_and_in_order() {
+        let mut network = network(NetworkFaults::CALM);
+        assert!(network.clog(A) && network.clog(B) && !network.clog(A));
+        let frames = [(A, C), (C, B), (B, A), (C, A)];
+        let flight = |from, to, number: u8| Flight { from, to, bytes: vec![number].into(), only_in: None };
+        for (number, (from, to)) in (0..).zip(frames) {
+            assert_eq!(network.hold(flight(from, to, number)), None);
+        }
+        assert!(network.hold(flight(C, NodeId(4), 9)).is_some());
+        let numbers = |held: Vec<Flight>| held.iter().map(|held| held.bytes[0]).collect::<Vec<_>>();
+        assert_eq!(numbers(network.unclog(A)), [0, 3]);
+        assert_eq!(numbers(network.unclog(B)), [1, 2]);
+        assert!(network.hold(flight(A, B, 9)).is_some());
     }
 
     #[test]

@@ -11,7 +11,6 @@ mod backoff;
 mod dial;
 pub mod frame;
 pub mod handshake;
-pub mod lineage;
 mod listen;
 mod outbox;
 
@@ -19,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use althing_node::lineage;
 use althing_types::NodeId;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
