@@ -11,7 +11,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 ALTHING=$(realpath "${ALTHING:?set ALTHING to the binary}")
-export ALTHING
+export ALTHING LC_ALL=C
 which=${ALTHING_GO_SUITES:-short}
 jobs=${ALTHING_GO_JOBS:-2}
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")/go
@@ -42,6 +42,10 @@ done | sort -u >"$target/all" || exit 1
 
 # clients/go/tests.txt: lines "package test | excluded or full | reason".
 grep -v '^#' clients/go/tests.txt | grep -v '^$' >"$target/named"
+if grep -vE '^[^ |]+ [^ |]+ \| (excluded|full) \| .' "$target/named"; then
+  echo "clients/go/tests.txt: these lines are not of the form 'package test | excluded or full | reason'"
+  exit 1
+fi
 unknown=$(cut -d'|' -f1 "$target/named" | sed 's/ *$//' | sort -u | comm -23 - "$target/all")
 if [ -n "$unknown" ]; then
   printf 'clients/go/tests.txt names tests that do not exist:\n%s\n' "$unknown"

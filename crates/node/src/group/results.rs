@@ -65,7 +65,8 @@ impl Group {
         }
     }
 
-    /// It was not proposed in this term and never will be. For want of leadership it is sent again, with the next tick.
+    /// It was not proposed in this term and never will be. For want of leadership, and where a change of the members waits
+    /// for the one before it, it is sent again with the next tick: a node may apply a change, and say so, before its leader.
     ///
     /// A refusal may come late, when the proposal has long been sent for another term, and may even stand in that leader's
     /// log: then sending it again would apply it twice.
@@ -77,7 +78,7 @@ impl Group {
                 return;
             }
         }
-        if error == ErrorKind::NotLeader {
+        if matches!(error, ErrorKind::NotLeader | ErrorKind::Unhealthy) {
             self.proposals.set_stage(ticket, Stage::Waiting);
         } else if self.proposals.remove(ticket).is_some() {
             fail(cx, ticket, error);

@@ -4,6 +4,7 @@
 
 mod deadlines;
 mod learners;
+mod membership;
 mod quota;
 
 use std::collections::BTreeMap;
