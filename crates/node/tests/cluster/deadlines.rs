@@ -14,7 +14,7 @@ fn a_node_without_a_leader_gives_up_long_before_a_patient_client() {
     cluster.nodes.retain(|id, _| *id == NodeId(1));
     let value = PutValue::Set("value".into());
     let put = PutRequest { key: "key".into(), value, lease: PutLease::Set(None), prev_kv: false };
-    let read = RangeRequest::new(KeyRange::single("key".into()));
+    let read = RangeRequest::new(KeyRange::single("key"));
     for request in [Request::Put(put), Request::Range(read), Request::LeaseKeepAlive(LeaseId(7))] {
         let asked = cluster.now;
         let call = Call { timeout: Some(Duration::from_secs(3600)), ..Call::new(request.clone()) };

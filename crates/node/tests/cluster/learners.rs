@@ -24,7 +24,7 @@ fn put() -> Request {
 }
 
 fn read(consistency: Consistency) -> Request {
-    Request::Range(RangeRequest { consistency, ..RangeRequest::new(KeyRange::single("key".into())) })
+    Request::Range(RangeRequest { consistency, ..RangeRequest::new(KeyRange::single("key")) })
 }
 
 #[test]
