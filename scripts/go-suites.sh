@@ -86,6 +86,7 @@ for package in "${packages[@]}"; do
     "$(count "$target/results" skip "$package") skipped by themselves," \
     "$(grep -c "^$package " "$target/excluded") excluded of $(grep -c "^$package " "$target/all")"
 done
+[ "$which" = all ] || echo "left to the full run (ALTHING_GO_SUITES=all): $(wc -l <"$target/full")"
 total=$(wc -l <"$target/results")
 passed=$(grep -c '^pass' "$target/results")
 failed=$(grep -c '^FAIL' "$target/results")
