@@ -98,6 +98,20 @@ impl Message {
         }
     }
 
+    /// The indices and terms of the entries that it carries, as whoever receives it will read them; for the simulator.
+    pub fn appends(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let entries: &[eraftpb::Entry] = match &self.body {
+            Body::Raft(message) => &message.entries,
+            Body::Signal(_) => &[],
+        };
+        let place = match &self.body {
+            Body::Raft(message) => message.index,
+            Body::Signal(_) => 0,
+        };
+        let is_append = self.kind() == MessageKind::Append;
+        (place + 1..).zip(entries).filter(move |_| is_append).map(|(index, entry)| (index, entry.term))
+    }
+
     pub(crate) fn raft(message: eraftpb::Message) -> Self {
         Self { from: NodeId(message.from), to: NodeId(message.to), body: Body::Raft(message) }
     }

@@ -132,7 +132,7 @@ impl Replica {
         }
         match message.body {
             Body::Signal(signal) => self.step_signal(message.from, signal, out),
-            Body::Raft(raft) if self.is_stale_rejection(&raft) => althing_probe::hit(Mark::StaleRejection),
+            Body::Raft(raft) if self.is_stale_rejection(&raft) => {}
             Body::Raft(raft) => {
                 self.wake_for(&raft);
                 let kind = raft.get_msg_type();

@@ -51,11 +51,7 @@ impl Replica {
             self.metrics.snapshots_installed += 1;
         }
         self.finish_input(out);
-        if taken {
-            return Ok(());
-        }
-        althing_probe::hit(Mark::SnapshotOvertaken);
-        Err(SnapshotRefused::NothingNew { index, commit: self.commit() })
+        if taken { Ok(()) } else { Err(SnapshotRefused::NothingNew { index, commit: self.commit() }) }
     }
 
     /// A snapshot is committed state, and so of use to every later leader as well: if the sender no longer leads, it
@@ -72,14 +68,8 @@ impl Replica {
             return Ok((from, leader_term));
         }
         match self.leader() {
-            Some(leader) if leader != self.config.id && term >= meta.term => {
-                althing_probe::hit(Mark::SnapshotAdopted);
-                Ok((leader, term))
-            }
-            Some(_) | None => {
-                althing_probe::hit(Mark::SnapshotStale);
-                Err(SnapshotRefused::Stale { sender: leader_term, term })
-            }
+            Some(leader) if leader != self.config.id && term >= meta.term => Ok((leader, term)),
+            Some(_) | None => Err(SnapshotRefused::Stale { sender: leader_term, term }),
         }
     }
 

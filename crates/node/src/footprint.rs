@@ -1,5 +1,6 @@
 //! What a node keeps in memory, as far as it could grow without end.
 
+use althing_api::cluster::Member;
 use althing_consensus::ConfState;
 use althing_types::GroupId;
 
@@ -27,6 +28,24 @@ pub struct Footprint {
     pub downloads: usize,
 }
 
+impl Footprint {
+    /// The first part of which there is more than a limit allows: its name, how much there is, and the limit.
+    #[must_use]
+    pub fn exceeds(&self, limits: &Self) -> Option<(&'static str, usize, usize)> {
+        let parts = [
+            ("streams", self.streams, limits.streams),
+            ("bytes of events in one stream", self.stream_bytes, limits.stream_bytes),
+            ("requests", self.pending, limits.pending),
+            ("bytes of proposals", self.pending_bytes, limits.pending_bytes),
+            ("bytes of log", self.log_bytes, limits.log_bytes),
+            ("batches on their way to the log", self.wal_in_flight, limits.wal_in_flight),
+            ("pages of a snapshot", self.pages, limits.pages),
+            ("downloads", self.downloads, limits.downloads),
+        ];
+        parts.into_iter().find(|(_, has, limit)| has > limit)
+    }
+}
+
 impl Node {
     /// What the node keeps in memory.
     #[must_use]
@@ -41,6 +60,12 @@ impl Node {
             pages: self.groups.values().map(|group| group.most_pages()).max().unwrap_or(0),
             downloads: self.downloads.len(),
         }
+    }
+
+    /// The members' table as this node has applied it, for the simulator.
+    #[must_use]
+    pub fn members(&self, group: GroupId) -> Vec<Member> {
+        self.groups.get(&group).and_then(|group| group.reader().members().ok()).unwrap_or_default()
     }
 
     /// The Raft configuration by which a group counts votes now, for the simulator.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::{Call, ErrorKind, SnapshotChunk};
 use althing_consensus::RecoveryError;
-use althing_probe::{Mark, Mutant};
+use althing_probe::Mutant;
 use althing_storage::engine::Applied;
 use althing_types::{Duration, GroupId, Instant, NodeId, RequestId, Revision, SpaceId, StreamId, limits};
 use bytes::Bytes;
@@ -258,7 +258,6 @@ impl Node {
         let led = |group: &Group| group.is_asleep() && group.leader().is_some_and(|leader| suspects.contains(&leader));
         let sleeping: Vec<_> = self.groups.values().filter(|group| led(group)).map(|group| group.id).collect();
         for id in sleeping {
-            althing_probe::hit(Mark::SuspicionWoke);
             self.with(now, id, out, |group, _| group.wake());
         }
     }

@@ -21,8 +21,6 @@ named! {
         HandoverReceived = "handover-received",
         /// Consensus: no election could be held, because of a snapshot that was being installed or a vote that was not durable.
         ElectionPutOff = "election-put-off",
-        /// Consensus: a rejection that came late or twice was dropped.
-        StaleRejection = "stale-rejection",
         /// Consensus: an append was put in the place before its first entry.
         AppendPlaced = "append-placed",
         /// Consensus: entries took the place of others in a log.
@@ -37,12 +35,6 @@ named! {
         ReadLostLeader = "read-lost-leader",
         /// Consensus: Raft wanted to send a snapshot.
         SnapshotWanted = "snapshot-wanted",
-        /// Consensus: a snapshot came from a leader of the past, and counted as the present one's.
-        SnapshotAdopted = "snapshot-adopted",
-        /// Consensus: a snapshot was refused because of its sender's term.
-        SnapshotStale = "snapshot-stale",
-        /// Consensus: a snapshot was overtaken by the log.
-        SnapshotOvertaken = "snapshot-overtaken",
         /// Consensus: a snapshot took the log's place.
         SnapshotInstalled = "snapshot-installed",
         /// Consensus: a replica went to sleep.
@@ -81,16 +73,10 @@ named! {
         TransferReplaced = "transfer-replaced",
         /// Node: a page came that does not follow the last one.
         PageOutOfOrder = "page-out-of-order",
-        /// Node: a checkpoint did not cover a snapshot that is waiting for it.
-        CheckpointTooEarly = "checkpoint-too-early",
         /// Node: a snapshot took the place of a proposal's result.
         ResultInSnapshot = "result-in-snapshot",
-        /// Node: the log handed out entries that a snapshot held already.
-        EntriesInSnapshot = "entries-in-snapshot",
         /// Node: a frame was older than one that had come.
         StaleFrame = "stale-frame",
-        /// Node: a sleeping group was woken because its leader was silent.
-        SuspicionWoke = "suspicion-woke",
         /// Node: a stopping node handed its leadership over.
         HandoverAtStop = "handover-at-stop",
         /// Node: a log was read back in which entries had been replaced.
@@ -105,14 +91,6 @@ named! {
         RenewalWaited = "renewal-waited",
         /// Leases: a new leader began with leases of its predecessor.
         LeasesTakenOver = "leases-taken-over",
-        /// Leases: a lease was renewed whose time had passed.
-        RenewedInTime = "renewed-in-time",
-        /// Leases: a renewal came after the revocation had been proposed.
-        RenewedTooLate = "renewed-too-late",
-        /// Leases: the proposal of a revocation was refused.
-        RevocationRefused = "revocation-refused",
-        /// Leases: a renewal lost its leader while it waited.
-        RenewalLostLeader = "renewal-lost-leader",
         /// Watches: one was given less than there is, because its stream was full.
         WatchFellBehind = "watch-fell-behind",
         /// Watches: history was read.
@@ -121,18 +99,8 @@ named! {
         WatchCaughtUp = "watch-caught-up",
         /// Watches: one was canceled because what it wants was compacted.
         WatchCompacted = "watch-compacted",
-        /// Watches: an answer of history was not waited for any more.
-        HistoryTooLate = "history-too-late",
-        /// Watches: history was compacted while it was being read.
-        HistoryCompacted = "history-compacted",
         /// Watches: a snapshot was installed under one that was live.
         WatchOverSnapshot = "watch-over-snapshot",
-        /// Watches: changes were told that the hub had seen in a snapshot.
-        ChangesKnown = "changes-known",
-        /// State machine: a compaction went on that a restart had interrupted.
-        CompactionResumed = "compaction-resumed",
-        /// State machine: a compaction waited for a snapshot or a hash that was being taken.
-        CompactionHeld = "compaction-held",
         /// Log: a torn tail was cut off.
         TailCut = "tail-cut",
         /// Log: what was read but not proven to be durable was written once more.

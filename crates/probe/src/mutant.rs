@@ -19,6 +19,14 @@ named! {
         SkipEntries = "skip-entries",
         /// Host: one response of a watch in fifty is lost.
         LoseWatchEvents = "lose-watch-events",
+        /// Host: the comparisons of transactions are left out.
+        IgnoreComparisons = "ignore-comparisons",
+        /// Host: all pages of a list are read as of now.
+        ReadPagesNow = "read-pages-now",
+        /// Host: the events of watches come without the versions before.
+        ForgetVersionsBefore = "forget-versions-before",
+        /// Host: a compaction goes a little further than was asked for.
+        CompactTooMuch = "compact-too-much",
         /// Host: its clock is a quarter too fast.
         RushClocks = "rush-clocks",
         /// Consensus: messages that promise what the disk does not hold yet are sent at once.
@@ -63,16 +71,12 @@ named! {
         ForgetLeases = "forget-leases",
         /// State machine: a snapshot has no leases.
         SnapshotWithoutLeases = "snapshot-without-leases",
-        /// State machine: a lease's remaining time is not stored.
-        ForgetRemaining = "forget-remaining",
         /// State machine: a transaction compares with what it puts itself.
         CompareAfterPut = "compare-after-put",
         /// State machine: a removal makes no revision.
         DeleteKeepsRevision = "delete-keeps-revision",
         /// State machine: the version before a change is told to be the one after it.
         WrongPrevious = "wrong-previous",
-        /// State machine: a key that was overwritten keeps its lease.
-        KeepOldLease = "keep-old-lease",
         /// Leases: a renewal is answered although the log gives a new leader less.
         RenewWithoutRestoring = "renew-without-restoring",
         /// Leases: a new leader gives each lease half of what the log says.

@@ -29,7 +29,7 @@ impl Clock for Stopwatch {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the speed of the simulator is measured in real time")]
-fn main() -> io::Result<ExitCode> {
+fn main() -> Result<ExitCode, cli::Error> {
     let stopwatch = Stopwatch(std::time::Instant::now());
     let verdict = cli::main(&Program::parse().arguments, &stopwatch, &mut io::stdout())?;
     Ok(match verdict {

@@ -12,6 +12,7 @@ use fastrand::Rng;
 
 use crate::clocks::Jump;
 use crate::random::{Chance, Latency, between, stream};
+use crate::scene::Scene;
 use crate::triggers::Trigger;
 
 /// One fault, or the end of one.
@@ -306,6 +307,8 @@ pub struct FaultPlan {
     pub triggers: Vec<Trigger>,
     /// Faults at moments of their own, counted from the start of the run; in order.
     pub schedule: Vec<(Duration, Fault)>,
+    /// Faults at moments of their own, with their ends, some of whose victims are found only then.
+    pub scenes: Vec<Scene>,
 }
 
 impl FaultPlan {
@@ -342,6 +345,7 @@ impl FaultPlan {
             membership: Episodes::NONE,
             triggers: Vec::new(),
             schedule: Vec::new(),
+            scenes: Vec::new(),
         }
     }
 
@@ -379,6 +383,7 @@ impl FaultPlan {
             membership: Episodes::new(ms(1200), Duration::ZERO, Duration::ZERO),
             triggers: Trigger::all(),
             schedule: Vec::new(),
+            scenes: Vec::new(),
         }
     }
 
@@ -408,7 +413,7 @@ impl FaultPlan {
     /// says. The operator goes on as before.
     #[must_use]
     pub fn replaying(&self, inflicted: Vec<(Duration, Fault)>) -> Self {
-        let mut plan = Self { schedule: inflicted, triggers: Vec::new(), ..self.clone() };
+        let mut plan = Self { schedule: inflicted, scenes: Vec::new(), triggers: Vec::new(), ..self.clone() };
         let membership = plan.membership;
         plan.episodes_mut().into_iter().for_each(|episodes| *episodes = Episodes::NONE);
         plan.membership = membership;

@@ -5,6 +5,11 @@
 //!   Algorithm", 2014, figure 3).
 //! * *State machine safety*: no two nodes apply different entries at one index, and no node leaves one out.
 //! * *Revisions*: one node's never go back, and one revision means the same changes everywhere.
+//! * [`Logs`]: log matching, leader completeness, and what a disk owes to its node.
+//! * [`Configurations`]: votes are counted by what is committed, and the table of members says the same.
+
+mod configurations;
+mod logs;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +18,8 @@ use althing_types::{GroupId, NodeId, Revision};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::checker::Truth;
+pub use configurations::Configurations;
+pub use logs::Logs;
 
 /// What the witness found wrong, in words.
 pub type Contradiction = String;
@@ -39,13 +46,22 @@ pub struct Ledger {
     entries: BTreeMap<(GroupId, u64), Entry>,
     changes: BTreeMap<(GroupId, Revision), (Vec<Event>, NodeId)>,
     standings: BTreeMap<(GroupId, NodeId), Standing>,
+    /// What each node writes to its log.
+    pub logs: Logs,
+    /// By which configuration each node counts votes.
+    pub configurations: Configurations,
 }
 
 impl Ledger {
-    /// A node says that it leads a term.
-    pub fn leads(&mut self, group: GroupId, node: NodeId, term: u64) -> Result<(), Contradiction> {
+    /// A node says that it leads a term, and that all up to `commit` is committed.
+    pub fn leads(&mut self, group: GroupId, node: NodeId, term: u64, commit: u64) -> Result<(), Contradiction> {
         let first = *self.leaders.entry((group, term)).or_insert(node);
-        if first == node { Ok(()) } else { Err(format!("nodes {first} and {node} both lead term {term}")) }
+        if first != node {
+            return Err(format!("nodes {first} and {node} both lead term {term}"));
+        }
+        let of_group = self.entries.range((group, 0)..=(group, u64::MAX));
+        let committed = of_group.map(|((_, index), entry)| (*index, entry.term));
+        self.logs.leads(group, node, term, commit, committed)
     }
 
     /// A node starts, or stands on a snapshot: what it applied before counts no more, what it goes on from is this.
@@ -136,10 +152,10 @@ mod tests {
     #[test]
     fn two_leaders_of_one_term_contradict_each_other() {
         let mut ledger = Ledger::default();
-        assert_eq!(ledger.leads(G, A, 1), Ok(()));
-        assert_eq!(ledger.leads(G, A, 1), Ok(()));
-        assert_eq!(ledger.leads(G, B, 2), Ok(()));
-        assert!(ledger.leads(G, B, 1).is_err());
+        assert_eq!(ledger.leads(G, A, 1, 1), Ok(()));
+        assert_eq!(ledger.leads(G, A, 1, 1), Ok(()));
+        assert_eq!(ledger.leads(G, B, 2, 1), Ok(()));
+        assert!(ledger.leads(G, B, 1, 1).is_err());
     }
 
     #[test]

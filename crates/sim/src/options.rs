@@ -6,6 +6,7 @@ use althing_probe::Mutant;
 use althing_types::Duration;
 
 use crate::faults::FaultPlan;
+use crate::scenario::text::Span;
 use crate::workload::WorkloadOptions;
 
 /// A cluster has at most this many nodes.
@@ -28,6 +29,8 @@ pub struct Options {
     pub mutant: Option<Mutant>,
     /// Where the trace is written as JSON lines, if anywhere.
     pub trace: Option<Box<dyn Write>>,
+    /// Which part of the run is recorded for a space-time diagram, counted from its start, if any.
+    pub record: Option<Span>,
 }
 
 impl Options {
@@ -42,6 +45,7 @@ impl Options {
             workload: WorkloadOptions::default(),
             mutant: None,
             trace: None,
+            record: None,
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Streams {
     pub workload: Rng,
     /// When faults begin and end, and whom they hit.
     pub faults: Rng,
+    /// Who is meant by the scenes of a scenario.
+    pub scenes: Rng,
     /// The seeds that the nodes themselves are given.
     pub nodes: Rng,
     /// When nodes start at first, and how long a supervisor waits before it starts one again.
@@ -39,6 +41,7 @@ impl Streams {
             clocks: stream("clocks"),
             workload: stream("workload"),
             faults: stream("faults"),
+            scenes: stream("scenes"),
             nodes: stream("nodes"),
             supervisor: stream("supervisor"),
             triggers: stream("triggers"),

@@ -7,6 +7,7 @@ use althing_types::{Duration, Instant};
 
 use crate::budget::Tally;
 use crate::checker::Outcome;
+use crate::diagram::Recording;
 use crate::faults::Fault;
 use crate::history::History;
 use crate::network;
@@ -248,6 +249,8 @@ pub struct Report {
     pub marks: Hits,
     /// What was broken.
     pub findings: Vec<Finding>,
+    /// What happened in the part of the run that was recorded.
+    pub recording: Option<Recording>,
 }
 
 impl Report {

@@ -1,13 +1,10 @@
 //! The simulator's own promise: one seed is one run.
 
 use std::collections::BTreeMap;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use althing_sim::{FaultPlan, Options, Report, Verdict, run};
+use althing_sim::{FaultPlan, Options, Report, Verdict, ci, run};
 use althing_types::Duration;
-
-/// Seeds that are run twice.
-const SEEDS: std::ops::Range<u64> = 0..8;
 
 /// What three nodes write to their logs for one entry of some hundred bytes: the zeros of fresh segments, the entry, what
 /// small segments repeat, and what pins the log.
@@ -17,8 +14,8 @@ fn short(seed: u64) -> Options {
     Options { duration: Duration::from_secs(5), ..Options::new(seed) }
 }
 
-fn hashes() -> String {
-    SEEDS.map(|seed| format!("{:016x}", run(short(seed)).trace_hash)).collect::<Vec<_>>().join(" ")
+fn hash(report: &Report) -> String {
+    format!("{:016x}", report.trace_hash)
 }
 
 fn assert_kept(report: &Report) {
@@ -36,20 +33,30 @@ fn a_run_without_faults_keeps_every_promise_and_does_real_work() {
     assert!(!report.history.watches.is_empty() && !report.history.leases.is_empty());
 }
 
-/// Clusters of several sizes, every other one under all faults at once; and over all of them nothing is left out.
+/// Over all runs of the CI set: every promise is kept, every kind of fault happens, and another process, which runs them at
+/// the same time, comes to the same traces.
 #[test]
-fn runs_under_faults_keep_every_promise_and_meet_every_kind_of_fault() {
+fn runs_under_faults_keep_every_promise_and_are_the_same_in_another_process() {
+    let program = std::env::current_exe().expect("a running test has a path");
+    let other = Command::new(program)
+        .args(["--exact", "prints_the_hashes_of_the_seeds", "--ignored", "--nocapture"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a test can start itself");
     let mut met: BTreeMap<&str, u64> = BTreeMap::new();
-    for seed in 0..30 {
-        let faults = if seed % 2 == 0 { FaultPlan::all() } else { FaultPlan::swarm(seed) };
-        let nodes = [3, 3, 5, 1, 2][seed as usize % 5];
-        let report = run(Options { faults, nodes, ..short(seed) });
+    let mut hashes = Vec::new();
+    for seed in ci::SEEDS {
+        let report = run(ci::options(seed));
         assert_kept(&report);
+        hashes.push(hash(&report));
         for (kind, count) in report.faults.kinds() {
             *met.entry(kind).or_default() += count;
         }
     }
     assert!(met.values().all(|count| *count > 0), "{met:?}");
+    let output = other.wait_with_output().expect("the other process ends");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains(&hashes.join(" ")), "another process says: {text}");
 }
 
 /// A node that had been away came back without the commit index that it had known, stood for election with a configuration
@@ -80,18 +87,7 @@ fn different_seeds_are_different_runs() {
 }
 
 #[test]
-fn a_seed_run_twice_in_two_processes_is_the_same_run() {
-    let program = std::env::current_exe().expect("a running test has a path");
-    let output = Command::new(program)
-        .args(["--exact", "prints_the_hashes_of_the_seeds", "--ignored", "--nocapture"])
-        .output()
-        .expect("a test can start itself");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains(&hashes()), "another process says: {text}");
-}
-
-#[test]
-#[ignore = "the other process of `a_seed_run_twice_in_two_processes_is_the_same_run`"]
+#[ignore = "the other process of `runs_under_faults_keep_every_promise_and_are_the_same_in_another_process`"]
 fn prints_the_hashes_of_the_seeds() {
-    println!("{}", hashes());
+    println!("{}", ci::SEEDS.map(|seed| hash(&run(ci::options(seed)))).collect::<Vec<_>>().join(" "));
 }

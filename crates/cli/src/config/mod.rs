@@ -188,15 +188,9 @@ pub fn keys() -> Vec<String> {
 
 /// The hint towards the key that a person probably meant.
 fn nearest(key: &str) -> String {
-    let normal = key.to_lowercase().replace('-', "_");
-    let distance = |known: &String| {
-        let is_longer_form = normal.starts_with(known.as_str()) || known.starts_with(&normal);
-        if is_longer_form { 0 } else { strsim::damerau_levenshtein(&normal, known) }
-    };
-    match keys().into_iter().min_by_key(distance) {
-        Some(known) if distance(&known) <= known.len() / 3 => format!("; did you mean `{known}`?"),
-        Some(_) | None => format!("; the keys are {}", keys().join(", ")),
-    }
+    let keys = keys();
+    let known: Vec<&str> = keys.iter().map(String::as_str).collect();
+    althing_sim::nearest::hint(key, &known, "keys")
 }
 
 impl ServerArgs {

@@ -37,8 +37,9 @@ impl Group {
         for persist in effects.persist.drain(..) {
             self.persist(cx, persist);
         }
-        if !effects.committed.is_empty() && !althing_probe::is(Mutant::ApplyUncommitted) {
-            self.hand_to_applier(cx, std::mem::take(&mut effects.committed));
+        let committed = std::mem::take(&mut effects.committed);
+        if !committed.is_empty() && !althing_probe::is(Mutant::ApplyUncommitted) {
+            self.hand_to_applier(cx, committed);
         }
         for read in effects.reads.drain(..) {
             if read.index > self.applied.index {
@@ -65,11 +66,13 @@ impl Group {
         self.take_too_early(cx, &persist.entries);
         self.mark_commit(&persist);
         self.unwritten = persist.hard_state.or(self.unwritten);
+        if !persist.must_sync && althing_probe::is(Mutant::ForgetCommit) {
+            self.unwritten = None;
+        }
         // A commit index that moved needs no record of its own, but goes with the next entries. A log that holds a change
         // of the configuration then says, too, that the one before it is committed: a node that starts again and could
         // forget it might be elected by a configuration that lies two changes back.
-        let with_entries = !persist.entries.is_empty() && !althing_probe::is(Mutant::ForgetCommit);
-        if (persist.must_sync || with_entries)
+        if (persist.must_sync || !persist.entries.is_empty())
             && let Some(hard_state) = self.unwritten.take()
         {
             let payload = hard_state.encode();

@@ -156,7 +156,6 @@ impl Group {
         let Some(incoming) = &self.incoming else { return };
         let Stage::Complete { applied, conf_state } = &incoming.stage else { return };
         if spaces.get(&incoming.space) != Some(applied) {
-            althing_probe::hit(Mark::CheckpointTooEarly);
             return cx.shared.wal.want_checkpoint();
         }
         let conf_state = super::decode_conf_state(conf_state);

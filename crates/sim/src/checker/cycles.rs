@@ -7,11 +7,9 @@
 //! The crate bounds its search for the shape of a cycle by a real clock. There is something to search for only in a
 //! history that has a cycle, so what it says of one that has none does not depend on that clock.
 
-use std::time::Duration;
-
 use adya::history::{Interner, Mop, Op, OpType, ReadValue, Scalar};
 use adya::{History, Opts, Valid, Workload};
-use althing_types::Instant;
+use althing_types::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::history::{ListStep, Transaction};

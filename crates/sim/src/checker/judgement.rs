@@ -14,8 +14,8 @@ use crate::report::Check;
 /// Configurations that the search for a linear order of one register may visit.
 const MAX_CONFIGURATIONS: usize = 2_000_000;
 
-/// A run fails if the search was given up on more than so many of a hundred registers. Among some 20,000 registers of
-/// the seeds that this was tried with, not one was.
+/// A run fails if the search was given up on more than so many of a hundred registers. Of the 1,920
+/// registers of the 240 seeds that this was tried with, it was given up on none.
 pub const MAX_UNDECIDED_PERCENT: usize = 10;
 
 /// What the checkers say.

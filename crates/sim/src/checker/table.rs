@@ -263,3 +263,106 @@ fn matches(compare: &Compare, kv: &KeyValue) -> bool {
         CompareOperator::Less => ordering == Ordering::Less,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kv(key: &'static str, value: &'static str, created: i64, revision: i64, version: i64) -> KeyValue {
+        let (create_revision, mod_revision) = (Revision(created), Revision(revision));
+        KeyValue { key: key.into(), value: value.into(), create_revision, mod_revision, version, lease: None }
+    }
+
+    /// 2: a is 1, b is 9; 3: c is 5; 4: a is 2; 5: b goes.
+    fn table() -> Table {
+        let put = |kv: KeyValue| Event { kind: EventKind::Put, kv, prev_kv: None };
+        let gone = Event { kind: EventKind::Delete, ..put(kv("b", "", 0, 5, 0)) };
+        let changes = [
+            (Revision(2), vec![put(kv("a", "1", 2, 2, 1)), put(kv("b", "9", 2, 2, 1))]),
+            (Revision(3), vec![put(kv("c", "5", 3, 3, 1))]),
+            (Revision(4), vec![put(kv("a", "2", 2, 4, 2))]),
+            (Revision(5), vec![gone]),
+        ];
+        Table::new(&Truth::new(Revision(2), changes))
+    }
+
+    fn keys(response: &RangeResponse) -> String {
+        response.kvs.iter().map(|kv| String::from_utf8_lossy(&kv.key)).collect()
+    }
+
+    fn put(key: &'static str, value: &'static str) -> PutRequest {
+        PutRequest { key: key.into(), value: PutValue::Set(value.into()), lease: PutLease::Set(None), prev_kv: true }
+    }
+
+    fn all() -> RangeRequest {
+        RangeRequest::new(KeyRange::all())
+    }
+
+    #[test]
+    fn a_range_is_what_it_was_at_its_revision() {
+        let table = table();
+        let at = |base| keys(&Draft::new(&table, Revision(base)).range(&all()));
+        assert_eq!([at(1), at(2), at(3), at(4), at(5)], ["", "ab", "abc", "abc", "ac"]);
+        let then = RangeRequest { revision: Some(Revision(2)), ..all() };
+        assert_eq!(keys(&Draft::new(&table, Revision(5)).range(&then)), "ab");
+    }
+
+    #[test]
+    fn order_limit_filters_and_counts_are_those_that_were_asked_for() {
+        let table = table();
+        let draft = Draft::new(&table, Revision(4));
+        let sorted = |target, order| keys(&draft.range(&RangeRequest { sort: Some((target, order)), ..all() }));
+        assert_eq!(sorted(SortTarget::Mod, SortOrder::Ascending), "bca");
+        assert_eq!(sorted(SortTarget::Value, SortOrder::Descending), "bca");
+        let limited = draft.range(&RangeRequest { limit: 2, ..all() });
+        assert_eq!((keys(&limited).as_str(), limited.more, limited.count), ("ab", true, 3));
+        let whole = draft.range(&RangeRequest { limit: 3, keys_only: true, ..all() });
+        assert!(!whole.more && whole.kvs.iter().all(|kv| kv.value.is_empty()));
+        let young = draft.range(&RangeRequest { min_mod_revision: Some(Revision(3)), ..all() });
+        assert_eq!((keys(&young).as_str(), young.count), ("ac", 3));
+        let counted = draft.range(&RangeRequest { count_only: true, limit: 1, ..all() });
+        assert_eq!((counted.kvs.len(), counted.more, counted.count), (0, false, 3));
+    }
+
+    #[test]
+    fn a_transaction_compares_first_and_then_sees_its_own_writes() {
+        let table = table();
+        let (range, delete) =
+            (Operation::Range(all()), DeleteRangeRequest { keys: KeyRange::single("c"), prev_kv: true });
+        let target = CompareTarget::Mod(Revision(4));
+        let within = TxnRequest {
+            compare: vec![Compare { keys: KeyRange::single("a"), operator: CompareOperator::Equal, target }],
+            success: vec![Operation::DeleteRange(delete)],
+            failure: Vec::new(),
+        };
+        let success = vec![Operation::Put(put("a", "3")), Operation::Put(put("d", "4")), Operation::Txn(within), range];
+        let mut draft = Draft::new(&table, Revision(5));
+        let done = draft.txn(&TxnRequest { compare: Vec::new(), success, failure: Vec::new() });
+        assert!(done.succeeded);
+        let [OperationResponse::Put(replaced), _, OperationResponse::Txn(within), OperationResponse::Range(seen)] =
+            &done.responses[..]
+        else {
+            panic!("{done:?}");
+        };
+        assert_eq!(replaced.prev_kv, Some(kv("a", "2", 2, 4, 2)));
+        assert!(within.succeeded, "it compares with the table before the transaction");
+        assert_eq!(keys(seen), "ad");
+        let events = draft.into_events();
+        assert_eq!(events.iter().map(|event| event.kv.version).collect::<Vec<_>>(), [3, 1, 0]);
+        assert_eq!(events[2].prev_kv, Some(kv("c", "5", 3, 3, 1)));
+    }
+
+    #[test]
+    fn comparisons_hold_for_every_key_and_of_an_absent_key_all_but_the_value_is_nothing() {
+        let table = table();
+        let draft = Draft::new(&table, Revision(4));
+        let holds = |keys, operator, target| draft.holds(&Compare { keys, operator, target });
+        let (equal, greater) = (CompareOperator::Equal, CompareOperator::Greater);
+        assert!(holds(KeyRange::all(), greater, CompareTarget::Version(0)));
+        assert!(!holds(KeyRange::all(), equal, CompareTarget::Version(1)));
+        assert!(holds(KeyRange::single("z"), equal, CompareTarget::Version(0)));
+        assert!(holds(KeyRange::single("z"), equal, CompareTarget::Lease(0)));
+        assert!(!holds(KeyRange::single("z"), CompareOperator::NotEqual, CompareTarget::Value("1".into())));
+        assert!(holds(KeyRange::single("a"), CompareOperator::Less, CompareTarget::Value("3".into())));
+    }
+}

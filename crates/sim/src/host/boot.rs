@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use althing_api::cluster::Member;
+use althing_consensus::ConfState;
 use althing_node::{Applier, GroupState, LogRecovery, Node, NodeConfig, WatchBuffers};
-use althing_storage::engine::Engine;
-use althing_storage::wal::{Identity, Wal, WalError, WalOptions};
+use althing_storage::engine::{Applied, Engine};
+use althing_storage::wal::{Identity, Record, Wal, WalError, WalOptions};
 use althing_types::{ClusterId, Duration, GroupId, NodeId, Revision};
 
 use fastrand::Rng;
@@ -28,7 +29,7 @@ const PAGE_BYTES: std::ops::Range<usize> = 1024..16 * 1024;
 /// A group that keeps more of the log alive has to write what lives of it again.
 const PINNED_BYTES: u64 = 96 * 1024;
 /// What watches keep in memory, so little that slow ones fall back to history.
-const WATCH_BYTES: std::ops::Range<usize> = 1024..48 * 1024;
+pub const WATCH_BYTES: std::ops::Range<usize> = 4 * 1024..64 * 1024;
 /// One start of a node in so many does not let its groups sleep.
 const HIBERNATE_IN: u32 = 12;
 /// Log that a group keeps for slow followers, at the least and at the most: some need a snapshot after a short absence,
@@ -68,6 +69,8 @@ pub struct Start<'a> {
 pub struct Booted {
     /// Where each group stands.
     pub standings: Vec<Standing>,
+    /// What its log held.
+    pub records: Vec<Record>,
     /// Whether anything had been there before.
     pub history: DiskHistory,
     /// A bit that was wrong in what the log has read as right.
@@ -75,12 +78,14 @@ pub struct Booted {
 }
 
 /// Where one group of a process stands when it starts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Standing {
     /// The group.
     pub group: GroupId,
     /// The last entry that its engine holds.
-    pub applied: u64,
+    pub applied: Applied,
+    /// The Raft configuration there.
+    pub conf_state: ConfState,
     /// Its revision.
     pub revision: Revision,
 }
@@ -105,7 +110,8 @@ impl<E> Host<E> {
         let unnoticed = self.unnoticed(misread);
         let other = |error: &dyn std::fmt::Display| BootError::Other(error.to_string());
         let mut recovery = LogRecovery::default();
-        for (_, record) in log.records {
+        let records: Vec<Record> = log.records.into_iter().map(|(_, record)| record).collect();
+        for record in records.iter().cloned() {
             recovery.record(record).map_err(|error| other(&error))?;
         }
         let mut config = config(self.id, self.origin, start.founders, start.seed);
@@ -118,7 +124,7 @@ impl<E> Host<E> {
         let node = Node::new(config, recovery.join(states)).map_err(|error| other(&error))?;
         self.stage = Stage::Running(Box::new(Process::new(node, applier, Writer::new(wal))));
         let history = if log.epoch > 1 { DiskHistory::Used } else { DiskHistory::Fresh };
-        Ok(Booted { standings, history, unnoticed })
+        Ok(Booted { standings, records, history, unnoticed })
     }
 }
 
@@ -150,7 +156,12 @@ fn log_error(error: WalError) -> BootError {
 }
 
 fn standing(state: &GroupState) -> Standing {
-    Standing { group: state.group, applied: state.applied.index, revision: state.reader.revision() }
+    Standing {
+        group: state.group,
+        applied: state.applied,
+        conf_state: ConfState::decode(state.conf_state.clone()).unwrap_or_default(),
+        revision: state.reader.revision(),
+    }
 }
 
 fn wal_options() -> WalOptions {

@@ -54,23 +54,51 @@ pub struct Writer {
     released: Released,
     /// Groups that were asked to write what lives of theirs again, and have not yet.
     asked: BTreeSet<GroupId>,
+    /// The last batch that was handed over.
+    pushed: u64,
+    /// The last one that was reported.
+    reported: u64,
 }
 
 impl Writer {
     /// A writer of an open log.
     #[must_use]
     pub fn new(wal: Wal) -> Self {
-        Self { wal, queue: Vec::new(), stage: Stage::Idle, released: Released::No, asked: BTreeSet::new() }
+        Self {
+            wal,
+            queue: Vec::new(),
+            stage: Stage::Idle,
+            released: Released::No,
+            asked: BTreeSet::new(),
+            pushed: 0,
+            reported: 0,
+        }
     }
 
     /// Hands a batch over.
     pub fn push(&mut self, batch: WalBatch) {
+        self.pushed = batch.seq;
         self.queue.push(Item::Batch(batch));
     }
 
     /// Hands a release over, after the batches so far.
     pub fn release(&mut self, group: GroupId, keep_from: u64) {
         self.queue.push(Item::Release(group, keep_from));
+    }
+
+    /// What the write under way needs before it may be reported.
+    #[must_use]
+    pub fn under_way(&self) -> Option<Durability> {
+        match self.stage {
+            Stage::Idle => None,
+            Stage::Writing { durability, .. } => Some(durability),
+        }
+    }
+
+    /// Batches that were handed over and not reported.
+    #[must_use]
+    pub fn unreported(&self) -> usize {
+        usize::try_from(self.pushed - self.reported).expect("batches in memory fit into it")
     }
 
     /// Writes all that waits, unless a sync is under way. Then [`Writer::finish`] is due after a while.
@@ -127,6 +155,7 @@ impl Writer {
             }
             Durability::Sync | Durability::Later => {}
         }
+        self.reported = seq;
         Ok(Some(seq))
     }
 }

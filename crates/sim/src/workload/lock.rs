@@ -222,7 +222,7 @@ impl LockClient {
         match admission {
             Admission::Admitted => {
                 self.stage = Stage::Holding;
-                cx.rest();
+                self.session.rest(cx);
             }
             Admission::TurnedAway => self.give_up(cx),
         }
@@ -320,7 +320,7 @@ impl LockClient {
 
     fn hold_on(&mut self, cx: &mut Context<'_>) {
         self.stage = Stage::Holding;
-        cx.rest();
+        self.session.rest(cx);
     }
 
     fn give_up(&mut self, cx: &mut Context<'_>) {

@@ -208,7 +208,7 @@ impl Default for WorkloadOptions {
             reflectors: 2,
             compactors: 1,
             think: Latency::even(Duration::from_millis(1), Duration::from_millis(60)),
-            leisure: Latency::even(Duration::from_millis(20), Duration::from_millis(240)),
+            leisure: Latency::even(Duration::from_millis(30), Duration::from_millis(300)),
             least_patience: Duration::from_millis(500),
             most_patience: Duration::from_secs(5),
         }

@@ -19,7 +19,7 @@ use crate::history::{Cache, CacheSource};
 use crate::random::between;
 
 /// Objects on a page at the least and at the most.
-const PAGE: std::ops::Range<u64> = 2..12;
+const PAGE: std::ops::Range<u64> = 1..8;
 /// Tickets of streams begin here, those of calls at zero.
 const STREAMS: Ticket = Ticket(1 << 32);
 
@@ -149,7 +149,7 @@ impl Reflector {
         match cx.rng.u32(0..100) {
             0..15 => cx.asks.push(Ask::Say { ticket: self.stream, node, command: WatchCommand::Progress }),
             15..20 => self.leave(node, cx),
-            20..23 => {
+            20..28 => {
                 self.leave(node, cx);
                 self.forget();
             }

@@ -242,7 +242,7 @@ impl WatchClient {
             WatchEvent::Progress { id, revision } => self.progress(id, revision, cx),
             WatchEvent::Canceled { id, reason, .. } => self.canceled(id, reason, cx),
         }
-        if self.pace == Pace::Prompt {
+        if self.pace == Pace::Prompt || self.drive == Drive::Finishing {
             self.drain(cx);
         }
     }

@@ -77,7 +77,7 @@ impl World {
         }
     }
 
-    fn record_call(&mut self, call: &Call) -> usize {
+    pub(super) fn record_call(&mut self, call: &Call) -> usize {
         let calls = &mut self.shared.history.calls;
         let request = call.request.clone();
         calls.push(CallRecord { invoked: self.agenda.now(), request, end: CallEnd::Unknown });
@@ -106,8 +106,10 @@ impl World {
     /// A client's message has come to where a node should be.
     pub(super) fn arrival(&mut self, slot: Slot, ticket: Ticket, node: NodeId, mut what: Arrival) {
         let caller = (slot, ticket);
-        if let Arrival::Call(call) = &mut what {
-            self.spoil(caller, node, call);
+        match &mut what {
+            Arrival::Call(call) => self.spoil(caller, node, call),
+            Arrival::Open(command) | Arrival::Say(command) => spoil_watch(command),
+            Arrival::Cancel | Arrival::Drained(_) | Arrival::Close => {}
         }
         let Some(process) = self.host(node).running() else { return self.nobody_there(slot, ticket, &what) };
         let input = match what {
@@ -136,6 +138,13 @@ impl World {
                 let Some(process) = self.host(node).running() else { return };
                 let id = process.new_request(caller);
                 self.input(node, Input::Request { id, call: call.clone() });
+            }
+            Request::Txn(txn) if althing_probe::is(Mutant::IgnoreComparisons) => txn.compare.clear(),
+            Request::Range(range) if range.limit > 0 && althing_probe::is(Mutant::ReadPagesNow) => {
+                range.revision = None;
+            }
+            Request::Compact { revision, .. } if althing_probe::is(Mutant::CompactTooMuch) => {
+                *revision = revision.next();
             }
             _ => {}
         }
@@ -194,5 +203,14 @@ impl World {
         for (slot, ticket) in process.streams.values().copied() {
             self.send_to_client(slot, News::Broken { ticket });
         }
+    }
+}
+
+/// What a host that is a mutant does to a command on a stream.
+fn spoil_watch(command: &mut WatchCommand) {
+    if let WatchCommand::Create(create) = command
+        && althing_probe::is(Mutant::ForgetVersionsBefore)
+    {
+        create.prev_kv = false;
     }
 }

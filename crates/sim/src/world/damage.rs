@@ -161,6 +161,7 @@ impl World {
     pub(super) fn wipe(&mut self, node: NodeId) {
         self.counts.wiped += 1;
         self.lose(node);
+        self.ledger.logs.excuse(node);
         self.end_process(node, End::Process);
         let founding = self.streams.directories.u64(..);
         self.host(node).wipe(founding);
@@ -175,6 +176,7 @@ impl World {
         let Some(image) = self.host(node).image.take() else { return };
         self.counts.rolled_back += 1;
         self.lose(node);
+        self.ledger.logs.excuse(node);
         self.end_process(node, End::Process);
         self.put(node, &image);
     }
@@ -207,6 +209,7 @@ impl World {
     pub(super) fn lose_syncs(&mut self, node: NodeId) {
         self.counts.lost_syncs += 1;
         self.lose(node);
+        self.ledger.logs.excuse(node);
         self.host(node).lose_syncs();
     }
 

@@ -16,6 +16,7 @@ use crate::nemesis::{self, Kind, Sight};
 use crate::network::Flight;
 use crate::random::between;
 use crate::report::Check;
+use crate::scene::Scene;
 use crate::triggers::Moment;
 
 /// How long a supervisor waits before it starts a process again that ended by itself.
@@ -44,8 +45,25 @@ impl World {
         self.plan_episode(kind);
     }
 
+    /// Gives the roles of a scene to nodes and lets its fault begin, and in its time end.
+    pub(super) fn play(&mut self, scene: Scene) {
+        let Scene { mut fault, lasting, .. } = scene;
+        let sight = Sight { nodes: &self.nodes, leader: self.leader.map(|(_, node)| node) };
+        if self.phase != Phase::Safety || !fault.cast(sight, &mut self.streams.scenes) {
+            return;
+        }
+        if let Some((end, after)) = fault.end().zip(lasting) {
+            self.agenda.after(after, Event::Fault(end));
+        }
+        self.agenda.after(Duration::ZERO, Event::Fault(fault));
+    }
+
     /// Lets a fault happen, unless the budget withholds it. After the safety phase only what ends one still does.
     pub(super) fn inflict(&mut self, fault: Fault) {
+        // A schedule may name a member that has no machine, because in this run it did not join.
+        if fault.nodes().iter().any(|node| !self.hosts.contains_key(node)) {
+            return;
+        }
         if fault.is_harm() && (self.phase != Phase::Safety || self.is_withheld(&fault)) {
             return;
         }
@@ -160,7 +178,10 @@ impl World {
     fn ask_node(&mut self, node: NodeId, request: Request) {
         self.requests += 1;
         let id = RequestId(WORLD_REQUEST.get() + self.requests);
-        self.input(node, Input::Request { id, call: Call::new(request) });
+        let call = Call::new(request);
+        // Clients may see what comes of it, so the history must know that it was asked for.
+        self.record_call(&call);
+        self.input(node, Input::Request { id, call });
     }
 
     /// Ends a process, tells its clients and peers, and forgets it.
@@ -212,9 +233,7 @@ impl World {
             return self.find(Check::Recovery, format!("the log of node {node} has not noticed that {what} was wrong"));
         }
         self.counts.restarts += u64::from(booted.history == DiskHistory::Used);
-        for standing in &booted.standings {
-            self.ledger.stands_at(standing.group, node, standing.applied, standing.revision);
-        }
+        self.witness_start(node, booted);
         self.forget_links(node);
         self.rot_is_gone(node);
         self.plan_routine(node);

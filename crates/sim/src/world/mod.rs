@@ -8,6 +8,8 @@
 //! * `clients`: calls and streams between clients and nodes;
 //! * `havoc`: faults; `damage`: those that take what was synced; `moments`: when triggers may strike;
 //! * `links`: connections between nodes, and who is let in;
+//! * `witness`: what the ledger is shown, and what nodes keep in memory;
+//! * `record`: what a diagram shows of it;
 //! * `finish`: the liveness phase and the end.
 
 mod clients;
@@ -17,7 +19,9 @@ mod finish;
 mod havoc;
 mod links;
 mod moments;
+mod record;
 mod turn;
+mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,6 +40,7 @@ use crate::agenda::{Agenda, Due};
 use crate::budget::{Budget, Margin};
 use crate::checker;
 use crate::clocks::LocalClock;
+use crate::diagram::Recorder;
 use crate::faults::Fault;
 use crate::host::{Host, Origin, Stage};
 use crate::ledger::Ledger;
@@ -44,6 +49,7 @@ use crate::network::{Flight, Network};
 use crate::options::{MAX_NODES, Options};
 use crate::random::{Streams, up_to};
 use crate::report::{Check, FaultCounts, Finding, Report};
+use crate::scene::Scene;
 use crate::trace::{Line, Payload, Trace};
 use crate::workload::{self, Client, News, Shared, Slot, Ticket};
 
@@ -100,6 +106,8 @@ pub enum Event {
     },
     /// Something goes wrong, or stops going wrong.
     Fault(Fault),
+    /// A scene of the scenario is played.
+    Scene(Scene),
     /// A supervisor starts a node.
     Start(NodeId),
     /// Time for an episode of a kind to begin.
@@ -208,6 +216,7 @@ pub struct World {
     /// Requests that the world has made in its own name.
     requests: u64,
     findings: Vec<Finding>,
+    recorder: Option<Recorder>,
     /// The mistake that is made as long as this world lives.
     _mutant: Option<Guard>,
 }
@@ -239,6 +248,7 @@ impl World {
         let clients = workload::clients(&options, &mut shared);
         let chances = workload::chances(options.seed, &clients);
         let trace = Trace::new(options.trace.take());
+        let recorder = options.record.map(Recorder::new);
         Self {
             options,
             streams,
@@ -265,6 +275,7 @@ impl World {
             links: BTreeSet::new(),
             requests: 0,
             findings: Vec::new(),
+            recorder,
             _mutant: mutant,
         }
     }
@@ -300,12 +311,16 @@ impl World {
         for (at, fault) in self.options.faults.schedule.clone() {
             self.agenda.after(at, Event::Fault(fault));
         }
+        for scene in self.options.faults.scenes.clone() {
+            self.agenda.after(scene.at, Event::Scene(scene));
+        }
         self.agenda.after(self.options.duration, Event::Phase(Phase::Liveness));
     }
 
     fn happen(&mut self, due: Due<Event>) {
         let Some(event) = self.admit(due.event) else { return };
         self.write_trace(due.at, due.sequence, &event);
+        self.record_event(due.at, &event);
         match event {
             Event::Frame { from, to, bytes, only_in } => self.frame_arrives(Flight { from, to, bytes, only_in }),
             Event::Process { node, what, .. } => self.process_event(node, what),
@@ -313,10 +328,12 @@ impl World {
             Event::News { slot, news } => self.news(slot, news),
             Event::Patience { slot, ticket } => self.patience_ends(slot, ticket),
             Event::Fault(fault) => self.inflict(fault),
+            Event::Scene(scene) => self.play(scene),
             Event::Start(node) => self.restart(node),
             Event::Episode(kind) => self.begin_episode(kind),
             Event::Phase(phase) => self.enter(phase),
         }
+        self.record_standings();
     }
 
     /// Drops what concerns an earlier life of a process, and keeps back what a process that stands still cannot notice.
@@ -333,11 +350,10 @@ impl World {
             Event::News { .. }
             | Event::Patience { .. }
             | Event::Fault(_)
+            | Event::Scene(_)
             | Event::Start(_)
             | Event::Episode(_)
-            | Event::Phase(_) => {
-                return Some(event);
-            }
+            | Event::Phase(_) => return Some(event),
         };
         // A new member has no machine before the operator has set one up.
         match &mut self.hosts.get_mut(&node)?.stage {
@@ -360,7 +376,9 @@ impl World {
     }
 
     fn find(&mut self, check: Check, detail: impl Into<String>) {
-        self.findings.push(Finding { at: self.agenda.now(), check, detail: detail.into() });
+        let detail = detail.into();
+        self.record_finding(&format!("{check}: {detail}"));
+        self.findings.push(Finding { at: self.agenda.now(), check, detail });
     }
 
     fn write_trace(&mut self, at: Instant, sequence: u64, event: &Event) {
@@ -373,6 +391,7 @@ impl World {
             Event::News { slot, news } => line(world, "news", client(*slot), Payload::Value(news)),
             Event::Patience { slot, .. } => line(world, "patience", client(*slot), Payload::None),
             Event::Fault(fault) => line(world, "fault", 0, Payload::Value(fault)),
+            Event::Scene(scene) => line(world, "scene", 0, Payload::Value(scene)),
             Event::Start(node) => line(*node, "start", 0, Payload::None),
             Event::Episode(kind) => line(world, "episode", 0, Payload::Value(kind)),
             Event::Phase(phase) => line(world, "phase", 0, Payload::Value(phase)),
@@ -404,6 +423,7 @@ impl World {
             undecided: judgement.undecided,
             marks: althing_probe::take(),
             findings: self.findings,
+            recording: self.recorder.map(Recorder::finish),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A node's turn, and what comes of it.
 
+use althing_api::service::DEFAULT_GROUP;
 use althing_node::{Done, Effects, Input, ReadWork, Work, read};
 use althing_probe::Mutant;
 use althing_storage::engine::Engine;
@@ -100,28 +101,8 @@ impl World {
             process.turn = Planned::Yes;
             self.plan(node, Duration::ZERO, Happening::Turn);
         }
-        self.observe(node);
+        self.witness_turn(node, &out);
         self.execute(node, out);
-    }
-
-    /// Lets the witness see who leads.
-    fn observe(&mut self, node: NodeId) {
-        let Some(process) = self.host(node).running() else { return };
-        let leads: Vec<_> = process
-            .node
-            .group_metrics()
-            .filter(|group| matches!(group.role, althing_consensus::Role::Leader { .. }))
-            .map(|group| (group.group, group.term))
-            .collect();
-        for (group, term) in leads {
-            if self.leader.is_none_or(|(greatest, _)| greatest < term) {
-                self.leader = Some((term, node));
-                self.moment(node, Moment::BecameLeader);
-            }
-            if let Err(contradiction) = self.ledger.leads(group, node, term) {
-                self.find(Check::Ledger, contradiction);
-            }
-        }
     }
 
     fn execute(&mut self, node: NodeId, out: Effects) {
@@ -188,12 +169,16 @@ impl World {
 
     fn synced(&mut self, node: NodeId) {
         let Some(process) = self.host(node).running() else { return };
+        let durability = process.writer.under_way();
         let written = process.writer.finish().and_then(|seq| Ok((seq, process.writer.tidy()?)));
         let (seq, Tidied { pinned, freed }) = match written {
             Ok(written) => written,
             Err(error) => return self.storage_failed(node, &error.to_string()),
         };
         if let Some(seq) = seq {
+            if durability == Some(Durability::Sync) {
+                self.ledger.logs.persisted(node, seq);
+            }
             self.input(node, Input::Persisted { seq });
         }
         if !pinned.is_empty() {
@@ -247,34 +232,6 @@ impl World {
         }
     }
 
-    fn witness_work(&mut self, node: NodeId, work: &Work) {
-        let Work::Apply { group, entries } = work else { return };
-        for entry in entries {
-            let seen = self.ledger.applies(*group, node, entry.index, entry.term, &entry.data);
-            if let Err(contradiction) = seen {
-                self.find(Check::Ledger, contradiction);
-            }
-        }
-    }
-
-    fn witness_done(&mut self, node: NodeId, done: &Done) {
-        match done {
-            Done::Applied { group, output, .. } => {
-                for change in &output.changes {
-                    let seen = self.ledger.changes(*group, node, change.revision, &change.events);
-                    if let Err(contradiction) = seen {
-                        self.find(Check::Ledger, contradiction);
-                    }
-                }
-            }
-            Done::Installed(state) => {
-                self.counts.snapshots += 1;
-                self.ledger.stands_at(state.group, node, state.applied.index, state.reader.revision());
-            }
-            Done::Imported { .. } | Done::CompactionFinished { .. } => {}
-        }
-    }
-
     pub(super) fn want_checkpoint(&mut self, node: NodeId) {
         let Some(process) = self.host(node).running() else { return };
         if matches!(process.checkpoint, CheckpointStage::Idle) {
@@ -309,7 +266,11 @@ impl World {
             checkpoint.finish()
         };
         match finished {
-            Ok(spaces) => self.input(node, Input::Checkpointed(spaces)),
+            Ok(spaces) => {
+                let applied = spaces.values().map(|applied| applied.index).max().unwrap_or_default();
+                self.ledger.logs.checkpointed(DEFAULT_GROUP, node, applied);
+                self.input(node, Input::Checkpointed(spaces));
+            }
             Err(error) => self.find(Check::Crash, format!("node {node} cannot finish a checkpoint: {error}")),
         }
     }

@@ -100,7 +100,6 @@ impl Leading {
     /// Stops counting; whoever waits is told to ask the next leader.
     pub(super) fn step_down(self, out: &mut Effects) {
         for lease in self.leases.into_values() {
-            lease.waiting.iter().for_each(|_| althing_probe::hit(Mark::RenewalLostLeader));
             answer(lease.waiting, Err(RenewError::NotLeader), out);
         }
     }
@@ -144,7 +143,6 @@ impl Leading {
     pub(super) fn revoke_refused(&mut self, now: Instant, id: LeaseId) {
         let Some(lease) = self.leases.get_mut(&id) else { return };
         if lease.state == State::Revoking {
-            althing_probe::hit(Mark::RevocationRefused);
             lease.state = State::Expired;
             self.expired.insert((lease.deadline, id));
             self.revoking -= 1;
@@ -169,10 +167,7 @@ impl Leading {
             return answer(vec![request], Err(RenewError::NotFound), out);
         };
         match (lease.state, lease.saved) {
-            (State::Revoking, _) => {
-                althing_probe::hit(Mark::RenewedTooLate);
-                return answer(vec![request], Err(RenewError::NotFound), out);
-            }
+            (State::Revoking, _) => return answer(vec![request], Err(RenewError::NotFound), out),
             (State::Alive { .. } | State::Expired, Saved::Full) => {
                 answer(vec![request], Ok(lease.ttl_seconds), out);
             }
@@ -269,7 +264,6 @@ impl Leading {
         match lease.state {
             State::Alive { .. } => {}
             State::Expired => {
-                althing_probe::hit(Mark::RenewedInTime);
                 self.expired.remove(&(lease.deadline, id));
                 lease.state = State::Alive { timer: deadline };
                 self.timers.insert((deadline, id, Timer::Deadline));

@@ -145,7 +145,7 @@ impl Apply<'_, '_> {
         if old == new {
             return;
         }
-        if let Some(old) = old.filter(|_| !althing_probe::is(Mutant::KeepOldLease)) {
+        if let Some(old) = old {
             self.batch.delete(&layout::attachment_key(old, key));
         }
         if let Some(new) = new {

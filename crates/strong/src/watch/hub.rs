@@ -225,9 +225,6 @@ impl Hub {
 
     fn changes(&mut self, now: Instant, changes: &[Change], out: &mut Effects) {
         let known = changes.partition_point(|change| change.revision <= self.revision);
-        if known > 0 {
-            althing_probe::hit(Mark::ChangesKnown);
-        }
         let changes = &changes[known..];
         for change in changes {
             assert!(change.revision > self.revision, "{} was applied after {}", change.revision, self.revision);
@@ -243,7 +240,7 @@ impl Hub {
 
     fn history(&mut self, now: Instant, from: Revision, result: Result<History, ErrorKind>, out: &mut Effects) {
         if self.reading != Reading::From(from) {
-            return althing_probe::hit(Mark::HistoryTooLate);
+            return;
         }
         self.reading = Reading::Idle;
         match result {
@@ -255,10 +252,7 @@ impl Hub {
                 self.catch_up(now, &history.changes, history.next, &cohort, out);
                 self.catch_up_from_memory(now, cohort, out);
             }
-            Err(ErrorKind::Compacted { oldest, .. }) if oldest > from => {
-                althing_probe::hit(Mark::HistoryCompacted);
-                self.compact(oldest, out);
-            }
+            Err(ErrorKind::Compacted { oldest, .. }) if oldest > from => self.compact(oldest, out),
             Err(_) => self.reading = Reading::Failed { retry_at: now + READ_RETRY },
         }
     }

@@ -1,0 +1,48 @@
+//! The runs that every change must pass: one definition for all tests that go over them.
+//!
+//! They are short, and there are many: clusters of several sizes, about every other one under all faults at once, the rest each
+//! under its own swarm, and a few under one kind of fault again and again. Over them every promise is kept, every kind of fault happens, every rare path is taken
+//! (`tests/marks.rs`), and every run is the same in another process (`tests/meta.rs`).
+
+use std::ops::Range;
+
+use althing_types::Duration;
+
+use crate::faults::Episodes;
+use crate::{FaultPlan, Options};
+
+/// Their seeds.
+pub const SEEDS: Range<u64> = 0..200;
+
+/// How long faults go on in each.
+pub const DURATION: Duration = Duration::from_secs(6);
+
+/// Nodes of the cluster, by turns.
+const NODES: [u64; 5] = [3, 3, 5, 1, 2];
+
+/// What goes wrong in one of them: everything, a swarm of its own, or in some of those with three nodes one thing again and
+/// again, which goes deeper than chance does in so short a time.
+fn faults(seed: u64) -> FaultPlan {
+    let (ms, calm) = (Duration::from_millis, FaultPlan::none());
+    match seed % 20 {
+        // Leaders that are cut off before they know it.
+        6 => FaultPlan { partitions: Episodes::new(ms(450), ms(250), ms(400)), ..calm },
+        // Disks that are read back before anything has settled.
+        16 => FaultPlan {
+            network: FaultPlan::all().network,
+            disk: FaultPlan::all().disk,
+            crashes: Episodes::new(ms(350), ms(10), ms(150)),
+            ..calm
+        },
+        even if even % 2 == 0 => FaultPlan::all(),
+        _ => FaultPlan::swarm(seed),
+    }
+}
+
+/// One of them.
+#[must_use]
+pub fn options(seed: u64) -> Options {
+    let faults = faults(seed);
+    let nodes = NODES[usize::try_from(seed % 5).expect("it is below five")];
+    Options { duration: DURATION, faults, nodes, ..Options::new(seed) }
+}

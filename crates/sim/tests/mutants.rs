@@ -1,0 +1,127 @@
+//! Every mistake that a node or its host can be asked to make is noticed in one of the runs of the CI set. The tests print by
+//! which check and at which seed; `docs/mutants.md` has the table.
+#![cfg(debug_assertions)]
+
+use std::collections::BTreeSet;
+
+use althing_probe::Mutant;
+use althing_sim::{Options, ci, run};
+
+const HOST: &[Mutant] = &[
+    Mutant::AcknowledgeBeforeSync,
+    Mutant::ReportCheckpointEarly,
+    Mutant::SkipHardStates,
+    Mutant::SerializableReads,
+    Mutant::RepeatWrites,
+    Mutant::SkipEntries,
+    Mutant::LoseWatchEvents,
+    Mutant::RushClocks,
+];
+
+const CONSENSUS: &[Mutant] = &[
+    Mutant::PromiseBeforeDurable,
+    Mutant::MisplacedAppends,
+    Mutant::VoteForShortLogs,
+    Mutant::ReadWithoutQuorum,
+    Mutant::CommitEarlierTerm,
+    Mutant::LearnerVotes,
+];
+
+const NODE: &[Mutant] = &[
+    Mutant::ForgetCommit,
+    Mutant::ForgetVoteAtRestart,
+    Mutant::ApplyUncommitted,
+    Mutant::EarlyMembership,
+    Mutant::ReadBeforeApply,
+    Mutant::ResendOnSilence,
+    Mutant::BelieveLateRefusal,
+    Mutant::TruncateApplied,
+    Mutant::SnapshotWithoutEnd,
+    Mutant::FollowerEndsLeases,
+    Mutant::LeakStreams,
+    Mutant::LeakProposals,
+];
+
+const TABLE: &[Mutant] = &[
+    Mutant::ApplyTwice,
+    Mutant::ForgetLeases,
+    Mutant::SnapshotWithoutLeases,
+    Mutant::CompareAfterPut,
+    Mutant::DeleteKeepsRevision,
+    Mutant::WrongPrevious,
+    Mutant::RenewWithoutRestoring,
+    Mutant::ShortTakeover,
+    Mutant::IgnoreRenewals,
+];
+
+const WATCHES: &[Mutant] = &[
+    Mutant::CompactPastWatch,
+    Mutant::LoseHandover,
+    Mutant::ProgressWhileBehind,
+    Mutant::DropWhenFull,
+    Mutant::SilentSnapshot,
+];
+
+const LOG: &[Mutant] = &[
+    Mutant::RecoverTornBatch,
+    Mutant::IgnoreChecksums,
+    Mutant::RecycleNeeded,
+    Mutant::ClaimDurable,
+    Mutant::RetrySync,
+    Mutant::ForgetCarry,
+];
+
+/// Runs each with the seeds of the CI set until one notices, and fails if none does.
+fn assert_all_noticed(mutants: &[Mutant]) {
+    let mut survivors = Vec::new();
+    for mutant in mutants {
+        let found = ci::SEEDS.into_iter().find_map(|seed| {
+            let report = run(Options { mutant: Some(*mutant), ..ci::options(seed) });
+            let finding = report.findings.into_iter().next()?;
+            // What is found without the mistake as well says nothing of it.
+            run(ci::options(seed)).findings.is_empty().then_some((seed, finding))
+        });
+        match found {
+            Some((seed, finding)) => println!("{:24} seed {seed:>3}  {finding:.160}", mutant.name()),
+            None => survivors.push(mutant.name()),
+        }
+    }
+    assert!(survivors.is_empty(), "nobody notices {survivors:?} within the seeds {:?}", ci::SEEDS);
+}
+
+#[test]
+fn mistakes_of_the_host_are_noticed() {
+    assert_all_noticed(HOST);
+}
+
+#[test]
+fn mistakes_of_consensus_are_noticed() {
+    assert_all_noticed(CONSENSUS);
+}
+
+#[test]
+fn mistakes_of_the_node_are_noticed() {
+    assert_all_noticed(NODE);
+}
+
+#[test]
+fn mistakes_of_the_table_and_its_leases_are_noticed() {
+    assert_all_noticed(TABLE);
+}
+
+#[test]
+fn mistakes_of_watches_are_noticed() {
+    assert_all_noticed(WATCHES);
+}
+
+#[test]
+fn mistakes_of_the_log_are_noticed() {
+    assert_all_noticed(LOG);
+}
+
+#[test]
+fn no_mutant_is_without_a_test() {
+    let tested: BTreeSet<_> = [HOST, CONSENSUS, NODE, TABLE, WATCHES, LOG].concat().into_iter().collect();
+    let missing: Vec<_> = Mutant::ALL.iter().filter(|mutant| !tested.contains(mutant)).collect();
+    assert!(missing.is_empty(), "no test names {missing:?}");
+}
