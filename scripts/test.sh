@@ -49,6 +49,19 @@ find_protoc() {
   have protoc || skipped+=("the crate etcd-client (apt-get install protobuf-compiler)")
 }
 
+# etcd's own test suites are a package of Debian; they are run with its Go.
+install_go_suites() {
+  if { ! have go || [ ! -d /usr/share/gocode/src/go.etcd.io/etcd ]; } && have apt-get && [ "$(id -u)" = 0 ]; then
+    apt-get install -y -qq --no-install-recommends golang-go golang-etcd-server-dev >/dev/null 2>&1 || true
+  fi
+  have go && [ -d /usr/share/gocode/src/go.etcd.io/etcd ]
+}
+
+go_suites() {
+  cargo build --quiet --bin althing || return 1
+  ALTHING=$target/debug/althing ./scripts/go-suites.sh
+}
+
 rust_tests() {
   if have cargo-nextest; then
     cargo nextest run --workspace --no-fail-fast --status-level slow --final-status-level fail
@@ -66,6 +79,11 @@ install_clients
 find_protoc
 run "rust tests" rust_tests
 run "client tours" tours
+if install_go_suites; then
+  run "etcd's Go suites" go_suites
+else
+  skipped+=("etcd's Go suites (apt-get install golang-go golang-etcd-server-dev)")
+fi
 
 for part in "${skipped[@]}"; do echo "skipped: $part"; done
 if [ ${#failed[@]} -gt 0 ]; then

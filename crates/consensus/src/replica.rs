@@ -319,6 +319,12 @@ impl Replica {
         self.node.raft.raft_log.last_index()
     }
 
+    /// Whether there may be a change of the configuration in the log that is not applied yet.
+    #[must_use]
+    pub fn has_pending_conf_change(&self) -> bool {
+        self.node.raft.has_pending_conf()
+    }
+
     /// The configuration as last applied.
     #[must_use]
     pub fn conf_state(&self) -> &ConfState {

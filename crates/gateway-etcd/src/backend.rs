@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use althing_api::request::Body;
 use althing_api::service::DEFAULT_GROUP;
 use althing_api::{Answer, Call, Header, Reply, Request, Service, SnapshotStream, WatchSession};
 use althing_etcd_proto::etcdserverpb as pb;
-use althing_types::Revision;
+use althing_types::{NodeId, Revision};
 use http::HeaderMap;
 use tonic::Status;
 
-use crate::status::status;
+use crate::status::{Refusal, status};
 
 /// The node, as the services see it. Clones share it.
 #[derive(Clone)]
@@ -84,6 +85,16 @@ impl Backend {
             }
             Err(error) => Err(status(&error)),
         }
+    }
+
+    /// Refuses where no leader is known, if the request asks for that.
+    pub(crate) async fn check_leader(&self, context: Context) -> Result<(), Status> {
+        if !context.require_leader {
+            return Ok(());
+        }
+        let answer = self.ask(Request::Status, Context::default()).await?;
+        let (_, status) = body!(answer, Body::Status(status) => status)?;
+        if status.leader == NodeId::NONE { Err(Refusal::NoLeader.into()) } else { Ok(()) }
     }
 
     /// Remembers the term of an answer that did not come through [`Backend::ask`].

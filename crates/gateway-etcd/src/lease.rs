@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::task::{Context as Task, Poll, ready};
 
 use althing_api::request::Body;
-use althing_api::{ErrorKind, Reply, Request as Ask};
+use althing_api::watch::{CancelReason, WatchEvent};
+use althing_api::{ErrorKind, Reply, Request as Ask, WatchSession};
 use althing_etcd_proto::etcdserverpb as pb;
 use althing_etcd_proto::etcdserverpb::lease_server::Lease;
 use althing_types::LeaseId;
@@ -55,6 +56,7 @@ impl Lease for LeaseService {
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
         // The deadline of a stream is not one of its requests.
         let context = Context { timeout: None, ..Context::of(&request) };
+        self.0.check_leader(context).await?;
         Ok(Response::new(KeepAlives::new(self.0.clone(), context, request.into_inner())))
     }
 
@@ -106,6 +108,8 @@ pub(crate) struct KeepAlives<S> {
     context: Context,
     requests: Option<S>,
     pending: VecDeque<Pending>,
+    /// If the stream is to end without a leader: a stream of no watches, whose only news is just that.
+    leadership: Option<Box<dyn WatchSession>>,
 }
 
 /// One keep-alive under way.
@@ -135,7 +139,20 @@ where
     S: Stream<Item = Result<pb::LeaseKeepAliveRequest, Status>> + Unpin,
 {
     fn new(backend: Backend, context: Context, requests: S) -> Self {
-        Self { backend, context, requests: Some(requests), pending: VecDeque::new() }
+        let leadership = context.require_leader.then(|| backend.watch(context));
+        Self { backend, context, requests: Some(requests), pending: VecDeque::new(), leadership }
+    }
+
+    /// Whether a leader that the stream needs is there still.
+    fn poll_leadership(&mut self, cx: &mut Task<'_>) -> Result<(), Status> {
+        let Some(leadership) = &mut self.leadership else { return Ok(()) };
+        match Pin::new(&mut **leadership).poll_next(cx) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Some(WatchEvent::Canceled { reason: CancelReason::NoLeader, .. })) => {
+                Err(Refusal::NoLeader.into())
+            }
+            Poll::Ready(Some(_) | None) => Err(status(&ErrorKind::Stopped.into())),
+        }
     }
 
     /// Sends on what the client has asked for. An error of the client's side ends the stream.
@@ -164,9 +181,10 @@ where
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        if let Err(status) = this.poll_requests(cx) {
+        if let Err(status) = this.poll_leadership(cx).and_then(|()| this.poll_requests(cx)) {
             this.requests = None;
             this.pending.clear();
+            this.leadership = None;
             return Poll::Ready(Some(Err(status)));
         }
         let Some(oldest) = this.pending.front_mut() else {
@@ -175,6 +193,7 @@ where
         let answer = ready!(oldest.as_mut().poll(cx));
         this.pending.pop_front();
         if answer.is_err() {
+            this.leadership = None;
             this.requests = None;
             this.pending.clear();
         }
@@ -187,7 +206,7 @@ mod tests {
     use althing_etcd_proto::etcdserverpb::lease_client::LeaseClient;
 
     use super::*;
-    use crate::testing::{ClosedAfter, TestNode};
+    use crate::testing::{ClosedAfter, OpenAfter, TestNode};
 
     #[tokio::test]
     async fn a_lease_is_granted_listed_and_revoked() {
@@ -232,6 +251,22 @@ mod tests {
             seen.push((answer.id, answer.ttl));
         }
         assert_eq!(seen, [(7, 60), (8, 0), (7, 60)]);
+    }
+
+    #[tokio::test]
+    async fn a_keep_alive_stream_that_requires_a_leader_ends_when_there_is_none_although_nothing_is_asked() {
+        let node = TestNode::default();
+        let mut client = LeaseClient::new(node.gateway());
+        let request = || {
+            let mut request = Request::new(OpenAfter(Vec::new().into_iter()));
+            request.metadata_mut().insert("hasleader", "true".parse().unwrap());
+            request
+        };
+        let mut answers = client.lease_keep_alive(request()).await.unwrap().into_inner();
+        node.table().lose_the_leader();
+        let ended = answers.message().await.unwrap_err();
+        assert_eq!((ended.code(), ended.message()), (tonic::Code::Unavailable, "etcdserver: no leader"));
+        assert_eq!(client.lease_keep_alive(request()).await.unwrap_err().message(), "etcdserver: no leader");
     }
 
     #[tokio::test]

@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 
 use althing_api::cluster::{Alarm, AlarmKind, Member, NodeStatus};
 use althing_api::kv::{
-    Compare, CompareOperator, CompareTarget, DeleteRangeResponse, Event, EventKind, KeyRange, KeyValue, Operation,
-    OperationResponse, PutLease, PutRequest, PutResponse, PutValue, RangeRequest, RangeResponse, SortOrder, SortTarget,
-    TxnRequest, TxnResponse,
+    Compare, CompareOperator, CompareTarget, Consistency, DeleteRangeResponse, Event, EventKind, KeyRange, KeyValue,
+    Operation, OperationResponse, PutLease, PutRequest, PutResponse, PutValue, RangeRequest, RangeResponse, SortOrder,
+    SortTarget, TxnRequest, TxnResponse,
 };
 use althing_api::lease::{LeaseGranted, LeaseStatus};
 use althing_api::request::Body;
@@ -55,8 +55,12 @@ pub(crate) struct Table {
     watches: Vec<TestWatch>,
     /// What the node says when it is asked to write; tests set it.
     pub(crate) refuse: Option<ErrorKind>,
+    /// Streams to be told when there is no leader.
+    needy: Vec<mpsc::UnboundedSender<WatchEvent>>,
     pub(crate) alarms: Vec<Alarm>,
     pub(crate) leaderless: bool,
+    /// Whether the node is a learner; tests set it.
+    pub(crate) learner: bool,
 }
 
 struct TestWatch {
@@ -78,6 +82,14 @@ impl TestNode {
 impl Table {
     pub(crate) fn revision(&self) -> Revision {
         Revision(self.written + 1)
+    }
+
+    pub(crate) fn lose_the_leader(&mut self) {
+        self.leaderless = true;
+        let (id, revision) = (WatchId(-1), self.revision());
+        for sender in self.needy.drain(..) {
+            let _ = sender.unbounded_send(WatchEvent::Canceled { id, revision, reason: CancelReason::NoLeader });
+        }
     }
 
     pub(crate) fn keys(&self) -> Vec<Bytes> {
@@ -208,6 +220,9 @@ impl Table {
         if let Some(kind) = &self.refuse {
             return Err(kind.clone());
         }
+        if self.learner && matches!(&request, Request::Range(range) if range.consistency == Consistency::Linearizable) {
+            return Err(ErrorKind::Learner);
+        }
         let next = self.revision().next();
         Ok(match request {
             Request::Range(request) => Body::Range(self.range(&request)?),
@@ -333,8 +348,11 @@ impl Service for TestNode {
         Reply::ready(result.map(|body| Answer { header, body }).map_err(Error::not_done))
     }
 
-    fn watch(&self, _: GroupId, _: bool) -> Box<dyn WatchSession> {
+    fn watch(&self, _: GroupId, require_leader: bool) -> Box<dyn WatchSession> {
         let (sender, receiver) = mpsc::unbounded();
+        if require_leader {
+            self.table().needy.push(sender.clone());
+        }
         Box::new(TestSession { node: self.clone(), sender, receiver, next: 0 })
     }
 

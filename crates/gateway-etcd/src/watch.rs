@@ -14,7 +14,7 @@ use althing_etcd_proto::etcdserverpb as pb;
 use althing_etcd_proto::etcdserverpb::watch_create_request::FilterType;
 use althing_etcd_proto::etcdserverpb::watch_request::RequestUnion;
 use althing_etcd_proto::etcdserverpb::watch_server::Watch;
-use althing_types::{NodeId, Revision, WatchId};
+use althing_types::{Revision, WatchId};
 use bytes::Bytes;
 use futures_core::Stream;
 use tonic::{Request, Response, Status, Streaming};
@@ -44,9 +44,7 @@ impl Watch for WatchService {
         request: Request<Streaming<pb::WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let context = Context { timeout: None, ..Context::of(&request) };
-        if context.require_leader && leader(&self.backend).await? == NodeId::NONE {
-            return Err(Refusal::NoLeader.into());
-        }
+        self.backend.check_leader(context).await?;
         self.backend.prepare_headers().await;
         Ok(Response::new(Responses {
             session: self.backend.watch(context),
@@ -55,13 +53,6 @@ impl Watch for WatchService {
             _open: self.metrics.watch_stream(),
         }))
     }
-}
-
-/// The leader that this node follows.
-async fn leader(backend: &Backend) -> Result<NodeId, Status> {
-    let answer = backend.ask(althing_api::Request::Status, Context::default()).await?;
-    let (_, status) = crate::backend::body!(answer, althing_api::request::Body::Status(status) => status)?;
-    Ok(status.leader)
 }
 
 /// What an answer names when it names no watch: all of the stream, or one that never came to be.

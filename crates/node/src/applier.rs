@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use althing_api::cluster::Member;
 use althing_consensus::ConfState;
 use althing_storage::engine::{Applied, Checkpoint, Engine, EngineError};
 use althing_strong::{ApplyOutput, Importer, Machine, MachineConfig, StrongError};
@@ -55,9 +56,7 @@ impl Applier {
             // All members found the same state, so nothing in it comes from a node's own settings.
             let mut machine = Machine::open(engine.clone(), space, MachineConfig::default())?;
             if machine.is_blank() && !config.join {
-                let voters = config.initial_members.iter().filter(|member| !member.is_learner).map(|member| member.id);
-                let conf_state = ConfState::of_voters(voters).encode();
-                machine.bootstrap(&config.initial_members, conf_state, BIRTH)?;
+                machine.bootstrap(&config.initial_members, founders(&config.initial_members).encode(), BIRTH)?;
             }
             applier.tables.insert(group.id, Table { space, machine, compacting: true });
             states.push(applier.state(group.id));
@@ -177,4 +176,15 @@ impl Applier {
     pub fn has_background(&self) -> bool {
         self.tables.values().any(|table| table.compacting && !table.machine.is_blank())
     }
+}
+
+/// The configuration that a cluster is born with.
+fn founders(members: &[Member]) -> ConfState {
+    let with = |is_learner: bool| {
+        let chosen = members.iter().filter(move |member| member.is_learner == is_learner);
+        chosen.map(|member| member.id)
+    };
+    let mut learners: Vec<_> = with(true).collect();
+    learners.sort_unstable();
+    ConfState { learners, ..ConfState::of_voters(with(false)) }
 }

@@ -22,6 +22,10 @@ pub struct Metrics {
     pub snapshots_sent: u64,
     /// Snapshots that this node has installed.
     pub snapshots_installed: u64,
+    /// Snapshots on their way to followers.
+    pub snapshots_leaving: u64,
+    /// Snapshots on their way here.
+    pub snapshots_coming: u64,
     /// Frames that came from peers.
     pub frames_received: u64,
     /// Frames or messages refused: damaged, repeated, or in somebody else's name.

@@ -170,6 +170,8 @@ impl Node {
     pub fn metrics(&self) -> Metrics {
         let mut metrics = self.shared.metrics;
         metrics.wal_in_flight = self.shared.wal.in_flight() as u64;
+        metrics.snapshots_leaving = self.groups.values().map(Group::snapshots_leaving).sum::<usize>() as u64;
+        metrics.snapshots_coming = self.groups.values().filter(|group| group.has_snapshot_coming()).count() as u64;
         metrics.pending = self.groups.values().map(Group::pending).sum::<usize>() as u64;
         metrics
     }

@@ -197,9 +197,20 @@ fn encode_for_dashboards(
     encoder.counter("etcd_server_proposals_committed", "Index of the last entry known committed", table.commit)?;
     encoder.counter("etcd_server_proposals_applied", "Index of the last entry applied", table.applied)?;
     encoder.gauge("etcd_server_proposals_pending", "Proposals and reads that wait", node.pending)?;
+    encoder.gauge(
+        "etcd_network_snapshot_send_inflights_total",
+        "Snapshots on their way to followers",
+        node.snapshots_leaving,
+    )?;
+    encoder.gauge(
+        "etcd_network_snapshot_receive_inflights_total",
+        "Snapshots on their way to this member",
+        node.snapshots_coming,
+    )?;
     let disk = engine.disk_bytes.max(table.size_bytes);
     encoder.gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes of the database", disk)?;
     encoder.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes of it that are in use", table.size_bytes)?;
+    encoder.gauge("etcd_debugging_mvcc_watcher_total", "Watches on this node", table.watches)?;
     encoder.gauge("etcd_debugging_mvcc_current_revision", "The revision", u64::try_from(table.revision).unwrap_or(0))
 }
 
@@ -296,7 +307,7 @@ mod tests {
             applied: 8,
             log_bytes: 0,
             consensus: althing_consensus::Metrics::default(),
-            watches: 0,
+            watches: 2,
             revision: 5,
             size_bytes: 100,
             quota_bytes: 1000,
@@ -309,9 +320,11 @@ mod tests {
         text::encode(&mut page, &registry).unwrap();
         for line in [
             "etcd_server_has_leader 0",
+            "etcd_network_snapshot_send_inflights_total 0",
             "etcd_server_proposals_committed_total 9",
             "etcd_mvcc_db_total_size_in_bytes 100",
             "etcd_debugging_mvcc_current_revision 5",
+            "etcd_debugging_mvcc_watcher_total 2",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
         }

@@ -138,6 +138,7 @@ fn node_config(settings: &Settings, owner: &Owner) -> NodeConfig {
     for group in &mut config.groups {
         group.quota_bytes = settings.quota_bytes;
     }
+    config.progress_interval = settings.watch_progress_interval;
     let ticks = ticks_of(settings.election_timeout, config.tick);
     config.election_ticks = ticks..ticks * 2;
     // Three heartbeats must be lost before anybody doubts the leader.

@@ -1,6 +1,7 @@
 //! Hashes of the logical state: CRC32C over what every replica holds alike, and over nothing else.
 
 use althing_codec::{Writer, checksum};
+use althing_storage::engine::Applied;
 use bytes::Bytes;
 
 use crate::error::StrongError;
@@ -9,10 +10,11 @@ use crate::lessor::LeaseRecord;
 use crate::state::State;
 use crate::walk::{HistoryWalk, Step};
 
-/// The hash of the unversioned state.
+/// The hash of the unversioned state. How far the log is applied is no part of it (as with etcd): a new leader's empty entry
+/// moves that and nothing else.
 pub(crate) fn unversioned(state: &State, records: &[Bytes], leases: &[LeaseRecord]) -> u32 {
     let mut writer = Writer::default();
-    state.write(&mut writer);
+    State { applied: Applied::default(), ..*state }.write(&mut writer);
     for record in records {
         writer.bytes(record);
     }

@@ -240,7 +240,7 @@ impl Reader {
         Ok(members::decode_alarms(self.meta(Meta::Alarms)?)?.into_iter().collect())
     }
 
-    /// A hash over all that the table holds: equal on all replicas that have applied the same entries. Slow.
+    /// A hash over all that the table holds: equal on all replicas that have applied the same commands. Slow.
     pub fn hash(&self) -> Result<u32, ErrorKind> {
         let (walk, moment) = self.walk(None)?;
         let unversioned = [Meta::Members, Meta::Alarms, Meta::ConfState];

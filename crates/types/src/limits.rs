@@ -23,8 +23,9 @@ pub const MAX_LEASES: usize = 1_000_000;
 pub const MAX_PENDING_REQUESTS: usize = 16_384;
 /// Bytes of values in requests that one node holds at the same time.
 pub const MAX_PENDING_BYTES: usize = 256 * 1024 * 1024;
-/// How long a request may take when the client sent no deadline.
-pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
+/// How long a request may wait for its place among the others, beside two elections, however patient its client is (etcd's
+/// rule): told that it timed out, a client goes on to another node, which may not be cut off.
+pub const MAX_REQUEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Watches on one stream.
 pub const MAX_WATCHES_PER_STREAM: usize = 100_000;

@@ -103,6 +103,10 @@ pub struct ServerArgs {
     #[arg(long, env = "ALTHING_ELECTION_TIMEOUT_MS", value_name = "MS", value_parser = clap::value_parser!(u64).range(100..=60_000))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub election_timeout_ms: Option<u64>,
+    /// How long a watch that asked for progress is left without a word, in milliseconds: at least 100. Default: 600000.
+    #[arg(long, env = "ALTHING_WATCH_PROGRESS_INTERVAL_MS", value_name = "MS", value_parser = clap::value_parser!(u64).range(100..))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watch_progress_interval_ms: Option<u64>,
     /// How long a graceful stop may take, in milliseconds: handing leadership over, then finishing what is under way.
     /// Default: 5000.
     #[arg(long, env = "ALTHING_STOP_TIMEOUT_MS", value_name = "MS")]

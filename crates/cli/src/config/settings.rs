@@ -47,6 +47,8 @@ pub struct Settings {
     pub quota_bytes: Option<u64>,
     /// The least election timeout; the greatest is twice this.
     pub election_timeout: Duration,
+    /// How long a watch that asked for progress is left without a word.
+    pub watch_progress_interval: Duration,
     /// How long a graceful stop may take.
     pub stop_timeout: Duration,
     /// Whether the node stops when standard input ends.
@@ -55,6 +57,8 @@ pub struct Settings {
 
 /// The least election timeout unless told otherwise, in milliseconds (DESIGN: 150 to 300 ms on a LAN).
 const DEFAULT_ELECTION_TIMEOUT_MS: u64 = 150;
+/// How long a watch that asked for progress is left without a word unless told otherwise, in milliseconds (etcd's default).
+const DEFAULT_WATCH_PROGRESS_INTERVAL_MS: u64 = 600_000;
 /// How long a graceful stop may take unless told otherwise, in milliseconds.
 const DEFAULT_STOP_TIMEOUT_MS: u64 = 5_000;
 
@@ -88,6 +92,7 @@ impl Settings {
             client_urls: client_urls(args.advertise_client, listen_client, client_tls.is_some())?,
             quota_bytes: args.quota_bytes,
             election_timeout: election_timeout(args.election_timeout_ms)?,
+            watch_progress_interval: watch_progress_interval(args.watch_progress_interval_ms)?,
             stop_timeout: Duration::from_millis(args.stop_timeout_ms.unwrap_or(DEFAULT_STOP_TIMEOUT_MS)),
             stop_with_stdin: args.stop_with_stdin,
             name,
@@ -224,6 +229,14 @@ fn election_timeout(ms: Option<u64>) -> Result<Duration, ConfigError> {
     Ok(Duration::from_millis(ms))
 }
 
+fn watch_progress_interval(ms: Option<u64>) -> Result<Duration, ConfigError> {
+    let ms = ms.unwrap_or(DEFAULT_WATCH_PROGRESS_INTERVAL_MS);
+    if ms < 100 {
+        return Err(invalid("watch_progress_interval_ms", format!("{ms} is less than 100")));
+    }
+    Ok(Duration::from_millis(ms))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,6 +323,8 @@ mod tests {
     fn values_out_of_range_are_refused() {
         let fast = ServerArgs { election_timeout_ms: Some(5), ..args() };
         assert_eq!(refused(fast), "`election_timeout_ms`: 5 is not between 100 and 60000");
+        let talkative = ServerArgs { watch_progress_interval_ms: Some(99), ..args() };
+        assert_eq!(refused(talkative), "`watch_progress_interval_ms`: 99 is less than 100");
         let named = ServerArgs { name: Some("a b".into()), ..args() };
         assert_eq!(refused(named), "`name`: \"a b\" is not a name; use 1 to 64 letters, digits, '-', '_' or '.'");
     }

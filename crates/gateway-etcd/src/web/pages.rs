@@ -5,7 +5,7 @@ use std::time::Duration;
 use althing_api::cluster::AlarmKind;
 use althing_api::kv::{Consistency, KeyRange, RangeRequest};
 use althing_api::request::Body as Answered;
-use althing_api::{Request as Ask, Service};
+use althing_api::{ErrorKind, Request as Ask, Service};
 use althing_types::NodeId;
 use http::{Response, StatusCode, Uri};
 use serde_json::json;
@@ -13,6 +13,7 @@ use tonic::body::Body;
 
 use super::{JSON, page, text};
 use crate::backend::{Backend, Context};
+use crate::status::status;
 use crate::{CLUSTER_VERSION, SERVER_VERSION};
 
 pub(super) async fn serve(backend: &Backend, uri: &Uri) -> Response<Body> {
@@ -68,14 +69,20 @@ async fn health(backend: &Backend, query: &str) -> Response<Body> {
     page(status, JSON, json!({ "health": health, "reason": reason }).to_string().into_bytes())
 }
 
-/// A read of at most one key, as any client's.
+/// A read of at most one key, as any client's. A learner is sound when it reads what it has and follows a leader: more
+/// it does not do for clients either.
 async fn read(backend: &Backend, consistency: Consistency) -> Result<(), String> {
+    let request = |consistency| {
+        let request = RangeRequest { limit: 1, keys_only: true, consistency, ..RangeRequest::new(KeyRange::all()) };
+        Ask::Range(request)
+    };
     let context = Context { timeout: Some(PROBE_TIMEOUT), ..Context::default() };
-    let request = RangeRequest { limit: 1, keys_only: true, consistency, ..RangeRequest::new(KeyRange::all()) };
-    match backend.ask(Ask::Range(request), context).await {
-        Ok(_) => Ok(()),
-        Err(status) => Err(status.message().to_owned()),
+    let mut result = backend.send(request(consistency), context).await;
+    if matches!(&result, Err(error) if error.kind == ErrorKind::Learner) {
+        let context = Context { require_leader: true, ..context };
+        result = backend.send(request(Consistency::Serializable), context).await;
     }
+    result.map(|_| ()).map_err(|error| status(&error).message().to_owned())
 }
 
 async fn no_alarm(backend: &Backend, excluded: &[&str]) -> Result<(), String> {
@@ -211,7 +218,6 @@ fn report(probe: Probe, outcomes: &[(Check, Outcome)], query: &str) -> Response<
 
 #[cfg(test)]
 mod tests {
-    use althing_api::ErrorKind;
     use http::Request;
     use http_body_util::{BodyExt, Empty};
 
@@ -267,6 +273,16 @@ mod tests {
         assert_eq!(json["reason"], "ALARM NOSPACE");
         assert_eq!(get(&node, "/health?exclude=NOSPACE").await.0, StatusCode::OK);
         assert_eq!(get(&node, "/readyz").await.0, StatusCode::OK, "a full table still serves reads");
+    }
+
+    #[tokio::test]
+    async fn a_learner_is_well_although_it_refuses_linearizable_reads() {
+        let node = TestNode::default();
+        node.table().learner = true;
+        assert_eq!(get(&node, "/health").await.0, StatusCode::OK);
+        assert_eq!(get(&node, "/readyz").await.0, StatusCode::OK);
+        node.table().refuse = Some(ErrorKind::NoLeader);
+        assert_eq!(get(&node, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
     }
 
     #[test]

@@ -88,8 +88,11 @@ impl Group {
     pub(super) fn expire_questions(&mut self, cx: &mut Context<'_>) {
         let now = cx.now;
         for (ticket, asking) in self.asking.extract_if(.., |_, asking| asking.deadline <= now) {
-            let kind = if asking.asked.is_some() { ErrorKind::Timeout } else { ErrorKind::NoLeader };
-            fail(cx, ticket, althing_api::Error::maybe_done(kind));
+            let error = match asking.asked {
+                Some(_) => althing_api::Error::maybe_done(ErrorKind::Timeout),
+                None => ErrorKind::Timeout.into(),
+            };
+            fail(cx, ticket, error);
         }
     }
 

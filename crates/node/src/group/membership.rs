@@ -73,6 +73,10 @@ impl Group {
     pub(super) fn propose_membership(&mut self, data: Bytes) -> Result<(), ErrorKind> {
         let proposal =
             LogProposal::decode(data.clone()).map_err(|error| ErrorKind::InvalidArgument(error.to_string()))?;
+        // A follower may have applied a change, and said so, before its leader: what comes next is judged with it.
+        if self.replica.has_pending_conf_change() {
+            return Err(ErrorKind::Unhealthy);
+        }
         self.reader.check_members(&proposal.command)?;
         let change = match &proposal.command {
             Command::MemberAdd(member) if member.is_learner => Change::AddLearner(member.id),

@@ -25,9 +25,15 @@ const EMPTY_TABLE_BYTES: u64 = 4096;
 impl Group {
     /// Takes a request in. It is answered now or later, once.
     pub(crate) fn request(&mut self, cx: &mut Context<'_>, id: RequestId, call: Call) {
-        let deadline = cx.now + call.timeout.unwrap_or(limits::DEFAULT_REQUEST_TIMEOUT);
+        let config = &cx.shared.config;
+        let longest = limits::MAX_REQUEST_WAIT + config.tick * config.election_ticks.end * 2;
+        let deadline = cx.now + call.timeout.map_or(longest, |timeout| timeout.min(longest));
         if call.require_leader && self.leader().is_none() {
             return respond(cx, id, Err(ErrorKind::NoLeader.into()));
+        }
+        // Etcd's rule: clients with a list of endpoints go on to the next, which may be a voter.
+        if self.is_learner(cx) && !is_for_learners(&call.request) {
+            return respond(cx, id, Err(ErrorKind::Learner.into()));
         }
         let ticket = cx.shared.ticket(id);
         match call.request {
@@ -114,6 +120,12 @@ impl Group {
         cx.out.reads.push(ReadWork::Request { id, reader: self.reader.clone(), request, header });
     }
 
+    /// Whether this node is a member without a vote. One that has not heard of its own membership yet is none.
+    fn is_learner(&self, cx: &Context<'_>) -> bool {
+        let (conf, own) = (self.replica.conf_state(), cx.shared.node());
+        conf.contains(own) && !conf.is_voter(own)
+    }
+
     fn status(&self, cx: &Context<'_>) -> NodeStatus {
         let alarms = self.reader.alarms().unwrap_or_default();
         let conf = self.replica.conf_state();
@@ -146,6 +158,30 @@ fn is_small(range: &althing_api::kv::RangeRequest) -> bool {
                 && !range.count_only
                 && (1..=INLINE_LIMIT).contains(&range.limit)
         }
+    }
+}
+
+/// Whether a member without a vote answers: what it has by itself, and no transaction.
+const fn is_for_learners(request: &Request) -> bool {
+    match request {
+        Request::Range(range) => matches!(range.consistency, Consistency::Serializable),
+        Request::MemberList { linearizable } => !*linearizable,
+        Request::Status | Request::Hash | Request::HashKv(_) => true,
+        Request::Put(_)
+        | Request::DeleteRange(_)
+        | Request::Txn(_)
+        | Request::Compact { .. }
+        | Request::LeaseGrant { .. }
+        | Request::LeaseRevoke(_)
+        | Request::LeaseKeepAlive(_)
+        | Request::LeaseTimeToLive { .. }
+        | Request::LeaseLeases
+        | Request::Alarm { .. }
+        | Request::MemberAdd { .. }
+        | Request::MemberPromote(_)
+        | Request::MemberRemove(_)
+        | Request::MemberUpdate { .. }
+        | Request::MoveLeader(_) => false,
     }
 }
 

@@ -65,7 +65,8 @@ impl Group {
         }
     }
 
-    /// It was not proposed in this term and never will be. For want of leadership it is sent again, with the next tick.
+    /// It was not proposed in this term and never will be. For want of leadership, and where a change of the members waits
+    /// for the one before it, it is sent again with the next tick: a node may apply a change, and say so, before its leader.
     ///
     /// A refusal may come late, when the proposal has long been sent for another term, and may even stand in that leader's
     /// log: then sending it again would apply it twice.
@@ -77,7 +78,7 @@ impl Group {
                 return;
             }
         }
-        if error == ErrorKind::NotLeader {
+        if matches!(error, ErrorKind::NotLeader | ErrorKind::Unhealthy) {
             self.proposals.set_stage(ticket, Stage::Waiting);
         } else if self.proposals.remove(ticket).is_some() {
             fail(cx, ticket, error);
@@ -187,20 +188,20 @@ impl Group {
         self.ask_again(cx);
     }
 
-    /// What has waited past its deadline is given up.
+    /// What has waited past its deadline is given up. As in etcd the reason is the time, also where there is no leader: who
+    /// wants to be told that at once requires one.
     pub(super) fn expire(&mut self, cx: &mut Context<'_>) {
         for (ticket, proposal) in self.proposals.expire(cx.now) {
             althing_probe::hit(Mark::ProposalExpired);
             let error = match proposal.stage {
-                Stage::Waiting => Error::not_done(ErrorKind::NoLeader),
+                Stage::Waiting => Error::not_done(ErrorKind::Timeout),
                 Stage::Sent { .. } => Error::maybe_done(ErrorKind::Timeout),
             };
             fail(cx, ticket, error);
         }
         for reading in self.reads.expire(cx.now) {
             if let Reading::Client { ticket, .. } = reading {
-                let kind = if self.leader().is_some() { ErrorKind::Timeout } else { ErrorKind::NoLeader };
-                fail(cx, ticket, kind);
+                fail(cx, ticket, ErrorKind::Timeout);
             }
         }
         self.expire_questions(cx);

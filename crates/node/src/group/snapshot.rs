@@ -20,6 +20,14 @@ use crate::input::{ExportPurpose, GroupState, ImportOutcome};
 use crate::transfer::{Incoming, Outgoing, Stage, TRANSFER_TIMEOUT};
 
 impl Group {
+    pub(crate) fn snapshots_leaving(&self) -> usize {
+        self.outgoing.len()
+    }
+
+    pub(crate) const fn has_snapshot_coming(&self) -> bool {
+        self.incoming.is_some()
+    }
+
     /// A follower needs a snapshot.
     pub(super) fn start_transfer(&mut self, cx: &mut Context<'_>, to: NodeId) {
         if self.outgoing.contains_key(&to) {

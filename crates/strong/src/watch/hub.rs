@@ -83,7 +83,7 @@ impl Hub {
     /// asked for.
     pub fn handle(&mut self, now: Instant, input: Input<'_>, out: &mut Effects) {
         match input {
-            Input::Open { stream, leader } => self.open(stream, leader),
+            Input::Open { stream, leader } => self.open(stream, leader, out),
             Input::Command { stream, command } => self.command(now, stream, command, out),
             Input::Close(stream) => self.close(stream),
             Input::Changes(changes) => self.changes(now, changes, out),
@@ -141,9 +141,12 @@ impl Hub {
         self.streams.values().map(|stream| stream.behind.len()).sum()
     }
 
-    fn open(&mut self, id: StreamId, leader: LeaderNeed) {
+    fn open(&mut self, id: StreamId, leader: LeaderNeed, out: &mut Effects) {
         let before = self.streams.insert(id, Stream::new(leader));
         assert!(before.is_none(), "stream {id} is open already");
+        if leader == LeaderNeed::Required && self.leadership == Leadership::Missing {
+            self.deliver_canceled(id, NO_WATCH, CancelReason::NoLeader, out);
+        }
     }
 
     fn close(&mut self, id: StreamId) {
@@ -292,16 +295,26 @@ impl Hub {
         }
     }
 
+    /// A stream that needs a leader is told once: through its watches, or, as it may have none yet, for itself.
     fn no_leader(&mut self, out: &mut Effects) {
+        if self.leadership == Leadership::Missing {
+            return;
+        }
         self.leadership = Leadership::Missing;
-        let ended: Vec<Slot> = self
+        let needy = |stream: &&Stream| stream.leader == LeaderNeed::Required && stream.flow != Flow::Ended;
+        let ended: Vec<Slot> =
+            self.streams.values().filter(needy).flat_map(|stream| stream.watches.values().copied()).collect();
+        let without: Vec<StreamId> = self
             .streams
-            .values()
-            .filter(|stream| stream.leader == LeaderNeed::Required)
-            .flat_map(|stream| stream.watches.values().copied())
+            .iter()
+            .filter(|(_, stream)| needy(stream) && stream.watches.is_empty())
+            .map(|(id, _)| *id)
             .collect();
         for slot in ended {
             self.cancel(slot, CancelReason::NoLeader, out);
+        }
+        for stream in without {
+            self.deliver_canceled(stream, NO_WATCH, CancelReason::NoLeader, out);
         }
     }
 

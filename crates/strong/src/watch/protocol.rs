@@ -32,7 +32,7 @@ pub struct History {
 pub enum LeaderNeed {
     /// It goes on without one, and sees what its replica has.
     None,
-    /// Its watches end with `NoLeader`.
+    /// Its watches end with `NoLeader`; if it has none, it is told so for itself, with the id that names no watch.
     Required,
 }
 

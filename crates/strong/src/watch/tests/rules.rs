@@ -372,6 +372,21 @@ fn without_a_leader_only_those_who_need_one_end() {
 }
 
 #[test]
+fn a_stream_that_needs_a_leader_is_told_once_even_if_it_has_no_watch() {
+    let mut table = Table::new(HubConfig::default());
+    table.input(Input::NoLeader);
+    table.input(Input::NoLeader);
+    assert_eq!(table.taken(S1), [""; 0]);
+    assert_eq!(table.taken(S2), ["-1 canceled at 1: NoLeader"]);
+    let late = StreamId(9);
+    table.input(Input::Open { stream: late, leader: LeaderNeed::Required });
+    assert_eq!(table.taken(late), ["-1 canceled at 1: NoLeader"]);
+    table.input(Input::Leader);
+    table.input(Input::NoLeader);
+    assert_eq!(table.taken(S2), ["-1 canceled at 1: NoLeader"]);
+}
+
+#[test]
 fn an_installed_snapshot_sends_watches_back_to_history_or_ends_them() {
     let mut table = Table::small();
     table.create(S1, watch(key("a"), None));

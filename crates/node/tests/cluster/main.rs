@@ -2,26 +2,31 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod deadlines;
+mod learners;
+mod membership;
+mod quota;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use althing_api::cluster::Member;
-use althing_consensus::Role;
+use althing_api::{Answer, Call, Error, Request};
 use althing_node::{Applier, Effects, GroupMetrics, GroupState, Input, LogRecovery, Node, NodeConfig};
 use althing_storage::engine::Engine;
 use althing_storage::engine::model::ModelEngine;
-use althing_types::limits::DEFAULT_QUOTA_BYTES;
-use althing_types::{ClusterId, Instant, NodeId};
+use althing_types::{ClusterId, Instant, NodeId, RequestId};
 
 struct One {
     node: Node,
     applier: Applier,
 }
 
-/// A cluster whose nodes were told these quotas.
 struct Cluster {
     nodes: BTreeMap<NodeId, One>,
     now: Instant,
+    /// What clients were told and nobody has looked at.
+    told: Vec<Result<Answer, Error>>,
 }
 
 fn members(count: usize) -> Vec<Member> {
@@ -35,8 +40,8 @@ fn members(count: usize) -> Vec<Member> {
     (1..=count as u64).map(member).collect()
 }
 
-fn found(id: NodeId, members: usize, quota_bytes: Option<u64>) -> (NodeConfig, Applier, Vec<GroupState>) {
-    let mut config = NodeConfig::new(ClusterId(1), id, self::members(members));
+fn found(id: NodeId, members: Vec<Member>, quota_bytes: Option<u64>) -> (NodeConfig, Applier, Vec<GroupState>) {
+    let mut config = NodeConfig::new(ClusterId(1), id, members);
     config.groups[0].quota_bytes = quota_bytes;
     let engine: Arc<dyn Engine> = Arc::new(ModelEngine::new());
     let (applier, states) = Applier::open(engine, &config, &BTreeMap::new()).unwrap();
@@ -44,27 +49,48 @@ fn found(id: NodeId, members: usize, quota_bytes: Option<u64>) -> (NodeConfig, A
 }
 
 impl Cluster {
-    fn new(quotas: &[Option<u64>]) -> Self {
-        let one = |(id, quota): (u64, &Option<u64>)| {
-            let (config, applier, states) = found(NodeId(id), quotas.len(), *quota);
+    /// A cluster of these members, each of which was told a quota.
+    fn new(members: &[Member], quotas: &[Option<u64>]) -> Self {
+        let one = |(member, quota): (&Member, &Option<u64>)| {
+            let (config, applier, states) = found(member.id, members.to_vec(), *quota);
             let node = Node::new(config, LogRecovery::default().join(states)).unwrap();
-            (NodeId(id), One { node, applier })
+            (member.id, One { node, applier })
         };
-        Self { nodes: (1..).zip(quotas).map(one).collect(), now: Instant::ZERO }
+        Self { nodes: members.iter().zip(quotas).map(one).collect(), now: Instant::ZERO, told: Vec::new() }
+    }
+
+    /// What a node says to a client who asks; ticks go by until it does.
+    fn ask(&mut self, id: NodeId, request: Request) -> Result<Answer, Error> {
+        self.call(id, Call::new(request))
+    }
+
+    fn call(&mut self, id: NodeId, call: Call) -> Result<Answer, Error> {
+        self.all(vec![(id, Input::Request { id: RequestId(1), call })]);
+        for _ in 0..10_000 {
+            match self.told.pop() {
+                Some(answer) => return answer,
+                None => self.tick(),
+            }
+        }
+        panic!("{id:?} does not answer")
     }
 
     /// One tick of every node, and all that comes of it.
     fn tick(&mut self) {
         self.now += althing_node::DEFAULT_TICK;
-        let mut inputs: Vec<_> = self.nodes.keys().map(|id| (*id, Input::Tick)).collect();
+        self.all(self.nodes.keys().map(|id| (*id, Input::Tick)).collect());
+    }
+
+    /// These inputs, and all that comes of them.
+    fn all(&mut self, mut inputs: Vec<(NodeId, Input)>) {
         while !inputs.is_empty() {
             inputs = inputs.into_iter().flat_map(|(id, input)| self.turn(id, input)).collect();
         }
     }
 
-    /// One turn of a node; what is to be told to whom.
+    /// One turn of a node, if it is still there; what is to be told to whom.
     fn turn(&mut self, id: NodeId, input: Input) -> Vec<(NodeId, Input)> {
-        let One { node, applier } = self.nodes.get_mut(&id).unwrap();
+        let Some(One { node, applier }) = self.nodes.get_mut(&id) else { return Vec::new() };
         let mut out = Effects::default();
         node.handle(self.now, input, &mut out);
         node.flush(self.now, &mut out);
@@ -74,6 +100,7 @@ impl Cluster {
         if !out.work.is_empty() {
             told.push((id, Input::Done(applier.work(out.work).unwrap())));
         }
+        self.told.extend(out.responses.into_iter().map(|(_, result)| result));
         told
     }
 
@@ -84,41 +111,4 @@ impl Cluster {
     fn metrics(&self) -> Vec<GroupMetrics> {
         self.nodes.values().flat_map(|one| one.node.group_metrics()).collect()
     }
-
-    fn quotas(&self) -> Vec<u64> {
-        self.metrics().iter().map(|group| group.quota_bytes).collect()
-    }
-}
-
-#[test]
-fn members_with_different_settings_found_the_same_state() {
-    let hash = |quota| found(NodeId(1), 3, quota).2[0].reader.hash().unwrap();
-    assert_eq!(hash(Some(1)), hash(None));
-}
-
-#[test]
-fn the_leader_sets_the_quota_that_it_was_told_once() {
-    let mut cluster = Cluster::new(&[Some(5_000); 3]);
-    cluster.ticks(200);
-    assert_eq!(cluster.quotas(), [5_000; 3]);
-    let applied = |cluster: &Cluster| cluster.metrics().iter().map(|group| group.applied).collect::<Vec<_>>();
-    let before = applied(&cluster);
-    cluster.ticks(400);
-    assert_eq!(applied(&cluster), before, "it is not proposed again");
-}
-
-#[test]
-fn a_node_that_was_told_no_quota_leaves_it_as_it_is() {
-    let mut cluster = Cluster::new(&[None; 3]);
-    cluster.ticks(200);
-    assert_eq!(cluster.quotas(), [DEFAULT_QUOTA_BYTES; 3]);
-}
-
-#[test]
-fn where_nodes_were_told_different_quotas_the_leaders_counts() {
-    let mut cluster = Cluster::new(&[Some(1_000), Some(2_000), Some(3_000)]);
-    cluster.ticks(200);
-    let metrics = cluster.metrics();
-    let leader = metrics.iter().position(|group| matches!(group.role, Role::Leader { .. })).unwrap();
-    assert_eq!(cluster.quotas(), [(leader as u64 + 1) * 1_000; 3]);
 }
