@@ -9,7 +9,7 @@ use althing_types::{Instant, NodeId};
 use bytes::Bytes;
 use foca::{Member, State};
 
-use crate::gossip::{Gossip, Phase, Telling};
+use crate::gossip::{Gossip, Pending, Phase, Telling};
 use crate::identity::Identity;
 use crate::io::{Effects, Event, Exchange, Liveness, Outcome, Seed};
 use crate::page::{self, Page};
@@ -51,8 +51,17 @@ impl Gossip {
         // Where push/pull does not get through, a datagram may.
         let seed = Self::unknown_life(node, contact);
         self.sure_step(now, out, |swim, calls| swim.announce(seed, calls));
-        self.timers.set(now + self.join_wait.mul_f64(0.75 + self.random.f64() / 2.0), Timer::Join);
+        let wait = self.join_wait.mul_f64(0.75 + self.random.f64() / 2.0);
+        self.arm_join(now + wait);
         self.join_wait = (self.join_wait * 2).min(self.timing.push_pull_interval * MAX_JOIN_WAIT_INTERVALS);
+    }
+
+    /// Sets when a seed is asked again, unless that is set.
+    pub(crate) fn arm_join(&mut self, at: Instant) {
+        if self.asking == Pending::Idle {
+            self.asking = Pending::Set;
+            self.timers.set(at, Timer::Join);
+        }
     }
 
     pub(crate) fn exchanged(&mut self, outcome: Outcome) {

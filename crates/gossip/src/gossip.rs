@@ -26,13 +26,13 @@ pub(crate) enum Phase {
     Left,
 }
 
-/// Whether news is on its way out.
+/// Whether a timer of a kind is set, of which there is one at most.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Spreading {
-    /// There was none.
+pub(crate) enum Pending {
+    /// It is not.
     Idle,
-    /// A timer is set.
-    Due,
+    /// It is.
+    Set,
 }
 
 /// One node's part in the membership. See the crate's documentation for what the host owes.
@@ -53,7 +53,10 @@ pub struct Gossip {
     pub(crate) join_wait: Duration,
     /// This node's incarnation, as `foca` last sent it.
     pub(crate) incarnation: u16,
-    spreading: Spreading,
+    /// The next sending of news.
+    spreading: Pending,
+    /// The next question to a seed.
+    pub(crate) asking: Pending,
     /// Writes of the node's own state so far.
     version: u64,
 }
@@ -81,7 +84,8 @@ impl Gossip {
             metrics: Metrics::default(),
             join_wait: timing.probe_period,
             incarnation: 0,
-            spreading: Spreading::Idle,
+            spreading: Pending::Idle,
+            asking: Pending::Idle,
             version: 0,
             timing,
         }
@@ -227,7 +231,7 @@ impl Gossip {
             OwnedNotification::Active | OwnedNotification::Defunct => None,
             OwnedNotification::Idle => {
                 // Everybody is gone, or this node is: it asks the seeds again.
-                self.timers.set(now + self.timing.probe_period, Timer::Join);
+                self.arm_join(now + self.timing.probe_period);
                 None
             }
         };
@@ -308,6 +312,18 @@ impl Gossip {
                 self.news.add(node, key);
             }
             out.events.push(Event::State { node, key });
+            if key == Key::Departed {
+                self.take_for_left(node, out);
+            }
+        }
+    }
+
+    /// A member that is down has said that it was leaving; that news took the longer way.
+    fn take_for_left(&mut self, node: NodeId, out: &mut Effects) {
+        let Some(known) = self.members.get(node) else { return };
+        let (identity, liveness, since) = (known.identity.clone(), known.liveness, known.since);
+        if liveness == Liveness::Down && self.has_departed(&identity) {
+            out.events.extend(self.members.ended(&identity, Liveness::Left, since));
         }
     }
 
@@ -337,14 +353,17 @@ impl Gossip {
         match timer {
             Timer::Swim(timer) => self.swim_due(now, timer, out),
             Timer::Spread => {
-                self.spreading = Spreading::Idle;
+                self.spreading = Pending::Idle;
                 self.sure_step(now, out, |swim, calls| swim.gossip(calls));
             }
             Timer::PushPull => {
                 self.push_pull(out);
                 self.arm_push_pull(now);
             }
-            Timer::Join => self.ask_a_seed(now, out),
+            Timer::Join => {
+                self.asking = Pending::Idle;
+                self.ask_a_seed(now, out);
+            }
             Timer::Suspicion { identity, incarnation } => self.suspicion_due(now, &identity, incarnation, out),
         }
     }
@@ -388,8 +407,8 @@ impl Gossip {
             self.metrics.irregularities += u64::from(replaced.is_err());
         }
         let has_news = !self.news.is_empty() || self.swim.updates_backlog() > 0;
-        if has_news && self.swim.num_members() > 0 && self.spreading == Spreading::Idle {
-            self.spreading = Spreading::Due;
+        if has_news && self.swim.num_members() > 0 && self.spreading == Pending::Idle {
+            self.spreading = Pending::Set;
             self.timers.set(now + self.timing.gossip_interval, Timer::Spread);
         }
     }

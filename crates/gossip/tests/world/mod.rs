@@ -50,6 +50,8 @@ struct Node {
     side: u8,
     /// What waits while it is paused.
     waiting: Vec<Input>,
+    /// The deadline for which the heap has a tick.
+    ticking: Option<Instant>,
     /// Whether it was well all the time since the last heal, for who counts false deaths.
     well_since: Instant,
 }
@@ -180,7 +182,15 @@ impl World {
             timing: Timing::default(),
         });
         let side = self.nodes.get(&node).map_or(0, |node| node.side);
-        let started = Node { gossip, generation, life: Life::Running, side, waiting: Vec::new(), well_since: self.now };
+        let started = Node {
+            gossip,
+            generation,
+            life: Life::Running,
+            side,
+            waiting: Vec::new(),
+            ticking: None,
+            well_since: self.now,
+        };
         self.nodes.insert(node, started);
         let seeds = (1..=3).map(|node| Seed { node: NodeId(node), contact: contact(node) }).collect();
         let give = Happening::Give { node, generation: Some(generation), input: Input::Join(seeds) };
@@ -191,6 +201,7 @@ impl World {
         let found = self.nodes.get_mut(&node).expect("the node was started");
         found.life = life;
         found.well_since = self.now;
+        found.ticking = None;
         if life == Life::Running {
             for input in std::mem::take(&mut found.waiting) {
                 self.give(node, input);
@@ -329,7 +340,9 @@ impl World {
         let (deadline, generation) = {
             let found = self.nodes.get_mut(&node).expect("the node was started");
             found.gossip.handle(self.now, input, &mut out);
-            (found.gossip.next_deadline(), found.generation)
+            let deadline = found.gossip.next_deadline();
+            let is_new = found.ticking.replace(deadline) != Some(deadline);
+            (is_new.then_some(deadline), found.generation)
         };
         for datagram in out.datagrams {
             self.note(&[node, datagram.to.get(), self.now.as_nanos(), xxh3_64(&datagram.bytes)]);
@@ -348,7 +361,7 @@ impl World {
         for event in out.events {
             self.tell(node, event);
         }
-        if deadline < Instant::FAR_FUTURE {
+        if let Some(deadline) = deadline.filter(|deadline| *deadline < Instant::FAR_FUTURE) {
             self.push(deadline.max(self.now), Happening::Tick { node, generation, deadline });
         }
     }
