@@ -33,7 +33,9 @@ impl Gossip {
         let me = self.identity().node;
         self.seeds = seeds.into_iter().filter(|seed| seed.node != me).collect();
         self.join_wait = self.timing.probe_period;
-        self.arm_push_pull(now);
+        // Soon once more, with somebody else: who joined in the same moment missed some of the others' news.
+        let soon = self.timing.probe_period.mul_f64(3.0 + self.random.f64() * 4.0);
+        self.timers.set(now + soon, Timer::PushPull);
         self.ask_a_seed(now, out);
     }
 

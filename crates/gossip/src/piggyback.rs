@@ -1,6 +1,6 @@
 //! News of nodes' states that ride along with SWIM's datagrams.
 //!
-//! A datagram is SWIM's message, then as many items as fit. Each item is sent a bounded number of times (about four times
+//! A datagram is SWIM's message, then as many items as fit. Each item is sent a bounded number of times (about six times
 //! the logarithm of the cluster's size, as SWIM's own updates are), the least sent first, so that newer ones overtake
 //! older ones. What is sent is looked up at that moment: a value that has changed meanwhile travels in its new form.
 //!
