@@ -173,7 +173,7 @@ impl World {
     /// Starts a node, or starts it again.
     fn start_after(&mut self, node: u64, after: Duration) {
         let generation = self.nodes.get(&node).map_or(1, |node| node.generation + 1);
-        let contact = |node: u64| Contact::new(&format!("n{node}:2380")).unwrap();
+        let contact = |node: u64| Contact::new(&format!("n{node}:2380")).expect("a short text");
         let identity = Identity { node: NodeId(node), generation, renewal: 0, contact: contact(node) };
         let gossip = Gossip::new(Config {
             identity,
