@@ -19,6 +19,7 @@
 //! entries without a gap, numbers far from overflow, exactly one context in a read.
 
 use althing_codec::{DecodeError, Reader, Writer};
+use althing_probe::Mutant;
 use althing_types::NodeId;
 use bytes::{Bytes, BytesMut};
 use raft::CAMPAIGN_TRANSFER;
@@ -172,7 +173,8 @@ fn decode_raft(kind: MessageKind, message: &mut eraftpb::Message, reader: &mut R
 fn encode_entries(first: u64, entries: &[eraftpb::Entry], writer: &mut Writer) {
     writer.u64(entries.len() as u64);
     for (index, entry) in (first..).zip(entries) {
-        assert_eq!(entry.index, index, "an append's entries follow its place without a gap");
+        let follows = entry.index == index || althing_probe::is(Mutant::MisplacedAppends);
+        assert!(follows, "an append's entries follow its place without a gap: {} is not {index}", entry.index);
         let entry = Entry::from_raft(entry);
         writer.u8(entry.kind as u8);
         writer.u64(entry.term);

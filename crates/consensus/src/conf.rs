@@ -9,6 +9,7 @@
 //! ```
 
 use althing_codec::{DecodeError, Reader, Writer};
+use althing_probe::Mutant;
 use althing_types::NodeId;
 use bytes::Bytes;
 use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
@@ -52,6 +53,7 @@ impl Change {
         let mut single = ConfChangeSingle { node_id: self.node().get(), ..ConfChangeSingle::default() };
         single.set_change_type(match self {
             Self::AddVoter(_) | Self::Promote(_) => ConfChangeType::AddNode,
+            Self::AddLearner(_) if althing_probe::is(Mutant::LearnerVotes) => ConfChangeType::AddNode,
             Self::AddLearner(_) => ConfChangeType::AddLearnerNode,
             Self::Remove(_) => ConfChangeType::RemoveNode,
         });

@@ -24,6 +24,7 @@
 
 use std::collections::BTreeSet;
 
+use althing_probe::Mark;
 use althing_types::NodeId;
 use raft::StateRole;
 use raft::eraftpb::{self, MessageType};
@@ -98,6 +99,7 @@ impl Replica {
             Activity::Awake { .. } => {}
             Activity::Settling { .. } => self.node.ping(),
             Activity::Asleep => {
+                althing_probe::hit(Mark::Woken);
                 self.node.raft.election_elapsed = 0;
                 self.node.ping();
             }
@@ -186,6 +188,7 @@ impl Replica {
         let own = self.config.id;
         if self.conf_state().members().iter().all(|node| *node == own || asleep.contains(node)) {
             self.metrics.hibernations += 1;
+            althing_probe::hit(Mark::Hibernated);
             self.activity = Activity::Asleep;
         }
     }

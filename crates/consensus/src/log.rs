@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use althing_probe::Mark;
 use raft::eraftpb;
 use raft::{GetEntriesContext, RaftState, StorageError};
 
@@ -105,6 +106,9 @@ impl Log {
         let Some(first) = entries.first() else { return };
         let kept = first.index.checked_sub(self.truncated.index + 1).expect("truncated entries are never rewritten");
         assert!(kept <= self.entries.len() as u64, "a log has no gap before {}", first.index);
+        if kept < self.entries.len() as u64 {
+            althing_probe::hit(Mark::ConflictTruncated);
+        }
         for dropped in self.entries.drain(kept as usize..) {
             self.bytes -= cost(&dropped);
         }

@@ -1,5 +1,6 @@
 //! Changes of the configuration: what may be proposed, and what applying one does.
 
+use althing_probe::Mark;
 use althing_types::NodeId;
 use bytes::Bytes;
 use raft::{Changer, StateRole};
@@ -82,6 +83,7 @@ impl Replica {
         let conf_state = applied
             .map(|state| ConfState::from_raft(&state))
             .map_err(|error| ConfChangeError::Refused { index: entry.index, reason: error.to_string() })?;
+        mark(&change);
         self.node.mut_store().set_conf_state(conf_state.clone());
         self.step_down_without_vote(&conf_state);
         self.redraw_election_timeout();
@@ -93,8 +95,20 @@ impl Replica {
     fn step_down_without_vote(&mut self, conf_state: &ConfState) {
         let raft = &mut self.node.raft;
         if raft.state == StateRole::Leader && !conf_state.is_voter(self.config.id) {
+            althing_probe::hit(Mark::LeaderWithoutVote);
             let term = raft.term;
             raft.become_follower(term, raft::INVALID_ID);
+        }
+    }
+}
+
+fn mark(change: &ConfChange) {
+    let ConfChange::Change(steps) = change else { return };
+    for step in steps {
+        match step {
+            Change::Promote(_) => althing_probe::hit(Mark::LearnerPromoted),
+            Change::Remove(_) => althing_probe::hit(Mark::MemberRemoved),
+            Change::AddVoter(_) | Change::AddLearner(_) => {}
         }
     }
 }

@@ -13,6 +13,7 @@
 
 use std::collections::VecDeque;
 
+use althing_probe::{Mark, Mutant};
 use raft::eraftpb;
 use raft::{ReadState, StateRole};
 
@@ -57,7 +58,11 @@ impl Replica {
     /// Gives a read to Raft, or has it wait.
     pub(crate) fn step_read(&mut self, read: eraftpb::Message) {
         if self.node.raft.state == StateRole::Leader && !self.can_serve_reads() {
+            althing_probe::hit(Mark::ReadWaitedForCommit);
             self.waiting_reads.push(read);
+        } else if read.from == raft::INVALID_ID && self.leads() && althing_probe::is(Mutant::ReadWithoutQuorum) {
+            let (index, request_ctx) = (self.commit(), read.entries[0].data.to_vec());
+            self.node.raft.read_states.push(ReadState { index, request_ctx });
         } else {
             self.step_raft(read);
         }
@@ -84,6 +89,7 @@ impl Replica {
             // Our own are sent on to the new leader if one is known. Those of others are theirs to ask again.
             StateRole::Follower | StateRole::PreCandidate | StateRole::Candidate => {
                 for read in std::mem::take(&mut self.waiting_reads.0) {
+                    althing_probe::hit(Mark::ReadLostLeader);
                     if read.from == raft::INVALID_ID {
                         self.step_raft(read);
                     }

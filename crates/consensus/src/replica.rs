@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use althing_probe::{Mark, Mutant};
 use althing_types::{Instant, NodeId, limits};
 use raft::eraftpb::{self, MessageType};
 use raft::{RawNode, SnapshotStatus, StateRole};
@@ -97,10 +98,17 @@ impl Replica {
     fn tick(&mut self) {
         match self.activity {
             Activity::Asleep => {}
-            Activity::Awake { .. } | Activity::Settling { .. } if !self.may_campaign() => {}
+            Activity::Awake { .. } | Activity::Settling { .. } if !self.may_campaign() => {
+                althing_probe::hit(Mark::ElectionPutOff);
+            }
             Activity::Awake { .. } | Activity::Settling { .. } => {
                 self.flush_proposals();
+                let led = self.node.raft.state == StateRole::Leader;
+                let term = self.node.raft.term;
                 self.node.tick();
+                if led && self.node.raft.state == StateRole::Follower && self.node.raft.term == term {
+                    althing_probe::hit(Mark::QuorumLost);
+                }
                 self.tick_activity();
             }
         }
@@ -124,13 +132,17 @@ impl Replica {
         }
         match message.body {
             Body::Signal(signal) => self.step_signal(message.from, signal, out),
-            Body::Raft(raft) if self.is_stale_rejection(&raft) => {}
+            Body::Raft(raft) if self.is_stale_rejection(&raft) => althing_probe::hit(Mark::StaleRejection),
             Body::Raft(raft) => {
                 self.wake_for(&raft);
                 let kind = raft.get_msg_type();
                 if kind == MessageType::MsgReadIndex {
                     self.step_read(raft);
-                } else if kind != MessageType::MsgTimeoutNow || self.may_campaign() {
+                } else if kind != MessageType::MsgTimeoutNow {
+                    self.step_raft(mutated(raft));
+                    self.commit_by_counting();
+                } else if self.may_campaign() {
+                    althing_probe::hit(Mark::HandoverReceived);
                     self.step_raft(raft);
                 }
             }
@@ -142,6 +154,15 @@ impl Replica {
     pub(crate) fn step_raft(&mut self, message: eraftpb::Message) {
         if let Err(error) = self.node.step(message) {
             tracing::trace!(group = %self.config.group, %error, "a message has no effect");
+        }
+    }
+
+    /// What figure 8 of the Raft paper forbids, as a mutant: an entry of an earlier term that a quorum holds counts as
+    /// committed.
+    fn commit_by_counting(&mut self) {
+        if althing_probe::is(Mutant::CommitEarlierTerm) && self.node.raft.state == StateRole::Leader {
+            let (index, _) = self.node.raft.mut_prs().maximal_committed_index();
+            self.node.raft.raft_log.commit_to(index);
         }
     }
 
@@ -357,6 +378,15 @@ impl Replica {
     pub const fn metrics(&self) -> Metrics {
         self.metrics
     }
+}
+
+/// A message as a mutant reads it: every candidate's log is as long as can be.
+fn mutated(mut message: eraftpb::Message) -> eraftpb::Message {
+    let asks_for_vote = matches!(message.get_msg_type(), MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
+    if asks_for_vote && althing_probe::is(Mutant::VoteForShortLogs) {
+        (message.index, message.log_term) = (u64::MAX, u64::MAX);
+    }
+    message
 }
 
 impl Config {

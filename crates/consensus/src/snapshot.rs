@@ -1,5 +1,6 @@
 //! Snapshots. The data travels outside of the protocol; Raft only learns that the state machine stands elsewhere now.
 
+use althing_probe::Mark;
 use althing_types::NodeId;
 use raft::eraftpb::{self, MessageType};
 
@@ -50,7 +51,11 @@ impl Replica {
             self.metrics.snapshots_installed += 1;
         }
         self.finish_input(out);
-        if taken { Ok(()) } else { Err(SnapshotRefused::NothingNew { index, commit: self.commit() }) }
+        if taken {
+            return Ok(());
+        }
+        althing_probe::hit(Mark::SnapshotOvertaken);
+        Err(SnapshotRefused::NothingNew { index, commit: self.commit() })
     }
 
     /// A snapshot is committed state, and so of use to every later leader as well: if the sender no longer leads, it
@@ -67,14 +72,21 @@ impl Replica {
             return Ok((from, leader_term));
         }
         match self.leader() {
-            Some(leader) if leader != self.config.id && term >= meta.term => Ok((leader, term)),
-            Some(_) | None => Err(SnapshotRefused::Stale { sender: leader_term, term }),
+            Some(leader) if leader != self.config.id && term >= meta.term => {
+                althing_probe::hit(Mark::SnapshotAdopted);
+                Ok((leader, term))
+            }
+            Some(_) | None => {
+                althing_probe::hit(Mark::SnapshotStale);
+                Err(SnapshotRefused::Stale { sender: leader_term, term })
+            }
         }
     }
 
     /// Raft would send a snapshot: the host is asked for one instead.
     pub(crate) fn want_snapshot(&mut self, message: &eraftpb::Message, out: &mut Effects) {
         self.metrics.snapshots_wanted += 1;
+        althing_probe::hit(Mark::SnapshotWanted);
         let at_least = message.get_snapshot().get_metadata().index;
         out.snapshot_wanted.push(SnapshotWanted { to: NodeId(message.to), at_least });
     }

@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 
+use althing_probe::{Mark, Mutant};
 use althing_types::NodeId;
 use althing_types::limits::{MAX_APPEND_BYTES, MAX_COMMITTED_BYTES_PER_TURN};
 use raft::eraftpb::{self, MessageType};
@@ -142,6 +143,7 @@ impl Replica {
             && self.node.raft.raft_log.persisted >= installing.index
             && self.node.snap().is_none()
         {
+            althing_probe::hit(Mark::SnapshotInstalled);
             self.installing = None;
             self.advance_applied(installing.index);
         }
@@ -149,10 +151,13 @@ impl Replica {
 
     /// Sends what promises nothing that is not durable yet, and keeps the rest.
     fn hold(&mut self, messages: Vec<eraftpb::Message>, out: &mut Effects) {
-        let Some(last) = self.syncs.outstanding.back().map(|batch| batch.seq) else {
+        let last = self.syncs.outstanding.back().map(|batch| batch.seq);
+        let Some(last) = last.filter(|_| !althing_probe::is(Mutant::PromiseBeforeDurable)) else {
             return self.send(messages, out);
         };
         let (prompt, held): (Vec<_>, Vec<_>) = messages.into_iter().partition(|message| self.is_prompt(message));
+        prompt.iter().for_each(|_| althing_probe::hit(Mark::PromptWord));
+        held.iter().for_each(|_| althing_probe::hit(Mark::MessageHeld));
         self.syncs.held.extend(held.into_iter().map(|message| (last, message)));
         self.send(prompt, out);
     }
@@ -168,6 +173,7 @@ impl Replica {
     fn send(&mut self, mut messages: Vec<eraftpb::Message>, out: &mut Effects) {
         messages.sort_by_key(|message| message.to);
         for message in messages {
+            mark_refusal(&message);
             match message.get_msg_type() {
                 MessageType::MsgSnapshot => self.want_snapshot(&message, out),
                 MessageType::MsgAppend => {
@@ -208,12 +214,21 @@ impl Replica {
     /// turn the entries begin before it. Entries that travel without their indices would be taken for others.
     fn place_append(&self, mut message: eraftpb::Message) -> Option<eraftpb::Message> {
         let first = message.entries.first().map_or(message.index + 1, |entry| entry.index);
-        if first != message.index + 1 {
+        if first != message.index + 1 && !althing_probe::is(Mutant::MisplacedAppends) {
+            althing_probe::hit(Mark::AppendPlaced);
             message.index = first - 1;
             // What was truncated meanwhile cannot be appended to: the follower's next answer asks for a snapshot.
             message.log_term = self.node.raft.raft_log.term(message.index).ok()?;
         }
         Some(message)
+    }
+}
+
+fn mark_refusal(message: &eraftpb::Message) {
+    match message.get_msg_type() {
+        MessageType::MsgRequestPreVoteResponse if message.reject => althing_probe::hit(Mark::PreVoteRefused),
+        MessageType::MsgRequestVoteResponse if message.reject => althing_probe::hit(Mark::VoteRefused),
+        _ => {}
     }
 }
 

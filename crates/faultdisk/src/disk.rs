@@ -6,7 +6,7 @@ use althing_env::{Disk, DiskError, DiskErrorKind, DiskFile, OpenMode};
 
 use crate::content::Content;
 use crate::names::{FileId, parent};
-use crate::{FaultDisk, State};
+use crate::{FaultDisk, State, Syncs};
 
 /// What the power does during a change.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,18 @@ impl State {
         self.image.files.get_mut(&file).ok_or_else(|| error(DiskErrorKind::Io, operation, path, "the file is gone"))
     }
 
+    /// Turns the bit that is to be read wrongly, if it was read.
+    fn misread(&mut self, path: &Path, offset: u64, read: &mut [u8]) {
+        let Some((_, at, bit)) = self.misread.as_ref().filter(|(wrong, ..)| wrong == path) else { return };
+        let (at, bit) = (*at, *bit);
+        let place = at.checked_sub(offset).and_then(|place| usize::try_from(place).ok());
+        if let Some(byte) = place.and_then(|place| read.get_mut(place)) {
+            *byte ^= 1 << bit;
+            self.misread = None;
+            self.counters.misreads += 1;
+        }
+    }
+
     /// Bytes by which a file may grow.
     fn room(&self) -> u64 {
         self.knobs.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used_bytes()))
@@ -124,7 +136,9 @@ impl OpenFile {
 impl DiskFile for OpenFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
         let mut state = self.disk.state();
-        Ok(state.content(self.file, self.run, "read", &self.path)?.read(offset, buffer))
+        let read = state.content(self.file, self.run, "read", &self.path)?.read(offset, buffer);
+        state.misread(&self.path, offset, &mut buffer[..read]);
+        Ok(read)
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), DiskError> {
@@ -158,6 +172,7 @@ impl DiskFile for OpenFile {
         let mut state = self.disk.state();
         let power = state.change();
         let fails = strikes(&mut state.knobs.fail_sync_in);
+        let lost = state.syncs;
         state.counters.syncs += 1;
         let content = state.content(self.file, self.run, "sync", &self.path)?;
         if power != Power::On {
@@ -167,7 +182,10 @@ impl DiskFile for OpenFile {
             content.fail_sync();
             return Err(error(DiskErrorKind::Io, "sync", &self.path, "input/output error"));
         }
-        content.sync();
+        match lost {
+            Syncs::Honest => content.sync(),
+            Syncs::Lost => state.counters.lies += 1,
+        }
         Ok(())
     }
 
@@ -258,7 +276,10 @@ impl Disk for FaultDisk {
         if !state.image.names.has_directory(dir) {
             return Err(not_found("sync", dir));
         }
-        state.image.names.sync(dir);
+        match state.syncs {
+            Syncs::Honest => state.image.names.sync(dir),
+            Syncs::Lost => state.counters.lies += 1,
+        }
         Ok(())
     }
 
@@ -349,6 +370,41 @@ mod tests {
         file.write_at(0, &[2; 1000]).unwrap();
         disk.remove(Path::new("a")).unwrap();
         assert_eq!(disk.available_bytes().unwrap(), 1000);
+    }
+
+    #[test]
+    fn a_bit_is_read_wrongly_once() {
+        let disk = FaultDisk::new();
+        create(&disk, "a").write_at(0, &[0; 1000]).unwrap();
+        assert!(disk.misread(Path::new("a"), 700, 3) && !disk.misread(Path::new("a"), 1000, 3));
+        disk.restart();
+        let file = disk.open(Path::new("a"), OpenMode::Read).unwrap();
+        let mut head = [0; 700];
+        file.read_at(0, &mut head).unwrap();
+        assert_eq!((head, disk.counters().misreads), ([0; 700], 0));
+        assert_eq!(read(&disk, "a")[700], 8);
+        assert_eq!((read(&disk, "a"), disk.counters().misreads), (vec![0; 1000], 1));
+    }
+
+    #[test]
+    fn a_sync_that_is_lost_is_noticed_only_by_a_crash() {
+        let disk = FaultDisk::new();
+        let file = create(&disk, "a");
+        file.write_at(0, &[1; 512]).unwrap();
+        file.sync().unwrap();
+        disk.sync_dir(Path::new("")).unwrap();
+        disk.lose_syncs();
+        file.write_at(0, &[2; 512]).unwrap();
+        file.sync().unwrap();
+        let image = disk.snapshot();
+        disk.restart();
+        assert_eq!(read(&disk, "a"), [2; 512], "the process alone does not notice");
+        disk.crash_all(Fate::Lost);
+        assert_eq!(read(&disk, "a"), [1; 512]);
+        disk.restore(&image);
+        disk.keep_syncs();
+        disk.crash_all(Fate::Lost);
+        assert_eq!(read(&disk, "a"), [2; 512], "what was brought to the medium in time is kept");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! * [`FaultDisk::crash`] loses, keeps or tears each unsynced 512-byte sector, each unsynced length and each unsynced
 //!   name on its own. A sector that was written several times since its last sync may come back in any of its states.
 //! * A sync that fails forgets what was dirty, as Linux does: reads go on showing it, and no later sync saves it.
-//! * Knobs fail the n-th write or sync, switch the power off after n changes, fill the disk, and flip bits.
+//! * Knobs fail the n-th write or sync, switch the power off after n changes, fill the disk, and flip bits: for good, or in
+//!   one read only.
+//! * A disk may answer syncs and keep nothing ([`FaultDisk::lose_syncs`]), as one with a volatile cache does.
 //! * [`FaultDisk::snapshot`] and [`FaultDisk::restore`] copy everything, so that one history can crash in many ways.
 //!
 //! The disk is shared by its clones. A file that was opened before a crash answers every call with an error afterwards.
@@ -44,6 +46,10 @@ pub struct Counters {
     pub directory_syncs: u64,
     /// All calls that change something: writes, lengths, syncs and names.
     pub changes: u64,
+    /// Reads that gave a bit wrongly.
+    pub misreads: u64,
+    /// Syncs that were answered and kept nothing.
+    pub lies: u64,
 }
 
 /// Everything on a disk, synced and unsynced, as it was at one moment.
@@ -63,10 +69,23 @@ struct Knobs {
     capacity: Option<u64>,
 }
 
+/// Whether a sync that succeeds makes anything durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Syncs {
+    /// It does.
+    #[default]
+    Honest,
+    /// What it should make durable stays in the disk's volatile memory.
+    Lost,
+}
+
 #[derive(Debug)]
 struct State {
     image: Image,
     knobs: Knobs,
+    syncs: Syncs,
+    /// A bit that the next read of its byte gives wrongly: file, offset and bit.
+    misread: Option<(PathBuf, u64, u8)>,
     counters: Counters,
     /// Grows with every crash and restart; older open files are dead.
     run: u64,
@@ -87,7 +106,14 @@ impl FaultDisk {
     #[must_use]
     pub fn new() -> Self {
         let image = Image { names: Names::default(), files: BTreeMap::new(), next_file: 0 };
-        Self(Arc::new(Mutex::new(State { image, knobs: Knobs::default(), counters: Counters::default(), run: 0 })))
+        Self(Arc::new(Mutex::new(State {
+            image,
+            knobs: Knobs::default(),
+            syncs: Syncs::Honest,
+            misread: None,
+            counters: Counters::default(),
+            run: 0,
+        })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -158,6 +184,37 @@ impl FaultDisk {
         state.image.files.get_mut(&file).is_some_and(|content| content.flip_bit(offset, bit))
     }
 
+    /// Flips one bit in the next read of its byte under this name, once, however many crashes and restarts come before.
+    /// `false` if there is no such byte.
+    pub fn misread(&self, path: &Path, offset: u64, bit: u8) -> bool {
+        let mut state = self.state();
+        let Some(file) = state.image.names.get(path) else { return false };
+        let exists = offset < state.image.files[&file].len() as u64;
+        if exists {
+            state.misread = Some((path.to_path_buf(), offset, bit % 8));
+        }
+        exists
+    }
+
+    /// No read is wrong from now on.
+    pub fn read_rightly(&self) {
+        self.state().misread = None;
+    }
+
+    /// From now on syncs are answered and keep nothing: a crash may lose whatever was written since.
+    pub fn lose_syncs(&self) {
+        self.state().syncs = Syncs::Lost;
+    }
+
+    /// All that syncs should have kept is kept, and they keep what they should again.
+    pub fn keep_syncs(&self) {
+        let mut state = self.state();
+        if std::mem::take(&mut state.syncs) == Syncs::Lost {
+            state.image.files.values_mut().for_each(Content::sync);
+            state.image.names.sync_all();
+        }
+    }
+
     /// Removes a file behind the back of whoever uses it, durably. `false` if there is none.
     pub fn lose_file(&self, path: &Path) -> bool {
         let mut state = self.state();
@@ -177,6 +234,7 @@ impl FaultDisk {
     pub fn restore(&self, image: &Image) {
         let mut state = self.state();
         state.image = image.clone();
+        state.misread = None;
         state.begin_run();
     }
 

@@ -100,6 +100,12 @@ impl Names {
         });
     }
 
+    /// Makes every change durable.
+    pub(crate) fn sync_all(&mut self) {
+        self.steps.clear();
+        self.durable = self.live.clone();
+    }
+
     /// Keeps each waiting step for which `keep` answers so.
     pub(crate) fn crash(&mut self, mut keep: impl FnMut() -> bool) {
         for step in std::mem::take(&mut self.steps) {

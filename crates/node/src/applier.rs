@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use althing_consensus::ConfState;
+use althing_probe::Mark;
 use althing_storage::engine::{Applied, Checkpoint, Engine, EngineError};
 use althing_strong::{ApplyOutput, Importer, Machine, MachineConfig, StrongError};
 use althing_types::{GroupId, SpaceId};
@@ -97,6 +98,9 @@ impl Applier {
                     // After an install the log may hand out entries that the snapshot already holds.
                     let applied = table.machine.applied().index;
                     let first = entries.partition_point(|entry| entry.index <= applied);
+                    if first > 0 {
+                        althing_probe::hit(Mark::EntriesInSnapshot);
+                    }
                     let mut output = ApplyOutput::default();
                     table.machine.apply(&entries[first..], &mut output)?;
                     table.compacting |= output.compacted.is_some();

@@ -4,6 +4,7 @@ use core::ops::Range;
 
 use althing_api::cluster::Member;
 use althing_strong::lessor::LessorConfig;
+use althing_strong::watch::HubConfig;
 use althing_types::{ClusterId, Duration, GroupId, NodeId, limits};
 
 /// One group that this node has a replica of from birth.
@@ -56,8 +57,28 @@ pub struct NodeConfig {
     pub log_record_bytes: usize,
     /// Bytes of one page of a snapshot, about.
     pub snapshot_chunk_bytes: usize,
+    /// What watches may keep in memory.
+    pub watch_buffers: WatchBuffers,
     /// Seed of all randomness of the node.
     pub seed: u64,
+}
+
+/// What the watches of a group keep in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WatchBuffers {
+    /// Bytes of events that may wait in one stream before its watches fall back to history.
+    pub stream_bytes: usize,
+    /// Bytes of the newest changes that are kept, so that a watch that fell back by a little reads no history.
+    pub recent_bytes: usize,
+    /// Bytes of one read of history, about.
+    pub read_bytes: usize,
+}
+
+impl Default for WatchBuffers {
+    fn default() -> Self {
+        let HubConfig { buffer_bytes: stream_bytes, recent_bytes, read_bytes, .. } = HubConfig::default();
+        Self { stream_bytes, recent_bytes, read_bytes }
+    }
 }
 
 /// The greatest incarnation: what fits beside the counter of requests.
@@ -96,6 +117,7 @@ impl NodeConfig {
             retained_log_bytes: limits::MAX_RETAINED_LOG_BYTES,
             log_record_bytes: limits::MAX_LOG_RECORD_BYTES,
             snapshot_chunk_bytes: limits::SNAPSHOT_CHUNK_BYTES,
+            watch_buffers: WatchBuffers::default(),
             seed: node.get(),
         }
     }

@@ -19,8 +19,10 @@ mod context;
 mod download;
 pub mod effects;
 pub mod envelope;
+mod footprint;
 mod group;
 pub mod input;
+pub mod lineage;
 mod metrics;
 mod node;
 mod peers;
@@ -28,15 +30,17 @@ mod proposals;
 mod reader;
 mod reads;
 mod recover;
+mod steady;
 mod transfer;
 
 pub use applier::{Applier, BIRTH};
 pub use config::{
     DEFAULT_ELECTION_TICKS, DEFAULT_HEARTBEAT_TICKS, DEFAULT_PROGRESS_INTERVAL, DEFAULT_TICK, GroupConfig,
-    MAX_INCARNATION, NodeConfig,
+    MAX_INCARNATION, NodeConfig, WatchBuffers,
 };
 pub use download::{SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SnapshotFileError, snapshot_pages};
 pub use effects::{Effects, Membership, ReadWork, WalBatch, Work};
+pub use footprint::Footprint;
 pub use group::GroupLog;
 pub use input::{DiskSpace, Done, GroupState, Input, ReadDone};
 pub use metrics::{GroupMetrics, Metrics};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::{Call, ErrorKind, SnapshotChunk};
 use althing_consensus::RecoveryError;
+use althing_probe::{Mark, Mutant};
 use althing_storage::engine::Applied;
 use althing_types::{Duration, GroupId, Instant, NodeId, RequestId, Revision, SpaceId, StreamId, limits};
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use crate::envelope::{self, Message};
 use crate::group::{Group, GroupLog};
 use crate::input::{Done, ExportPurpose, GroupState, Input, ReadDone};
 use crate::metrics::{GroupMetrics, Metrics};
+use crate::steady::SteadyClock;
 
 /// How long a stopping node waits for its leaderships to be taken over.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -36,17 +38,18 @@ enum Lifecycle {
 /// The host calls, in a loop: [`Node::handle`] for each thing that has happened, then [`Node::flush`] once, and then
 /// does what [`Effects`] say.
 pub struct Node {
-    shared: Shared,
-    groups: BTreeMap<GroupId, Group>,
+    pub(crate) shared: Shared,
+    pub(crate) groups: BTreeMap<GroupId, Group>,
     /// Groups that something has happened to in this turn.
     dirty: BTreeSet<GroupId>,
     /// Groups whose clock ticks.
     awake: BTreeSet<GroupId>,
-    streams: BTreeMap<StreamId, GroupId>,
-    downloads: BTreeMap<StreamId, Download>,
+    pub(crate) streams: BTreeMap<StreamId, GroupId>,
+    pub(crate) downloads: BTreeMap<StreamId, Download>,
     lifecycle: Lifecycle,
     /// What the log is told with the first turn.
     released: Vec<(GroupId, u64)>,
+    clock: SteadyClock,
 }
 
 impl Node {
@@ -69,11 +72,13 @@ impl Node {
             streams: BTreeMap::new(),
             downloads: BTreeMap::new(),
             lifecycle: Lifecycle::Running,
+            clock: SteadyClock::default(),
         })
     }
 
     /// Takes in one thing that has happened.
     pub fn handle(&mut self, now: Instant, input: Input, out: &mut Effects) {
+        let now = self.clock.read(now);
         match input {
             Input::Tick => self.tick(now, out),
             Input::Frame { from, bytes } => self.frame(now, from, bytes, out),
@@ -91,6 +96,7 @@ impl Node {
             Input::WatchDrained { stream, bytes } => {
                 self.with_stream(now, stream, out, |group, cx| group.drained(cx, stream, bytes));
             }
+            Input::WatchClose { .. } if althing_probe::is(Mutant::LeakStreams) => {}
             Input::WatchClose { stream } => {
                 self.with_stream(now, stream, out, |group, cx| group.close_stream(cx, stream));
                 self.streams.remove(&stream);
@@ -123,6 +129,7 @@ impl Node {
 
     /// Ends a turn: what the groups want becomes frames, one log batch, and work.
     pub fn flush(&mut self, now: Instant, out: &mut Effects) {
+        let now = self.clock.read(now);
         // A group's turn may make work for itself (a read that is served, a leader that proposes); a few rounds settle
         // it, and what is left keeps the group dirty for the next turn.
         let mut later = BTreeSet::new();
@@ -170,6 +177,13 @@ impl Node {
     /// How each group stands.
     pub fn group_metrics(&self) -> impl Iterator<Item = GroupMetrics> + '_ {
         self.groups.values().map(Group::metrics)
+    }
+
+    /// The nodes that vote on a group as this node knows them, both sides of a joint configuration; none for a group that it
+    /// does not have.
+    #[must_use]
+    pub fn voters(&self, group: GroupId) -> BTreeSet<NodeId> {
+        self.groups.get(&group).map(Group::voters).unwrap_or_default()
     }
 
     /// The host has seen how much the engine has on disk.
@@ -242,6 +256,7 @@ impl Node {
         let led = |group: &Group| group.is_asleep() && group.leader().is_some_and(|leader| suspects.contains(&leader));
         let sleeping: Vec<_> = self.groups.values().filter(|group| led(group)).map(|group| group.id).collect();
         for id in sleeping {
+            althing_probe::hit(Mark::SuspicionWoke);
             self.with(now, id, out, |group, _| group.wake());
         }
     }

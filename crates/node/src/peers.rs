@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use althing_codec::Writer;
+use althing_probe::Mark;
 use althing_types::{Duration, Instant, NodeId, limits};
 use bytes::Bytes;
 
@@ -66,6 +67,8 @@ impl Peers {
         if newer {
             peer.newest = Some(header);
             peer.last_heard = now;
+        } else {
+            althing_probe::hit(Mark::StaleFrame);
         }
         newer
     }

@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 
+use althing_probe::Mark;
 use althing_types::{Instant, RequestId};
 use bytes::Bytes;
 
@@ -99,6 +100,7 @@ impl Proposals {
             if let Stage::Sent { term: sent } = proposal.stage
                 && sent < term
             {
+                althing_probe::hit(Mark::ProposalOutlived);
                 proposal.stage = Stage::Waiting;
                 self.waiting += 1;
             }

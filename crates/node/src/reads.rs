@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use althing_probe::Mark;
 use althing_types::{Duration, Instant, NodeId, RequestId};
 
 use crate::envelope::Question;
@@ -125,6 +126,7 @@ impl Reads {
             self.rounds.iter().filter(|(_, round)| late(round)).map(|(context, _)| *context).collect();
         for context in contexts {
             if let Some(round) = self.rounds.remove(&context) {
+                althing_probe::hit(Mark::ReadRetried);
                 self.collecting.extend(round.reads);
             }
         }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use althing_codec::{DecodeError, Reader};
 use althing_consensus::{Entry, HardState, LogPosition, SnapshotMeta, decode_entries};
+use althing_probe::{Mark, Mutant};
 use althing_storage::engine::Applied;
 use althing_storage::wal::{Record, RecordKind};
-use althing_types::{GroupId, SpaceId};
+use althing_types::{GroupId, NodeId, SpaceId};
 
 use crate::applier::BIRTH;
 use crate::group::GroupLog;
@@ -44,7 +45,12 @@ impl LogRecovery {
             RecordKind::Entries => {
                 log.write(decode_entries(record.payload)?);
             }
-            RecordKind::HardState => log.recovered.hard_state = HardState::decode(record.payload)?,
+            RecordKind::HardState => {
+                log.recovered.hard_state = HardState::decode(record.payload)?;
+                if althing_probe::is(Mutant::ForgetVoteAtRestart) {
+                    log.recovered.hard_state.vote = NodeId::NONE;
+                }
+            }
             RecordKind::Truncated => {
                 let truncated = LogPosition::decode(record.payload)?;
                 log.cut(truncated);
@@ -98,7 +104,13 @@ impl GroupLog {
             known.binary_search_by_key(&entry.index, |known| known.index).is_ok_and(|at| known[at].term == entry.term)
         };
         let same = entries.iter().take_while(|entry| stands(entry)).count();
+        if same > 0 {
+            althing_probe::hit(Mark::RepeatedInLog);
+        }
         if let Some(first) = entries.get(same) {
+            if known.last().is_some_and(|last| last.index >= first.index) {
+                althing_probe::hit(Mark::ReplacedInLog);
+            }
             known.truncate(known.partition_point(|entry| entry.index < first.index));
             known.extend(entries.into_iter().skip(same));
         }

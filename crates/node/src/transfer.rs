@@ -15,6 +15,7 @@
 
 use std::collections::VecDeque;
 
+use althing_probe::Mutant;
 use althing_storage::engine::Applied;
 use althing_strong::Export;
 use althing_types::{Duration, Instant, NodeId, SpaceId, limits};
@@ -72,6 +73,7 @@ impl Outgoing {
     pub fn page(&mut self, export: Option<Box<Export>>, page: Option<Bytes>) {
         let ended = page.is_none();
         let before = std::mem::replace(&mut self.held, page);
+        let before = before.filter(|_| !ended || !althing_probe::is(Mutant::SnapshotWithoutEnd));
         self.ready.extend(before.map(|page| (page, ended)));
         self.source = match export {
             Some(export) if !ended => Source::Idle(export),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use althing_runtime::transport::address::Address;
 use althing_runtime::transport::frame;
-use althing_runtime::transport::handshake::{Answer, Hello, Identity, Purpose};
+use althing_runtime::transport::handshake::{Answer, HandshakeError, Hello, Identity, Purpose};
 use althing_runtime::transport::lineage::{Lineage, Sightings};
 use althing_runtime::transport::push_pull::Called;
 use althing_runtime::transport::{Book, BookError, Event, Transport, TransportOptions};
@@ -23,7 +23,7 @@ struct MemoryBook(Mutex<Sightings>);
 
 impl Book for MemoryBook {
     fn enter(&self, node: NodeId, lineage: &Lineage) -> Result<(), BookError> {
-        self.0.lock().unwrap().enter(node, lineage)?;
+        self.0.lock().unwrap().enter(node, lineage).map_err(HandshakeError::from)?;
         Ok(())
     }
 }

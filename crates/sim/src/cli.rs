@@ -7,11 +7,11 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use althing_env::Clock;
+use althing_probe::{Hits, Mutant};
 use althing_types::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::faults::FaultPlan;
-use crate::options::Sabotage;
 use crate::report::{Report, Verdict};
 use crate::{Options, network, run};
 
@@ -66,9 +66,9 @@ pub struct Arguments {
     /// Write the trace of the run as JSON lines (with --seed)
     #[arg(long, value_name = "FILE", requires = "seed")]
     pub trace: Option<PathBuf>,
-    /// Let the hosts do their work wrongly, to see it noticed
-    #[arg(long, value_enum, default_value_t, hide = true)]
-    pub sabotage: Sabotage,
+    /// Let the nodes make a mistake, to see it noticed
+    #[arg(long, value_name = "NAME", hide = true, value_parser = parse_mutant)]
+    pub mutant: Option<Mutant>,
     /// Go on after a seed that fails
     #[arg(long)]
     pub keep_going: bool,
@@ -84,7 +84,7 @@ impl Arguments {
         options.nodes = self.nodes;
         options.duration = self.duration;
         options.faults = self.faults.plan(seed);
-        options.sabotage = self.sabotage;
+        options.mutant = self.mutant;
         if let Some(path) = &self.trace {
             options.trace = Some(Box::new(BufWriter::new(File::create(path)?)));
         }
@@ -100,9 +100,9 @@ impl Arguments {
             command.push_str(" --faults ");
             command.push_str(self.faults.name());
         }
-        if let Some(sabotage) = self.sabotage.to_possible_value().filter(|_| self.sabotage != Sabotage::None) {
-            command.push_str(" --sabotage ");
-            command.push_str(sabotage.get_name());
+        if let Some(mutant) = self.mutant {
+            command.push_str(" --mutant ");
+            command.push_str(mutant.name());
         }
         command
     }
@@ -121,6 +121,7 @@ struct Totals {
     leases: usize,
     frames: network::Counts,
     faults: BTreeMap<&'static str, u64>,
+    marks: Hits,
 }
 
 impl Totals {
@@ -138,6 +139,7 @@ impl Totals {
         for (kind, count) in report.faults.kinds() {
             *self.faults.entry(kind).or_default() += count;
         }
+        self.marks += &report.marks;
     }
 }
 
@@ -211,7 +213,29 @@ fn write_totals(totals: &Totals, elapsed: Duration, out: &mut dyn Write) -> io::
         "  frames      {} sent, {} dropped, {} cut off, {} doubled, {} out of order",
         frames.sent, frames.dropped, frames.cut, frames.duplicated, frames.reordered
     )?;
-    writeln!(out, "  faults      {faults}")
+    writeln!(out, "  faults      {faults}")?;
+    write_marks(&totals.marks, out)
+}
+
+/// Rare paths that no seed has taken, in a build that counts them.
+fn write_marks(marks: &Hits, out: &mut dyn Write) -> io::Result<()> {
+    let missing: Vec<_> = marks.missing().map(althing_probe::Mark::name).collect();
+    if !althing_probe::ARMED || missing.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "  not met     {}", missing.join(", "))
+}
+
+fn parse_mutant(name: &str) -> Result<Mutant, String> {
+    if !althing_probe::ARMED {
+        return Err(
+            "mutants exist only in a build with debug assertions: cargo run -- sim, without --release".to_owned()
+        );
+    }
+    Mutant::named(name).ok_or_else(|| {
+        let names: Vec<_> = Mutant::ALL.iter().map(|mutant| mutant.name()).collect();
+        format!("there is no mutant {name:?}; there are {}", names.join(", "))
+    })
 }
 
 fn parse_range(text: &str) -> Result<Range<u64>, String> {

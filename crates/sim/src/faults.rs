@@ -4,13 +4,15 @@
 //! says that a certain fault happens at a certain moment. Both end in the same [`Fault`], so that what chance did in one
 //! run can be written down as the schedule of the next.
 //!
-//! The budget: every fault here is one that the store promises to survive. Nothing that was synced is ever lost, so any
-//! number of nodes may be down at once; what suffers is only progress, and the liveness phase begins after all is healed.
+//! Any number of nodes may be down at once: what suffers is only progress, and the liveness phase begins after all is
+//! healed. What a node has synced, though, is lost by one node at a time at the most; [`crate::budget`] sees to that.
 
 use althing_types::{Duration, NodeId};
 use fastrand::Rng;
 
+use crate::clocks::Jump;
 use crate::random::{Chance, Latency, between, stream};
+use crate::triggers::Trigger;
 
 /// One fault, or the end of one.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -58,6 +60,102 @@ pub enum Fault {
     TransferLeader(NodeId),
     /// The node is asked to stop in good order, and starts again a little later.
     Stop(NodeId),
+    /// Frames to and from the node are held back, not lost.
+    Clog(NodeId),
+    /// What was held back goes on its way.
+    Unclog(NodeId),
+    /// Each of its turns, and each round of its applier, begins this much later: a processor that others use up.
+    SlowNode {
+        /// Whose processor.
+        node: NodeId,
+        /// Later by this; zero ends it.
+        by: Duration,
+    },
+    /// Its clock is set while it runs.
+    JumpClock {
+        /// Whose clock.
+        node: NodeId,
+        /// How far, and which way.
+        jump: Jump,
+    },
+    /// Its clock runs at another pace from now on.
+    Drift {
+        /// Whose clock.
+        node: NodeId,
+        /// So many parts per million too fast, or too slow if below zero.
+        ppm: i32,
+    },
+    /// Bits of its log that had been synced turn, in a place that the log must notice.
+    Rot {
+        /// Whose disk.
+        node: NodeId,
+        /// Where follows from this.
+        seed: u32,
+    },
+    /// The next read of one place of its log gives a turned bit, once.
+    RotOnRead {
+        /// Whose disk.
+        node: NodeId,
+        /// Where follows from this.
+        seed: u32,
+    },
+    /// The node ends, and all that was in its data directory is gone.
+    Wipe(NodeId),
+    /// A backup is made of the node's data directory as it is.
+    KeepImage(NodeId),
+    /// The node ends, and its data directory is what it was when the backup was made.
+    RollBack(NodeId),
+    /// A second machine starts under the node's id, on the backup.
+    Copy(NodeId),
+    /// The second machine is switched off.
+    Unplug(NodeId),
+    /// The node's disk answers syncs, but keeps what they should keep in volatile memory. A power cut loses it.
+    LoseSyncs(NodeId),
+    /// The disk brings all that it had answered for to the medium, and is honest again.
+    KeepSyncs(NodeId),
+    /// The node makes a checkpoint now.
+    Checkpoint(NodeId),
+    /// The node is asked to compact almost all history.
+    Compact(NodeId),
+}
+
+impl Fault {
+    /// Whether it makes something worse. What only ends a fault does not.
+    #[must_use]
+    pub fn is_harm(&self) -> bool {
+        match self {
+            Self::Heal
+            | Self::Restart(_)
+            | Self::Resume(_)
+            | Self::FreeDisk(_)
+            | Self::Unclog(_)
+            | Self::Unplug(_)
+            | Self::KeepSyncs(_) => false,
+            Self::SlowDisk { by, .. } | Self::SlowNode { by, .. } => !by.is_zero(),
+            Self::Drift { ppm, .. } => *ppm != 0,
+            Self::Partition { .. }
+            | Self::OneWay { .. }
+            | Self::Crash(_)
+            | Self::Kill(_)
+            | Self::Pause(_)
+            | Self::FailSync(_)
+            | Self::FailWrite(_)
+            | Self::FillDisk(_)
+            | Self::TransferLeader(_)
+            | Self::Stop(_)
+            | Self::Clog(_)
+            | Self::JumpClock { .. }
+            | Self::Rot { .. }
+            | Self::RotOnRead { .. }
+            | Self::Wipe(_)
+            | Self::KeepImage(_)
+            | Self::RollBack(_)
+            | Self::Copy(_)
+            | Self::LoseSyncs(_)
+            | Self::Checkpoint(_)
+            | Self::Compact(_) => true,
+        }
+    }
 }
 
 /// Faults that begin by chance: about one in `every`, lasting between the two. `None` of them if `every` is zero.
@@ -178,8 +276,34 @@ pub struct FaultPlan {
     pub transfers: Episodes,
     /// Graceful stops.
     pub stops: Episodes,
+    /// Nodes clogged one after another, and unclogged in another order.
+    pub clogs: Episodes,
+    /// Processors that others use up for a while.
+    pub slow_nodes: Episodes,
+    /// Clocks that are set.
+    pub clock_jumps: Episodes,
+    /// Clocks that change their pace for a while.
+    pub drifts: Episodes,
+    /// Bits of a log that turn for good; the node starts again when the episode ends.
+    pub rot: Episodes,
+    /// Bits of a log that a read gives wrongly, once; the node starts again when the episode ends.
+    pub rot_on_read: Episodes,
+    /// Data directories that are emptied.
+    pub wipes: Episodes,
+    /// Data directories that are put back to what they were when the episode began.
+    pub rollbacks: Episodes,
+    /// Data directories of which a second machine starts on a copy.
+    pub copies: Episodes,
+    /// Disks whose syncs keep nothing for a while.
+    pub lost_syncs: Episodes,
+    /// Checkpoints that are asked for.
+    pub checkpoints: Episodes,
+    /// Compactions that are asked for.
+    pub compactions: Episodes,
     /// Changes of the members, by an operator: how long he waits between two of them is `every`.
     pub membership: Episodes,
+    /// Faults that hit a node at a moment that matters.
+    pub triggers: Vec<Trigger>,
     /// Faults at moments of their own, counted from the start of the run; in order.
     pub schedule: Vec<(Duration, Fault)>,
 }
@@ -203,7 +327,20 @@ impl FaultPlan {
             full_disks: Episodes::NONE,
             transfers: Episodes::NONE,
             stops: Episodes::NONE,
+            clogs: Episodes::NONE,
+            slow_nodes: Episodes::NONE,
+            clock_jumps: Episodes::NONE,
+            drifts: Episodes::NONE,
+            rot: Episodes::NONE,
+            rot_on_read: Episodes::NONE,
+            wipes: Episodes::NONE,
+            rollbacks: Episodes::NONE,
+            copies: Episodes::NONE,
+            lost_syncs: Episodes::NONE,
+            checkpoints: Episodes::NONE,
+            compactions: Episodes::NONE,
             membership: Episodes::NONE,
+            triggers: Vec::new(),
             schedule: Vec::new(),
         }
     }
@@ -227,7 +364,20 @@ impl FaultPlan {
             full_disks: Episodes::new(secs(15), ms(100), secs(2)),
             transfers: Episodes::new(secs(5), Duration::ZERO, Duration::ZERO),
             stops: Episodes::new(secs(15), ms(100), secs(2)),
+            clogs: Episodes::new(secs(8), ms(100), secs(2)),
+            slow_nodes: Episodes::new(secs(8), ms(100), secs(3)),
+            clock_jumps: Episodes::new(secs(8), Duration::ZERO, Duration::ZERO),
+            drifts: Episodes::new(secs(8), ms(500), secs(5)),
+            rot: Episodes::new(secs(12), ms(50), secs(2)),
+            rot_on_read: Episodes::new(secs(12), ms(10), secs(1)),
+            wipes: Episodes::new(secs(15), ms(50), secs(1)),
+            rollbacks: Episodes::new(secs(12), ms(500), secs(3)),
+            copies: Episodes::new(secs(12), ms(500), secs(3)),
+            lost_syncs: Episodes::new(secs(12), ms(300), secs(3)),
+            checkpoints: Episodes::new(secs(4), Duration::ZERO, Duration::ZERO),
+            compactions: Episodes::new(secs(4), Duration::ZERO, Duration::ZERO),
             membership: Episodes::new(ms(1200), Duration::ZERO, Duration::ZERO),
+            triggers: Trigger::all(),
             schedule: Vec::new(),
         }
     }
@@ -250,10 +400,22 @@ impl FaultPlan {
         if rng.bool() {
             plan.disk = DiskFaults::CALM;
         }
+        plan.triggers.retain(|_| rng.u32(0..4) == 0);
         plan
     }
 
-    fn episodes_mut(&mut self) -> [&mut Episodes; 12] {
+    /// The same world, in which nothing begins by chance any more but what has been `inflicted` does: what a run's report
+    /// says. The operator goes on as before.
+    #[must_use]
+    pub fn replaying(&self, inflicted: Vec<(Duration, Fault)>) -> Self {
+        let mut plan = Self { schedule: inflicted, triggers: Vec::new(), ..self.clone() };
+        let membership = plan.membership;
+        plan.episodes_mut().into_iter().for_each(|episodes| *episodes = Episodes::NONE);
+        plan.membership = membership;
+        plan
+    }
+
+    fn episodes_mut(&mut self) -> [&mut Episodes; 24] {
         [
             &mut self.partitions,
             &mut self.one_way,
@@ -266,6 +428,18 @@ impl FaultPlan {
             &mut self.full_disks,
             &mut self.transfers,
             &mut self.stops,
+            &mut self.clogs,
+            &mut self.slow_nodes,
+            &mut self.clock_jumps,
+            &mut self.drifts,
+            &mut self.rot,
+            &mut self.rot_on_read,
+            &mut self.wipes,
+            &mut self.rollbacks,
+            &mut self.copies,
+            &mut self.lost_syncs,
+            &mut self.checkpoints,
+            &mut self.compactions,
             &mut self.membership,
         ]
     }
@@ -317,7 +491,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_episode_is_on_in_some_seed_and_off_in_another() {
-        let mut on = [0_u32; 12];
+        let mut on = [0_u32; 24];
         for seed in 0..50 {
             for (count, episodes) in on.iter_mut().zip(FaultPlan::swarm(seed).episodes_mut()) {
                 *count += u32::from(*episodes != Episodes::NONE);

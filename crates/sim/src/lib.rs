@@ -17,6 +17,7 @@
 //! ```
 
 pub mod agenda;
+pub mod budget;
 pub mod checker;
 pub mod cli;
 pub mod clocks;
@@ -30,6 +31,7 @@ pub mod options;
 pub mod random;
 pub mod report;
 pub mod trace;
+pub mod triggers;
 pub mod workload;
 pub mod world;
 

@@ -3,8 +3,15 @@
 use althing_types::{Duration, NodeId};
 use fastrand::Rng;
 
+use crate::clocks::Jump;
 use crate::faults::{Episodes, Fault, FaultPlan};
 use crate::random::between;
+
+/// How long a node that is ended for a moment stays down.
+const SOON: Duration = Duration::from_millis(40);
+
+/// A clock that changes its pace is wrong by so much at the most.
+const MAX_DRIFT_PPM: i32 = 1000;
 
 /// Kinds of episodes, one per rate of the plan.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -31,10 +38,34 @@ pub enum Kind {
     Transfer,
     /// A graceful stop.
     Stop,
+    /// Nodes clogged and unclogged.
+    Clog,
+    /// A slow processor.
+    SlowNode,
+    /// A clock that is set.
+    JumpClock,
+    /// A clock at another pace.
+    Drift,
+    /// Rot at rest.
+    Rot,
+    /// Rot on read.
+    RotOnRead,
+    /// An emptied directory.
+    Wipe,
+    /// A directory put back to an earlier state.
+    RollBack,
+    /// A directory copied.
+    Copy,
+    /// Syncs that keep nothing.
+    LoseSyncs,
+    /// A checkpoint asked for.
+    Checkpoint,
+    /// A compaction asked for.
+    Compact,
 }
 
 /// All kinds.
-pub const KINDS: [Kind; 11] = [
+pub const KINDS: [Kind; 23] = [
     Kind::Partition,
     Kind::OneWay,
     Kind::Crash,
@@ -46,6 +77,18 @@ pub const KINDS: [Kind; 11] = [
     Kind::FullDisk,
     Kind::Transfer,
     Kind::Stop,
+    Kind::Clog,
+    Kind::SlowNode,
+    Kind::JumpClock,
+    Kind::Drift,
+    Kind::Rot,
+    Kind::RotOnRead,
+    Kind::Wipe,
+    Kind::RollBack,
+    Kind::Copy,
+    Kind::LoseSyncs,
+    Kind::Checkpoint,
+    Kind::Compact,
 ];
 
 impl Kind {
@@ -64,6 +107,18 @@ impl Kind {
             Self::FullDisk => plan.full_disks,
             Self::Transfer => plan.transfers,
             Self::Stop => plan.stops,
+            Self::Clog => plan.clogs,
+            Self::SlowNode => plan.slow_nodes,
+            Self::JumpClock => plan.clock_jumps,
+            Self::Drift => plan.drifts,
+            Self::Rot => plan.rot,
+            Self::RotOnRead => plan.rot_on_read,
+            Self::Wipe => plan.wipes,
+            Self::RollBack => plan.rollbacks,
+            Self::Copy => plan.copies,
+            Self::LoseSyncs => plan.lost_syncs,
+            Self::Checkpoint => plan.checkpoints,
+            Self::Compact => plan.compactions,
         }
     }
 }
@@ -106,7 +161,67 @@ pub fn episode(kind: Kind, length: Duration, sight: Sight<'_>, rng: &mut Rng) ->
         Kind::FullDisk => vec![(now, Fault::FillDisk(victim)), (length, Fault::FreeDisk(victim))],
         Kind::Transfer => vec![(now, Fault::TransferLeader(sight.nodes[rng.usize(..sight.nodes.len())]))],
         Kind::Stop => vec![(now, Fault::Stop(victim)), (length, Fault::Restart(victim))],
+        Kind::Clog => swizzle(sight, length, rng),
+        Kind::SlowNode => {
+            let by = between(Duration::from_millis(2), Duration::from_millis(120), rng);
+            let slow = |by| Fault::SlowNode { node: victim, by };
+            vec![(now, slow(by)), (length, slow(Duration::ZERO))]
+        }
+        Kind::JumpClock => vec![(now, Fault::JumpClock { node: victim, jump: jump(rng) })],
+        Kind::Drift => {
+            let pace = |ppm| Fault::Drift { node: victim, ppm };
+            vec![(now, pace(rng.i32(-MAX_DRIFT_PPM..=MAX_DRIFT_PPM))), (length, pace(0))]
+        }
+        Kind::Checkpoint => vec![(now, Fault::Checkpoint(victim))],
+        Kind::Compact => vec![(now, Fault::Compact(victim))],
+        Kind::Rot => then_again(Fault::Rot { node: victim, seed: rng.u32(..) }, victim, length),
+        Kind::RotOnRead => then_again(Fault::RotOnRead { node: victim, seed: rng.u32(..) }, victim, length),
+        Kind::Wipe => vec![(now, Fault::Wipe(victim)), (length, Fault::Restart(victim))],
+        // Between the backup and its use the node starts once more: that is what the others remember.
+        Kind::RollBack => {
+            let mut faults = then_again(Fault::KeepImage(victim), victim, SOON);
+            faults.extend([(length, Fault::RollBack(victim)), (length + SOON, Fault::Restart(victim))]);
+            faults
+        }
+        Kind::Copy => {
+            let mut faults = then_again(Fault::KeepImage(victim), victim, SOON);
+            faults.extend([(length, Fault::Copy(victim)), (length * 2, Fault::Unplug(victim))]);
+            faults
+        }
+        Kind::LoseSyncs => lost_syncs(victim, length, rng),
     }
+}
+
+/// A fault at once, and after a while the node starts again, which is when it meets it.
+fn then_again(fault: Fault, node: NodeId, length: Duration) -> Vec<Timed> {
+    vec![(Duration::ZERO, fault), (length, Fault::Kill(node)), (length + SOON, Fault::Restart(node))]
+}
+
+/// A disk that lies for a while; usually the power fails meanwhile.
+fn lost_syncs(node: NodeId, length: Duration, rng: &mut Rng) -> Vec<Timed> {
+    let mut faults = vec![(Duration::ZERO, Fault::LoseSyncs(node)), (length, Fault::KeepSyncs(node))];
+    if rng.u32(0..3) > 0 {
+        faults.extend([(length / 2, Fault::Crash(node)), (length / 2 + SOON, Fault::Restart(node))]);
+    }
+    faults
+}
+
+/// Some nodes are clogged one after another in the first half, and unclogged in another order in the second.
+fn swizzle(sight: Sight<'_>, length: Duration, rng: &mut Rng) -> Vec<Timed> {
+    let mut nodes = sight.nodes.to_vec();
+    rng.shuffle(&mut nodes);
+    nodes.truncate(rng.usize(1..=nodes.len()));
+    let mut faults: Vec<Timed> =
+        nodes.iter().map(|node| (between(Duration::ZERO, length / 2, rng), Fault::Clog(*node))).collect();
+    faults.extend(nodes.iter().map(|node| (between(length / 2, length, rng), Fault::Unclog(*node))));
+    faults
+}
+
+/// Seconds as often as hours, either way.
+fn jump(rng: &mut Rng) -> Jump {
+    let most = if rng.bool() { Duration::from_secs(5) } else { Duration::from_secs(4 * 3600) };
+    let by = between(Duration::from_millis(100), most, rng);
+    if rng.bool() { Jump::Forward(by) } else { Jump::Back(by) }
 }
 
 /// Half of the time the leader, because most of what can break passes through it.

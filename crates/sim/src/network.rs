@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 
 use althing_types::{Duration, Instant, NodeId};
+use bytes::Bytes;
 use fastrand::Rng;
 
 use crate::faults::NetworkFaults;
@@ -25,7 +26,21 @@ pub struct Network {
     in_order: BTreeMap<(NodeId, NodeId), Instant>,
     /// The same for clients, per way.
     client_order: BTreeMap<(usize, Way), Instant>,
+    /// Nodes whose frames are held back, both ways.
+    clogged: BTreeSet<NodeId>,
+    held: Vec<Held>,
     counts: Counts,
+}
+
+/// A frame that is held back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// Whose.
+    pub from: NodeId,
+    /// For whom.
+    pub to: NodeId,
+    /// It.
+    pub bytes: Bytes,
 }
 
 /// A way of a client's connection.
@@ -48,6 +63,8 @@ pub struct Counts {
     pub duplicated: u64,
     /// Allowed to overtake.
     pub reordered: u64,
+    /// Held back at a clogged node.
+    pub held: u64,
 }
 
 impl AddAssign for Counts {
@@ -57,6 +74,7 @@ impl AddAssign for Counts {
         self.cut += other.cut;
         self.duplicated += other.duplicated;
         self.reordered += other.reordered;
+        self.held += other.held;
     }
 }
 
@@ -70,6 +88,8 @@ impl Network {
             cut: BTreeSet::new(),
             in_order: BTreeMap::new(),
             client_order: BTreeMap::new(),
+            clogged: BTreeSet::new(),
+            held: Vec::new(),
             counts: Counts::default(),
         }
     }
@@ -153,6 +173,29 @@ impl Network {
         !self.cut.contains(&(from, to))
     }
 
+    /// Holds back all frames to and from a node from now on. `false` if they are already.
+    pub fn clog(&mut self, node: NodeId) -> bool {
+        self.clogged.insert(node)
+    }
+
+    /// Holds a frame back that has come to the end of its way, if either end is clogged.
+    pub fn hold(&mut self, from: NodeId, to: NodeId, bytes: &Bytes) -> bool {
+        let holds = self.clogged.contains(&from) || self.clogged.contains(&to);
+        if holds {
+            self.counts.held += 1;
+            self.held.push(Held { from, to, bytes: bytes.clone() });
+        }
+        holds
+    }
+
+    /// Holds nothing of a node back any more: what may go on its way now, in the order in which it had come.
+    pub fn unclog(&mut self, node: NodeId) -> Vec<Held> {
+        self.clogged.remove(&node);
+        let clogged = &self.clogged;
+        let is_free = |held: &mut Held| !clogged.contains(&held.from) && !clogged.contains(&held.to);
+        self.held.extract_if(.., is_free).collect()
+    }
+
     /// Behaves differently from now on.
     pub fn set_faults(&mut self, faults: NetworkFaults) {
         self.faults = faults;
@@ -216,6 +259,21 @@ mod tests {
         assert!(network.send(Instant::ZERO, C, B).is_empty());
         network.heal();
         assert_eq!(network.send(Instant::ZERO, C, B).len(), 1);
+    }
+
+    #[test]
+    fn what_is_held_back_goes_on_once_both_ends_are_free_and_in_order() {
+        let mut network = network(NetworkFaults::CALM);
+        assert!(network.clog(A) && network.clog(B) && !network.clog(A));
+        let frames = [(A, C), (C, B), (B, A), (C, A)];
+        for (number, (from, to)) in (0_u8..).zip(frames) {
+            assert!(network.hold(from, to, &Bytes::copy_from_slice(&[number])));
+        }
+        assert!(!network.hold(C, NodeId(4), &Bytes::new()));
+        let numbers = |held: Vec<Held>| held.iter().map(|held| held.bytes[0]).collect::<Vec<_>>();
+        assert_eq!(numbers(network.unclog(A)), [0, 3]);
+        assert_eq!(numbers(network.unclog(B)), [1, 2]);
+        assert!(!network.hold(A, B, &Bytes::new()));
     }
 
     #[test]

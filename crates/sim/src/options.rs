@@ -2,38 +2,14 @@
 
 use std::io::Write;
 
+use althing_probe::Mutant;
 use althing_types::Duration;
-use clap::ValueEnum;
 
 use crate::faults::FaultPlan;
 use crate::workload::WorkloadOptions;
 
 /// A cluster has at most this many nodes.
 pub const MAX_NODES: u64 = 9;
-
-/// A host that does its work wrongly, to show that the simulator notices.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
-pub enum Sabotage {
-    /// It does it well.
-    #[default]
-    None,
-    /// It reports what it has written to the log as durable without a sync.
-    AcknowledgeBeforeSync,
-    /// It reports a checkpoint as durable before it is.
-    ReportCheckpointEarly,
-    /// It does not write terms and votes to the log.
-    ForgetVotes,
-    /// It answers every read from what it has applied, without asking the leader.
-    ReadWithoutReadIndex,
-    /// It hands every write to the node twice, as a careless repetition would.
-    RepeatWrites,
-    /// It leaves out one entry in a hundred.
-    SkipEntries,
-    /// It loses one response of a watch in fifty.
-    LoseWatchEvents,
-    /// Its clock is a quarter too fast, so that leases end early.
-    RushClocks,
-}
 
 /// One run.
 pub struct Options {
@@ -47,8 +23,9 @@ pub struct Options {
     pub faults: FaultPlan,
     /// What clients do.
     pub workload: WorkloadOptions,
-    /// What the hosts do wrong. Not for users: a test of the simulator itself.
-    pub sabotage: Sabotage,
+    /// The mistake that the nodes or their hosts make. Not for users: a test of the simulator itself, and only of one that
+    /// was built with debug assertions.
+    pub mutant: Option<Mutant>,
     /// Where the trace is written as JSON lines, if anywhere.
     pub trace: Option<Box<dyn Write>>,
 }
@@ -63,7 +40,7 @@ impl Options {
             duration: Duration::from_secs(20),
             faults: FaultPlan::swarm(seed),
             workload: WorkloadOptions::default(),
-            sabotage: Sabotage::None,
+            mutant: None,
             trace: None,
         }
     }
@@ -77,6 +54,7 @@ impl std::fmt::Debug for Options {
             .field("duration", &self.duration)
             .field("faults", &self.faults)
             .field("workload", &self.workload)
+            .field("mutant", &self.mutant)
             .finish_non_exhaustive()
     }
 }

@@ -20,6 +20,12 @@ pub struct Streams {
     pub faults: Rng,
     /// The seeds that the nodes themselves are given.
     pub nodes: Rng,
+    /// When nodes start at first, and how long a supervisor waits before it starts one again.
+    pub supervisor: Rng,
+    /// Whether a fault hits a node at a moment that matters, and how soon.
+    pub triggers: Rng,
+    /// The numbers by which data directories and their starts are known.
+    pub directories: Rng,
 }
 
 impl Streams {
@@ -34,6 +40,9 @@ impl Streams {
             workload: stream("workload"),
             faults: stream("faults"),
             nodes: stream("nodes"),
+            supervisor: stream("supervisor"),
+            triggers: stream("triggers"),
+            directories: stream("directories"),
         }
     }
 }

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use althing_probe::Hits;
 use althing_types::{Duration, Instant};
 
+use crate::budget::Tally;
 use crate::checker::Outcome;
+use crate::faults::Fault;
 use crate::history::History;
 use crate::network;
 
@@ -23,10 +26,28 @@ pub enum Check {
     Watches,
     /// No acknowledged write is lost.
     LostWrites,
+    /// Every answer is the one that the table's history gives, and answers agree with real time.
+    Exactness,
+    /// Transactions form no cycle.
+    Cycles,
+    /// What is transferred between accounts is neither lost nor made.
+    Bank,
+    /// A lock has one holder, tokens rise, and nobody with an older token gets through after a newer one.
+    Fencing,
+    /// Lists in pages, and caches that follow a watch, are the table at their revision.
+    Caches,
+    /// No guarded update is lost.
+    LostUpdates,
+    /// A refusal says what is so.
+    Refusals,
+    /// Too many searches for an order were given up for the run to say anything.
+    Undecided,
     /// A node must start from the disk that it left.
     Recovery,
     /// A node must not panic, nor stop for a reason that the world did not give it.
     Crash,
+    /// What a node keeps in memory stays within its limits.
+    Memory,
     /// After all is healed, writes succeed within [`crate::world::WRITE_WITHIN`].
     Progress,
     /// After all is healed, all replicas become equal within [`crate::world::EQUAL_WITHIN`].
@@ -42,8 +63,17 @@ impl fmt::Display for Check {
             Self::Leases => "leases",
             Self::Watches => "watches",
             Self::LostWrites => "lost writes",
+            Self::Exactness => "exactness",
+            Self::Cycles => "cycles",
+            Self::Bank => "bank",
+            Self::Fencing => "fencing",
+            Self::Caches => "caches",
+            Self::LostUpdates => "lost updates",
+            Self::Refusals => "refusals",
+            Self::Undecided => "undecided",
             Self::Recovery => "recovery",
             Self::Crash => "crash",
+            Self::Memory => "memory",
             Self::Progress => "progress",
             Self::Convergence => "convergence",
         })
@@ -94,6 +124,34 @@ pub struct FaultCounts {
     pub transfers: u64,
     /// Graceful stops.
     pub stops: u64,
+    /// Nodes whose frames were held back for a while.
+    pub clogs: u64,
+    /// Slow processors.
+    pub slow_nodes: u64,
+    /// Clocks that were set.
+    pub clock_jumps: u64,
+    /// Clocks that changed their pace.
+    pub drifts: u64,
+    /// Bits of logs that turned for good.
+    pub rot: u64,
+    /// Bits of logs that a read gave wrongly.
+    pub rot_on_read: u64,
+    /// Data directories that were emptied.
+    pub wiped: u64,
+    /// Data directories that were put back to an earlier state.
+    pub rolled_back: u64,
+    /// Machines that started on a copy of another one's directory.
+    pub copied: u64,
+    /// Disks whose syncs kept nothing for a while.
+    pub lost_syncs: u64,
+    /// Checkpoints that were asked for.
+    pub checkpoints: u64,
+    /// Compactions that were asked for.
+    pub compactions: u64,
+    /// Faults that hit a node at a moment that matters.
+    pub triggered: u64,
+    /// Machines that were given up because what they had synced was lost. A consequence.
+    pub condemned: u64,
     /// Starts from a disk that was used before.
     pub restarts: u64,
     /// Snapshots that replicas were put on. A consequence, not a fault, counted because it is rare.
@@ -104,12 +162,16 @@ impl FaultCounts {
     /// Everything that was done to the cluster, without what follows from it.
     #[must_use]
     pub fn inflicted(&self) -> u64 {
-        self.kinds().iter().map(|(_, count)| count).sum::<u64>() - self.restarts - self.snapshots
+        self.kinds().iter().map(|(_, count)| count).sum::<u64>()
+            - self.restarts
+            - self.snapshots
+            - self.condemned
+            - self.triggered
     }
 
     /// Each kind by name, in the order in which reports list them.
     #[must_use]
-    pub const fn kinds(&self) -> [(&'static str, u64); 14] {
+    pub const fn kinds(&self) -> [(&'static str, u64); 28] {
         [
             ("partitions", self.partitions),
             ("one-way cuts", self.one_way),
@@ -123,6 +185,20 @@ impl FaultCounts {
             ("stops", self.stops),
             ("joined", self.joined),
             ("left", self.left),
+            ("clogs", self.clogs),
+            ("slow nodes", self.slow_nodes),
+            ("clock jumps", self.clock_jumps),
+            ("drifts", self.drifts),
+            ("rot at rest", self.rot),
+            ("rot on read", self.rot_on_read),
+            ("wiped", self.wiped),
+            ("rolled back", self.rolled_back),
+            ("copied", self.copied),
+            ("lost syncs", self.lost_syncs),
+            ("checkpoints", self.checkpoints),
+            ("compactions", self.compactions),
+            ("triggered", self.triggered),
+            ("condemned", self.condemned),
             ("restarts", self.restarts),
             ("snapshots", self.snapshots),
         ]
@@ -153,6 +229,11 @@ pub struct Report {
     pub network: network::Counts,
     /// What was inflicted.
     pub faults: FaultCounts,
+    /// Every fault, and every end of one, that came by chance or by a trigger, and when, counted from the start of the run;
+    /// in order. As the schedule of [`crate::FaultPlan::replaying`] it makes the same run again.
+    pub inflicted: Vec<(Duration, Fault)>,
+    /// How near the faults came to what the store can survive.
+    pub budget: Tally,
     /// Entries that were committed.
     pub entries: u64,
     /// Bytes that all nodes together have written to their logs.
@@ -163,6 +244,8 @@ pub struct Report {
     pub history: History,
     /// How often a checker gave up.
     pub undecided: u64,
+    /// Which rare paths the run has taken, and how often; none in a build without debug assertions.
+    pub marks: Hits,
     /// What was broken.
     pub findings: Vec<Finding>,
 }

@@ -8,7 +8,7 @@ use crate::repository::{assert_none, members};
 
 /// The floors, from the ground up. Crates on one floor do not import each other, except for [`BESIDE`].
 const FLOORS: [&[&str]; 10] = [
-    &["types", "codec"],
+    &["types", "codec", "probe"],
     &["consensus", "gossip"],
     &["env", "api", "faultdisk"],
     &["storage"],

@@ -6,6 +6,7 @@
 use althing_api::lease::LeaseStatus;
 use althing_api::request::Body;
 use althing_api::{Answer, ErrorKind};
+use althing_probe::{Mark, Mutant};
 use althing_strong::lessor::{self, RenewError};
 use althing_strong::{Command, Proposal as LogProposal};
 use althing_types::{Duration, Instant, LeaseId, NodeId, RequestId};
@@ -79,6 +80,7 @@ impl Group {
         let silent = |asking: &Asking| asking.asked.is_none_or(|asked| cx.now.since(asked) >= ASK_RETRY);
         let tickets: Vec<_> = self.asking.iter().filter(|(_, a)| silent(a)).map(|(ticket, _)| *ticket).collect();
         for ticket in tickets {
+            althing_probe::hit(Mark::QuestionRepeated);
             self.ask_leader(cx, ticket);
         }
     }
@@ -193,7 +195,10 @@ impl Group {
         let mut refused = Vec::new();
         for id in effects.revoke.drain(..) {
             cx.shared.metrics.leases_expired += 1;
-            if !self.propose_own(cx, Command::LeaseRevoke { id }) {
+            if althing_probe::is(Mutant::FollowerEndsLeases) && !self.is_leader() {
+                let (ticket, deadline) = (cx.shared.internal_ticket(), cx.now + ASK_RETRY);
+                self.propose(cx, ticket, Command::LeaseRevoke { id }, deadline);
+            } else if !self.propose_own(cx, Command::LeaseRevoke { id }) {
                 refused.push(lessor::Input::RevokeRefused(id));
             }
         }

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::Header;
 use althing_consensus::{ConfState, Config, HardState, Recovered, RecoveryError, Replica, Role};
+use althing_probe::Mark;
 use althing_storage::engine::Applied;
 use althing_strong::Reader;
 use althing_strong::lessor::{self, Lessor, LessorConfig};
@@ -58,7 +59,7 @@ pub(crate) struct Group {
     renewing: BTreeMap<RequestId, Renewing>,
     /// Compactions whose clients wait for the space.
     compacting: BTreeSet<RequestId>,
-    hub: Hub,
+    pub hub: Hub,
     hub_effects: althing_strong::watch::Effects,
     lessor: Lessor,
     lessor_effects: lessor::Effects,
@@ -120,7 +121,13 @@ impl Group {
             hibernate_after_ticks: group.hibernate.then_some(HIBERNATE_AFTER_TICKS),
         };
         let replica = Replica::new(consensus, recovered)?;
-        let hub = HubConfig { progress_interval: config.progress_interval, ..HubConfig::default() };
+        let hub = HubConfig {
+            progress_interval: config.progress_interval,
+            buffer_bytes: config.watch_buffers.stream_bytes,
+            recent_bytes: config.watch_buffers.recent_bytes,
+            read_bytes: config.watch_buffers.read_bytes,
+            ..HubConfig::default()
+        };
         let lessor = LessorConfig {
             grace: config.tick * config.election_ticks.end,
             checkpoint_interval: config.lease_checkpoint_interval,
@@ -209,8 +216,19 @@ impl Group {
         self.proposals.bytes()
     }
 
+    /// Pages of a snapshot that are read and not sent, of the transfer that has most.
+    pub(crate) fn most_pages(&self) -> usize {
+        self.outgoing.values().map(|outgoing| outgoing.ready.len()).max().unwrap_or(0)
+    }
+
     pub(crate) fn peers(&self) -> Vec<NodeId> {
         self.replica.conf_state().members()
+    }
+
+    /// Whoever has a vote, before or after a change that is half way.
+    pub(crate) fn voters(&self) -> BTreeSet<NodeId> {
+        let conf_state = self.replica.conf_state();
+        conf_state.voters.iter().chain(&conf_state.voters_outgoing).copied().collect()
     }
 
     pub(crate) fn is_asleep(&self) -> bool {
@@ -253,6 +271,7 @@ impl Group {
         let voters = self.replica.conf_state().voters.clone();
         let reached = |id: &NodeId| self.replica.progress(*id).map_or(0, |progress| progress.match_index);
         if let Some(to) = voters.into_iter().filter(|id| *id != node).max_by_key(reached) {
+            althing_probe::hit(Mark::HandoverAtStop);
             self.step(althing_consensus::Input::TransferLeader { to });
         }
     }

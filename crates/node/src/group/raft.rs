@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use althing_codec::Writer;
 use althing_consensus::{Entry, EntryKind, Persist, Role, SnapshotMeta, conf_change, encode_entries};
+use althing_probe::{Mark, Mutant};
 use althing_storage::engine::Applied;
 use althing_storage::wal::{Record, RecordKind};
 use althing_strong::LogEntry;
@@ -36,10 +37,13 @@ impl Group {
         for persist in effects.persist.drain(..) {
             self.persist(cx, persist);
         }
-        if !effects.committed.is_empty() {
+        if !effects.committed.is_empty() && !althing_probe::is(Mutant::ApplyUncommitted) {
             self.hand_to_applier(cx, std::mem::take(&mut effects.committed));
         }
         for read in effects.reads.drain(..) {
+            if read.index > self.applied.index {
+                althing_probe::hit(Mark::ReadWaitedForApply);
+            }
             self.reads.confirm(read.context, read.index);
         }
         for wanted in effects.snapshot_wanted.drain(..) {
@@ -58,11 +62,14 @@ impl Group {
             self.install(cx, meta, persist.seq);
         }
         self.log_entries(cx, &persist.entries);
+        self.take_too_early(cx, &persist.entries);
+        self.mark_commit(&persist);
         self.unwritten = persist.hard_state.or(self.unwritten);
         // A commit index that moved needs no record of its own, but goes with the next entries. A log that holds a change
         // of the configuration then says, too, that the one before it is committed: a node that starts again and could
         // forget it might be elected by a configuration that lies two changes back.
-        if (persist.must_sync || !persist.entries.is_empty())
+        let with_entries = !persist.entries.is_empty() && !althing_probe::is(Mutant::ForgetCommit);
+        if (persist.must_sync || with_entries)
             && let Some(hard_state) = self.unwritten.take()
         {
             let payload = hard_state.encode();
@@ -70,6 +77,27 @@ impl Group {
         }
         if persist.must_sync {
             cx.shared.wal.wait(group, persist.seq);
+        }
+    }
+
+    fn mark_commit(&self, persist: &Persist) {
+        if persist.entries.is_empty() && !persist.must_sync && persist.hard_state.is_some() {
+            althing_probe::hit(Mark::CommitUnwritten);
+        }
+        if self.unwritten.is_some() && persist.hard_state.is_none() && !persist.entries.is_empty() {
+            althing_probe::hit(Mark::CommitWritten);
+        }
+    }
+
+    /// As a mutant, takes entries that are only in the log for committed ones.
+    fn take_too_early(&mut self, cx: &mut Context<'_>, entries: &[Entry]) {
+        if althing_probe::is(Mutant::ApplyUncommitted) {
+            self.hand_to_applier(cx, entries.to_vec());
+        }
+        if althing_probe::is(Mutant::EarlyMembership) {
+            for entry in entries.iter().filter(|entry| entry.kind == EntryKind::ConfChange) {
+                self.apply_conf_change(entry);
+            }
         }
     }
 
@@ -82,6 +110,9 @@ impl Group {
                 bytes >= cx.shared.config.log_record_bytes
             });
             let (record, rest) = entries.split_at(full.map_or(entries.len(), |place| place + 1));
+            if !rest.is_empty() {
+                althing_probe::hit(Mark::SeveralRecords);
+            }
             let index = record.last().map_or(0, |entry| entry.index);
             let payload = encode_entries(record);
             cx.shared.wal.push(Record { group: self.id, kind: RecordKind::Entries, index, payload });
@@ -147,7 +178,9 @@ impl Group {
     fn lose_leadership(&mut self, cx: &mut Context<'_>) {
         if self.leading != Leading::No {
             self.leading = Leading::No;
-            self.lessor_input(cx, althing_strong::lessor::Input::LostLeadership);
+            if !althing_probe::is(Mutant::FollowerEndsLeases) {
+                self.lessor_input(cx, althing_strong::lessor::Input::LostLeadership);
+            }
             self.outgoing.clear();
         }
     }
@@ -167,10 +200,12 @@ impl Group {
     pub(crate) fn checkpointed(&mut self, cx: &mut Context<'_>, spaces: &BTreeMap<SpaceId, Applied>) {
         self.try_install(cx, spaces);
         let Some(durable) = spaces.get(&self.space) else { return };
+        let durable = if althing_probe::is(Mutant::TruncateApplied) { &self.applied } else { durable };
         let index = self.index_retaining(cx.shared.config.retained_log_bytes).min(durable.index);
         if index <= self.replica.truncated().index {
             return;
         }
+        althing_probe::hit(Mark::LogTruncated);
         self.step(althing_consensus::Input::Truncate { index });
         let truncated = self.replica.truncated();
         let payload = truncated.encode();
@@ -194,6 +229,7 @@ impl Group {
 
     /// The log is pinned by this group: what lives of it is written again, at the end.
     pub(crate) fn rewrite(&mut self, cx: &mut Context<'_>) {
+        althing_probe::hit(Mark::LogRewritten);
         let entries = self.replica.entries(self.replica.truncated().index + 1..self.replica.last_index() + 1);
         self.log_entries(cx, &entries);
         cx.shared.wal.rewritten(self.id);

@@ -3,6 +3,7 @@
 use althing_api::request::Body;
 use althing_api::{Answer, Error, ErrorKind};
 use althing_consensus::Refused;
+use althing_probe::{Mark, Mutant};
 use althing_storage::engine::Applied;
 use althing_strong::{AppliedResult, ApplyOutput, LeaseChange};
 use althing_types::{NodeId, RequestId};
@@ -11,7 +12,7 @@ use super::requests::{fail, respond};
 use super::{Group, Leading};
 use crate::context::Context;
 use crate::envelope::{Forward, Message};
-use crate::proposals::Stage;
+use crate::proposals::{Proposal, Stage};
 use crate::reads::Reading;
 
 impl Group {
@@ -56,6 +57,7 @@ impl Group {
         let result = if self.is_leader() && self.replica.term() == term {
             self.propose_here(forward.data, forward.membership)
         } else {
+            althing_probe::hit(Mark::ForwardRefused);
             Err(ErrorKind::NotLeader)
         };
         if let Err(error) = result {
@@ -68,8 +70,12 @@ impl Group {
     /// A refusal may come late, when the proposal has long been sent for another term, and may even stand in that leader's
     /// log: then sending it again would apply it twice.
     pub(crate) fn refused(&mut self, cx: &mut Context<'_>, term: u64, ticket: RequestId, error: ErrorKind) {
-        if self.proposals.get(ticket).is_none_or(|proposal| proposal.stage != (Stage::Sent { term })) {
-            return;
+        let Some(proposal) = self.proposals.get(ticket) else { return };
+        if proposal.stage != (Stage::Sent { term }) {
+            althing_probe::hit(Mark::RefusalTooLate);
+            if !althing_probe::is(Mutant::BelieveLateRefusal) {
+                return;
+            }
         }
         if error == ErrorKind::NotLeader {
             self.proposals.set_stage(ticket, Stage::Waiting);
@@ -82,7 +88,8 @@ impl Group {
     pub(crate) fn applied(&mut self, cx: &mut Context<'_>, applied: Applied, output: ApplyOutput) {
         let new_term = applied.term > self.applied.term;
         self.applied = applied;
-        self.step(althing_consensus::Input::Applied { index: applied.index });
+        let committed = if althing_probe::is(Mutant::ApplyUncommitted) { self.replica.commit() } else { u64::MAX };
+        self.step(althing_consensus::Input::Applied { index: applied.index.min(committed) });
         cx.shared.metrics.applied_entries += output.results.len() as u64;
         for result in output.results {
             self.answer(cx, result);
@@ -103,7 +110,7 @@ impl Group {
         if result.origin != cx.shared.node() {
             return;
         }
-        let Some(proposal) = self.proposals.remove(result.request) else { return };
+        let Some(proposal) = self.take_proposal(result.request) else { return };
         let Some(id) = cx.shared.client_of(result.request) else { return };
         match result.result {
             Ok(_) if proposal.physical => {
@@ -115,6 +122,17 @@ impl Group {
             }
             Err(kind) => respond(cx, id, Err(kind.into())),
         }
+    }
+
+    fn take_proposal(&mut self, ticket: RequestId) -> Option<Proposal> {
+        if althing_probe::is(Mutant::LeakProposals) {
+            return self.proposals.get(ticket).cloned();
+        }
+        let proposal = self.proposals.remove(ticket)?;
+        if matches!(proposal.stage, Stage::Sent { term } if term < self.replica.term()) {
+            althing_probe::hit(Mark::AnswerAfterElection);
+        }
+        Some(proposal)
     }
 
     /// All that compaction allows has been given back.
@@ -146,7 +164,8 @@ impl Group {
 
     /// Serves the reads whose index is applied.
     pub(super) fn serve_reads(&mut self, cx: &mut Context<'_>) {
-        for reading in self.reads.take_applied(self.applied.index) {
+        let applied = if althing_probe::is(Mutant::ReadBeforeApply) { u64::MAX } else { self.applied.index };
+        for reading in self.reads.take_applied(applied) {
             match reading {
                 Reading::Client { ticket, request, .. } => {
                     if let Some(id) = cx.shared.client_of(ticket) {
@@ -161,6 +180,9 @@ impl Group {
     /// What has waited too long for an answer asks again.
     pub(super) fn retry(&mut self, cx: &mut Context<'_>) {
         self.reads.retry(cx.now, false);
+        if althing_probe::is(Mutant::ResendOnSilence) {
+            self.proposals.term_applied(u64::MAX);
+        }
         self.submit_waiting(cx);
         self.ask_again(cx);
     }
@@ -168,6 +190,7 @@ impl Group {
     /// What has waited past its deadline is given up.
     pub(super) fn expire(&mut self, cx: &mut Context<'_>) {
         for (ticket, proposal) in self.proposals.expire(cx.now) {
+            althing_probe::hit(Mark::ProposalExpired);
             let error = match proposal.stage {
                 Stage::Waiting => Error::not_done(ErrorKind::NoLeader),
                 Stage::Sent { .. } => Error::maybe_done(ErrorKind::Timeout),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use althing_consensus::SnapshotMeta;
+use althing_probe::Mark;
 use althing_storage::engine::Applied;
 use althing_storage::wal::{Record, RecordKind};
 use althing_strong::Export;
@@ -92,6 +93,9 @@ impl Group {
     }
 
     fn end_transfer(&mut self, to: NodeId, ok: bool) {
+        if !ok {
+            althing_probe::hit(Mark::TransferFailed);
+        }
         self.outgoing.remove(&to);
         self.step(althing_consensus::Input::SnapshotSent { to, ok });
     }
@@ -105,6 +109,9 @@ impl Group {
             if page.number != 0 {
                 return self.acknowledge(cx, from, page.transfer, 0, TransferState::Failed);
             }
+            if self.incoming.is_some() {
+                althing_probe::hit(Mark::TransferReplaced);
+            }
             self.abandon_incoming(cx);
             let space = cx.shared.new_space();
             let (transfer, term, moved) = (page.transfer, page.term, cx.now);
@@ -112,6 +119,7 @@ impl Group {
         }
         let Some(incoming) = &mut self.incoming else { return };
         if incoming.received != page.number {
+            althing_probe::hit(Mark::PageOutOfOrder);
             return self.fail_incoming(cx);
         }
         incoming.received += 1;
@@ -140,6 +148,7 @@ impl Group {
         let Some(incoming) = &self.incoming else { return };
         let Stage::Complete { applied, conf_state } = &incoming.stage else { return };
         if spaces.get(&incoming.space) != Some(applied) {
+            althing_probe::hit(Mark::CheckpointTooEarly);
             return cx.shared.wal.want_checkpoint();
         }
         let conf_state = super::decode_conf_state(conf_state);
@@ -175,6 +184,7 @@ impl Group {
         self.hub_input(cx, althing_strong::watch::Input::Installed { revision, compacted });
         // The snapshot may hold what these proposed, without their results.
         for ticket in self.proposals.take_sent_up_to(state.applied.term) {
+            althing_probe::hit(Mark::ResultInSnapshot);
             fail(cx, ticket, althing_api::Error::maybe_done(althing_api::ErrorKind::LeaderChanged));
         }
         self.members_changed(cx);

@@ -2,6 +2,7 @@
 
 use althing_api::ErrorKind;
 use althing_api::watch::WatchCommand;
+use althing_probe::Mark;
 use althing_strong::watch::{Change, History, Input, LeaderNeed};
 use althing_types::{Duration, Revision, StreamId};
 
@@ -44,6 +45,7 @@ impl Group {
         if self.leader().is_some() {
             self.leader_seen = cx.now;
         } else if cx.now.since(self.leader_seen) >= no_leader_after(cx) {
+            althing_probe::hit(Mark::NoLeaderTold);
             self.hub_input(cx, Input::NoLeader);
         }
         if self.hub.next_deadline().is_some_and(|deadline| deadline <= cx.now) {

@@ -22,7 +22,7 @@ use althing_env::{Disk, DiskError, DiskErrorKind};
 use althing_types::{ClusterId, NodeId};
 
 use crate::disk::RealDisk;
-use crate::transport::handshake::Identity;
+use crate::transport::handshake::{HandshakeError, Identity};
 use crate::transport::lineage::{Incarnation, Lineage, Seen, Sighting, Sightings};
 use crate::transport::{Book, BookError};
 pub use sealed::SealedError;
@@ -405,7 +405,7 @@ impl Book for PeerBook {
     fn enter(&self, node: NodeId, lineage: &Lineage) -> Result<(), BookError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = seen.clone();
-        if next.enter(node, lineage)? == Seen::Same {
+        if next.enter(node, lineage).map_err(HandshakeError::from)? == Seen::Same {
             return Ok(());
         }
         let line = |(node, Sighting { founding, run }): (&NodeId, &Sighting)| {

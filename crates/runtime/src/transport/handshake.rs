@@ -20,7 +20,7 @@ use althing_codec::wire::{DecodeError, Reader, Writer};
 use althing_types::{ClusterId, NodeId};
 use bytes::Bytes;
 
-use super::lineage::Lineage;
+use super::lineage::{Lineage, LineageError};
 
 /// What every message of the handshake begins with, but for a hello before a push/pull.
 const MAGIC: &[u8; 8] = b"ALTHPEER";
@@ -116,28 +116,9 @@ pub enum HandshakeError {
     /// A node claims to be this one.
     #[error("node {0} called itself: two nodes run with the same id, or an address leads back")]
     Myself(NodeId),
-    /// It runs on a data directory that went another way than the one that was seen of it.
-    #[error(
-        "node {node} runs on a copied or rolled-back data directory (start {offered} does not follow start {seen}, which \
-         was seen); remove it from the cluster and add it again with an empty directory"
-    )]
-    Forked {
-        /// The node.
-        node: NodeId,
-        /// The start that it claims to be.
-        offered: u64,
-        /// The latest start that was seen.
-        seen: u64,
-    },
-    /// It runs on another data directory than the one that was seen of it.
-    #[error(
-        "node {node} runs on an emptied data directory, or on another one than before: what it had promised is lost; remove \
-         it from the cluster and add it again"
-    )]
-    Replaced {
-        /// The node.
-        node: NodeId,
-    },
+    /// It runs on a data directory that nobody may believe any more.
+    #[error(transparent)]
+    Lineage(#[from] LineageError),
     /// It was removed from the cluster.
     #[error(
         "node {0} was removed from the cluster; to come back it must be added again, which gives it a new id, and start with \
@@ -157,7 +138,7 @@ impl HandshakeError {
     #[must_use]
     pub const fn is_final(&self) -> bool {
         match self {
-            Self::Forked { .. } | Self::Replaced { .. } | Self::Removed(_) | Self::Dismissed(_) => true,
+            Self::Lineage(_) | Self::Removed(_) | Self::Dismissed(_) => true,
             Self::Magic
             | Self::Version { .. }
             | Self::Malformed(_)

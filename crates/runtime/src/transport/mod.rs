@@ -12,7 +12,6 @@ mod backoff;
 mod dial;
 pub mod frame;
 pub mod handshake;
-pub mod lineage;
 mod listen;
 mod outbox;
 pub mod push_pull;
@@ -21,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+pub use althing_node::lineage;
 use althing_types::NodeId;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};

@@ -36,10 +36,10 @@ pub enum Verdict {
         /// The operation whose return could not be passed there.
         stuck_at: Box<Operation>,
     },
-    /// The search was given up on this key, and no other key is violated.
+    /// The search was given up on these keys, and no other key is violated.
     Undecided {
-        /// The key.
-        key: Bytes,
+        /// The keys, in order.
+        keys: Vec<Bytes>,
     },
 }
 
@@ -53,17 +53,17 @@ pub fn check(operations: &[Operation], max_configurations: usize) -> Verdict {
             Outcome::Done { .. } | Outcome::Unknown => keys.entry(&operation.key).or_default().push(operation),
         }
     }
-    let mut verdict = Verdict::Linearizable;
+    let mut undecided = Vec::new();
     for (key, operations) in keys {
         match Search::new(operations).run(max_configurations) {
             Found::Order => {}
             Found::None { fitted, stuck_at } => {
                 return Verdict::Violated { key: key.clone(), fitted, stuck_at: Box::new(stuck_at) };
             }
-            Found::GaveUp => verdict = Verdict::Undecided { key: key.clone() },
+            Found::GaveUp => undecided.push(key.clone()),
         }
     }
-    verdict
+    if undecided.is_empty() { Verdict::Linearizable } else { Verdict::Undecided { keys: undecided } }
 }
 
 /// The register: what a key holds. The revision of a write that was never answered is not known until it is read.

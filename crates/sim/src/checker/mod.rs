@@ -4,21 +4,40 @@
 //! * [`watch`]: watches are ordered, unique, atomic, complete and resumable, and progress is true;
 //! * [`revisions`]: the table's revision never goes back for those who ask one after another;
 //! * [`acknowledged`]: what was acknowledged is in the history, and what was refused is not;
-//! * [`leases`]: a lease never ends before its time.
+//! * [`leases`]: a lease never ends before its time;
+//! * [`exact`]: every answer is the one that the history gives at its revision, and revisions agree with real time;
+//! * [`cycles`]: transactions on lists form no cycle;
+//! * [`bank`]: what is transferred is neither lost nor made;
+//! * [`fencing`]: a lock has one holder, and nobody with an older token gets through after a newer one;
+//! * [`caches`]: paged lists and followed copies are the table at their revision;
+//! * [`updates`]: no guarded update is lost;
+//! * [`refusals`]: a refusal says what is so.
 //!
 //! [`judge`] asks all of them. What nodes do, rather than what clients see, is watched by the [`crate::ledger`].
+//!
+//! A search for a linear order may give up; a run in which more than [`MAX_UNDECIDED_PERCENT`] of the registers stay
+//! undecided has not shown what it is to show, and fails.
 //!
 //! [`Operation`] is what a client asked and got; [`Truth`] is the table's history as a replica holds it in the end.
 
 pub mod acknowledged;
+pub mod bank;
+pub mod caches;
+pub mod cycles;
+pub mod exact;
+pub mod fencing;
 mod judgement;
 pub mod leases;
 pub mod linearizability;
 mod operation;
+pub mod refusals;
 pub mod revisions;
+pub mod table;
 mod truth;
+pub mod updates;
 pub mod watch;
 
-pub use judgement::{Judgement, judge};
+pub use judgement::{Judgement, MAX_UNDECIDED_PERCENT, judge};
 pub use operation::{Action, Answer, Expected, Operation, Outcome, Version};
+pub use table::Table;
 pub use truth::Truth;

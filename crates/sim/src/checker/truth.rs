@@ -37,6 +37,11 @@ impl Truth {
         self.changes.get(&revision).map_or(&[], Vec::as_slice)
     }
 
+    /// Every revision with its events, in order.
+    pub fn changes(&self) -> impl Iterator<Item = (Revision, &[Event])> {
+        self.changes.iter().map(|(revision, events)| (*revision, events.as_slice()))
+    }
+
     /// All events from `from` on, in order.
     pub fn since(&self, from: Revision) -> impl Iterator<Item = &Event> {
         self.changes.range(from..).flat_map(|(_, events)| events)

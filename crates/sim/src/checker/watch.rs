@@ -1,13 +1,16 @@
 //! Watches: every event of the keys from the first revision on, in order, once, whole revisions at a time, also across
 //! streams that broke; and progress is told only when it is true.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use althing_api::kv::{Event, EventKind, KeyRange};
-use althing_api::watch::WatchFilter;
+use althing_api::request::Request;
+use althing_api::watch::{CancelReason, WatchFilter};
 use althing_types::Revision;
 
 use super::truth::Truth;
+use crate::history::{CallEnd, CallRecord};
 
 /// One watch, followed across as many streams as it took.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,6 +19,10 @@ pub struct WatchRecord {
     pub keys: KeyRange,
     /// What it leaves out.
     pub filter: WatchFilter,
+    /// Whether it asked for the version before.
+    pub prev_kv: bool,
+    /// Whether it allows fragments.
+    pub fragment: bool,
     /// Its first revision.
     pub from: Revision,
     /// What came, in order.
@@ -40,6 +47,8 @@ pub enum Step {
     Resumed(Revision),
     /// The next revision is compacted, and the watch was begun again at this one: what lies between is rightly missing.
     Compacted(Revision),
+    /// It was refused, for this reason.
+    Refused(CancelReason),
     /// The run has ended, the table was read as far as this revision, and the watch was given the time to see it.
     Ended(Revision),
 }
@@ -68,6 +77,16 @@ pub enum Fault {
     HeaderWentBack(Revision),
     /// Progress was told although this event had not come.
     ProgressTooEarly(Box<Event>),
+    /// A watch was told that its next revision is compacted, and nobody had asked for a compaction at this revision, or it
+    /// is not above the next one.
+    NotCompacted(Revision),
+    /// The event carries a version before that is not the one that was there, or none although there was one that is
+    /// not compacted, or one although none was asked for.
+    WrongBefore(Box<Event>),
+    /// A response is a fragment, and no fragments were asked for.
+    Fragment(Revision),
+    /// It was refused although what it asked for is allowed.
+    WronglyRefused(CancelReason),
     /// A watch was begun again at a revision above its next one, which is a fault of the one who watches.
     ResumedTooLate(Revision),
 }
@@ -78,12 +97,24 @@ impl fmt::Display for Violation {
     }
 }
 
-/// The first promise that was broken to this watch, if any.
+/// The revisions at which anybody asked to compact, without those that were refused.
+#[must_use]
+pub fn compactions(calls: &[CallRecord]) -> BTreeSet<Revision> {
+    let asked = |call: &CallRecord| match (&call.request, &call.end) {
+        (_, CallEnd::Refused { .. }) => None,
+        (Request::Compact { revision, .. }, CallEnd::Answered { .. } | CallEnd::Unknown) => Some(*revision),
+        _ => None,
+    };
+    calls.iter().filter_map(asked).collect()
+}
+
+/// The first promise that was broken to this watch, if any; `compactions` are those that were asked for.
 ///
 /// # Errors
 /// The step and the fault.
-pub fn check(record: &WatchRecord, truth: &Truth) -> Result<(), Violation> {
-    let mut follower = Follower { record, truth, next: record.from, header: Revision(0), open: None, taken: 0 };
+pub fn check(record: &WatchRecord, truth: &Truth, compactions: &BTreeSet<Revision>) -> Result<(), Violation> {
+    let (next, header) = (record.from, Revision(0));
+    let mut follower = Follower { record, truth, compactions, next, header, open: None, taken: 0 };
     for (number, step) in record.steps.iter().enumerate() {
         follower.step(step).map_err(|fault| Violation { step: number, fault })?;
     }
@@ -94,6 +125,7 @@ pub fn check(record: &WatchRecord, truth: &Truth) -> Result<(), Violation> {
 struct Follower<'a> {
     record: &'a WatchRecord,
     truth: &'a Truth,
+    compactions: &'a BTreeSet<Revision>,
     /// The least revision of which events may still come.
     next: Revision,
     /// The greatest header of this stream.
@@ -109,12 +141,16 @@ impl<'a> Follower<'a> {
         match step {
             Step::Events { revision, events, more } => self.events(*revision, events, *more),
             Step::Progress(revision) => self.progress(*revision),
+            Step::Compacted(from) if !self.compactions.contains(from) || *from <= self.next => {
+                Err(Fault::NotCompacted(*from))
+            }
             Step::Resumed(from) if *from > self.next => Err(Fault::ResumedTooLate(*from)),
             Step::Resumed(from) | Step::Compacted(from) => {
                 (self.next, self.header) = (*from, Revision(0));
                 (self.open, self.taken) = (None, 0);
                 Ok(())
             }
+            Step::Refused(reason) => Err(Fault::WronglyRefused(reason.clone())),
             Step::Ended(revision) => match self.expected().next() {
                 Some(event) if event.kv.mod_revision <= *revision => Err(Fault::Missing(Box::new(event.clone()))),
                 Some(_) | None => Ok(()),
@@ -130,6 +166,9 @@ impl<'a> Follower<'a> {
 
     fn events(&mut self, header: Revision, events: &[Event], more: bool) -> Result<(), Fault> {
         self.raise(header)?;
+        if more && !self.record.fragment {
+            return Err(Fault::Fragment(header));
+        }
         if let (Some(open), Some(event)) = (self.open, events.first())
             && event.kv.mod_revision != open
         {
@@ -140,6 +179,9 @@ impl<'a> Follower<'a> {
             let wanted = expected.next();
             if wanted.is_none_or(|wanted| !is_same(wanted, event)) {
                 return Err(self.explain(event, wanted));
+            }
+            if wanted.is_some_and(|wanted| !self.is_right_before(wanted, event)) {
+                return Err(Fault::WrongBefore(Box::new(event.clone())));
             }
         }
         let Some(last) = events.last().map(|event| event.kv.mod_revision) else { return Ok(()) };
@@ -152,6 +194,17 @@ impl<'a> Follower<'a> {
         }
         self.move_to(last, more, events.iter().filter(|event| event.kv.mod_revision == last).count());
         Ok(())
+    }
+
+    /// Whether an event carries the version before as it was asked for. One that is compacted may be missing.
+    fn is_right_before(&self, known: &Event, event: &Event) -> bool {
+        match &event.prev_kv {
+            Some(_) => self.record.prev_kv && event.prev_kv == known.prev_kv,
+            None => {
+                let compacted = self.compactions.range(event.kv.mod_revision..).next().is_some();
+                !self.record.prev_kv || known.prev_kv.is_none() || compacted
+            }
+        }
     }
 
     fn move_to(&mut self, last: Revision, more: bool, of_last: usize) {
@@ -205,10 +258,9 @@ fn wants(record: &WatchRecord, event: &Event) -> bool {
     passes && record.keys.contains(&event.kv.key)
 }
 
-/// The same event; whether it carries the version before depends on what was asked for.
+/// The same event, whatever it says of the version before.
 fn is_same(known: &Event, event: &Event) -> bool {
-    let before = event.prev_kv.is_none() || known.prev_kv.is_none() || event.prev_kv == known.prev_kv;
-    before && known.kind == event.kind && known.kv == event.kv
+    known.kind == event.kind && known.kv == event.kv
 }
 
 #[cfg(test)]
@@ -248,8 +300,15 @@ mod tests {
     /// A watch of a to d (not including e), from revision 2.
     fn judged(steps: &[Step]) -> Result<(), Fault> {
         let keys = KeyRange { start: "a".into(), end: RangeEnd::Before("e".into()) };
-        let record = WatchRecord { keys, filter: WatchFilter::default(), from: Revision(2), steps: steps.to_vec() };
-        check(&record, &truth()).map_err(|violation| violation.fault)
+        let record = WatchRecord {
+            keys,
+            filter: WatchFilter::default(),
+            prev_kv: false,
+            fragment: true,
+            from: Revision(2),
+            steps: steps.to_vec(),
+        };
+        check(&record, &truth(), &BTreeSet::from([Revision(5)])).map_err(|violation| violation.fault)
     }
 
     const ALL_OF_4: [(i64, &str); 3] = [(4, "a"), (4, "b"), (4, "d")];
@@ -295,7 +354,14 @@ mod tests {
         let keys = KeyRange::all();
         let filter = WatchFilter { no_put: true, no_delete: false };
         let steps = vec![events(6, &[(4, "d")]), Step::Ended(Revision(6))];
-        assert_eq!(check(&WatchRecord { keys, filter, from: Revision(2), steps }, &truth()), Ok(()));
+        assert_eq!(
+            check(
+                &WatchRecord { keys, filter, prev_kv: false, fragment: true, from: Revision(2), steps },
+                &truth(),
+                &BTreeSet::from([Revision(5)])
+            ),
+            Ok(())
+        );
     }
 
     #[test]
@@ -359,5 +425,55 @@ mod tests {
     fn whoever_resumes_beyond_the_next_revision_is_told_that_it_is_their_own_fault() {
         let steps = [events(6, &[(2, "a")]), Step::Resumed(Revision(4))];
         assert_eq!(judged(&steps), Err(Fault::ResumedTooLate(Revision(4))));
+    }
+
+    /// A watch of everything from revision 2 with the version before, where 3 replaces what 2 wrote.
+    fn with_before(prev_kv: Option<KeyValue>, compacted: i64) -> Result<(), Fault> {
+        let first = event(2, "a");
+        let second = Event { prev_kv: Some(first.kv.clone()), ..event(3, "a") };
+        let truth = Truth::new(Revision(2), [(Revision(2), vec![first.clone()]), (Revision(3), vec![second])]);
+        let seen = vec![first, Event { prev_kv, ..event(3, "a") }];
+        let record = WatchRecord {
+            keys: KeyRange::all(),
+            filter: WatchFilter::default(),
+            prev_kv: true,
+            fragment: false,
+            from: Revision(2),
+            steps: vec![Step::Events { revision: Revision(3), events: seen, more: false }],
+        };
+        check(&record, &truth, &BTreeSet::from([Revision(compacted)])).map_err(|violation| violation.fault)
+    }
+
+    #[test]
+    fn the_version_before_must_be_the_one_that_was_there() {
+        assert_eq!(with_before(Some(event(2, "a").kv), 2), Ok(()));
+        let wrong = Some(KeyValue { version: 9, ..event(2, "a").kv });
+        assert!(matches!(with_before(wrong, 9), Err(Fault::WrongBefore(_))));
+    }
+
+    #[test]
+    fn the_version_before_may_be_missing_only_if_it_is_compacted() {
+        assert!(matches!(with_before(None, 2), Err(Fault::WrongBefore(_))));
+        assert_eq!(with_before(None, 3), Ok(()));
+    }
+
+    #[test]
+    fn a_version_before_that_nobody_asked_for_is_found() {
+        let told = Event { prev_kv: Some(event(1, "a").kv), ..event(2, "a") };
+        let step = Step::Events { revision: Revision(6), events: vec![told.clone()], more: false };
+        assert_eq!(judged(&[step]), Err(Fault::WrongBefore(Box::new(told))));
+    }
+
+    #[test]
+    fn a_compaction_that_nobody_asked_for_or_that_is_no_reason_is_found() {
+        assert_eq!(judged(&[Step::Compacted(Revision(4))]), Err(Fault::NotCompacted(Revision(4))));
+        let seen = [events(6, &[(2, "a")]), events(6, &ALL_OF_4), Step::Compacted(Revision(5))];
+        assert_eq!(judged(&seen), Err(Fault::NotCompacted(Revision(5))));
+    }
+
+    #[test]
+    fn a_refusal_without_a_reason_is_found() {
+        let refused = Step::Refused(CancelReason::TooMany);
+        assert_eq!(judged(&[refused]), Err(Fault::WronglyRefused(CancelReason::TooMany)));
     }
 }

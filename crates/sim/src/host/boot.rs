@@ -4,16 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use althing_api::cluster::Member;
-use althing_node::{Applier, GroupState, LogRecovery, Node, NodeConfig};
+use althing_node::{Applier, GroupState, LogRecovery, Node, NodeConfig, WatchBuffers};
 use althing_storage::engine::Engine;
-use althing_storage::wal::{Identity, Wal, WalOptions};
+use althing_storage::wal::{Identity, Wal, WalError, WalOptions};
 use althing_types::{ClusterId, Duration, GroupId, NodeId, Revision};
 
 use fastrand::Rng;
 
 use super::{Host, Origin, Process, Stage};
 use crate::host::writer::Writer;
-use crate::options::Sabotage;
 
 /// The cluster of every run.
 pub const CLUSTER: ClusterId = ClusterId(0x51_4d);
@@ -28,6 +27,10 @@ const RECORD_BYTES: usize = 8 * 1024;
 const PAGE_BYTES: std::ops::Range<usize> = 1024..16 * 1024;
 /// A group that keeps more of the log alive has to write what lives of it again.
 const PINNED_BYTES: u64 = 96 * 1024;
+/// What watches keep in memory, so little that slow ones fall back to history.
+const WATCH_BYTES: std::ops::Range<usize> = 1024..48 * 1024;
+/// One start of a node in so many does not let its groups sleep.
+const HIBERNATE_IN: u32 = 12;
 /// Log that a group keeps for slow followers, at the least and at the most: some need a snapshot after a short absence,
 /// some never do.
 const RETAINED_BYTES: std::ops::Range<usize> = 0..12 * 1024;
@@ -35,8 +38,30 @@ const RETAINED_BYTES: std::ops::Range<usize> = 0..12 * 1024;
 /// How often the remainder of a lease is written to the log: within the life of the short leases that clients take.
 const LEASE_CHECKPOINTS: Duration = Duration::from_millis(1500);
 
-/// Why a process could not start. The world had given it every right to.
-pub type BootError = String;
+/// Where the log is on the disk.
+pub const WAL_DIR: &str = "wal";
+
+/// Why a process could not start.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum BootError {
+    /// What had been synced is damaged: it must never vote or serve with it again.
+    #[error("the log is damaged: {0}")]
+    Damaged(String),
+    /// Anything else. Unless the disk failed, the world had given it every right to start.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// What a process is started with.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    /// The members that the cluster was born with.
+    pub founders: &'a [NodeId],
+    /// What the node draws from.
+    pub seed: u64,
+    /// The number by which this start is known.
+    pub nonce: u64,
+}
 
 /// A process that has started, and where its groups stand.
 #[derive(Debug)]
@@ -45,6 +70,8 @@ pub struct Booted {
     pub standings: Vec<Standing>,
     /// Whether anything had been there before.
     pub history: DiskHistory,
+    /// A bit that was wrong in what the log has read as right.
+    pub unnoticed: Option<String>,
 }
 
 /// Where one group of a process stands when it starts.
@@ -68,25 +95,57 @@ pub enum DiskHistory {
 }
 
 impl<E> Host<E> {
-    /// Starts a process on the disk as it is. `founders` are the members that the cluster was born with.
-    pub fn boot(&mut self, founders: &[NodeId], seed: u64, sabotage: Sabotage) -> Result<Booted, BootError> {
+    /// Starts a process on the disk as it is.
+    pub fn boot(&mut self, start: Start<'_>) -> Result<Booted, BootError> {
         self.life += 1;
+        let misread = self.disk.counters().misreads;
         let identity = Identity { cluster: CLUSTER, node: self.id };
-        let (wal, log) = Wal::open(Arc::new(self.disk.clone()), Path::new("wal"), identity, wal_options())
-            .map_err(|error| format!("the log cannot be opened: {error}"))?;
+        let disk = Arc::new(self.disk.clone());
+        let (wal, log) = Wal::open(disk, Path::new(WAL_DIR), identity, wal_options()).map_err(log_error)?;
+        let unnoticed = self.unnoticed(misread);
+        let other = |error: &dyn std::fmt::Display| BootError::Other(error.to_string());
         let mut recovery = LogRecovery::default();
         for (_, record) in log.records {
-            recovery.record(record).map_err(|error| error.to_string())?;
+            recovery.record(record).map_err(|error| other(&error))?;
         }
-        let config = config(self.id, self.origin, log.epoch, founders, seed);
+        let mut config = config(self.id, self.origin, start.founders, start.seed);
         let engine: Arc<dyn Engine> = self.engine.clone();
         let (applier, states) = Applier::open(engine, &config, &recovery.spaces())
-            .map_err(|error| format!("the state cannot be opened: {error}"))?;
+            .map_err(|error| BootError::Other(format!("the state cannot be opened: {error}")))?;
         let standings = states.iter().map(standing).collect();
-        let node = Node::new(config, recovery.join(states)).map_err(|error| error.to_string())?;
-        self.stage = Stage::Running(Box::new(Process::new(node, applier, Writer::new(wal, sabotage))));
+        self.directory.lineage.start(start.nonce);
+        config.incarnation = self.directory.lineage.run().starts;
+        let node = Node::new(config, recovery.join(states)).map_err(|error| other(&error))?;
+        self.stage = Stage::Running(Box::new(Process::new(node, applier, Writer::new(wal))));
         let history = if log.epoch > 1 { DiskHistory::Used } else { DiskHistory::Fresh };
-        Ok(Booted { standings, history })
+        Ok(Booted { standings, history, unnoticed })
+    }
+}
+
+impl<E> Host<E> {
+    /// The log has opened: what was wrong in it, or in what was read of it. It opens all of its files, so rot that is still
+    /// there was read.
+    fn unnoticed(&mut self, misreads: u64) -> Option<String> {
+        if self.disk.counters().misreads > misreads {
+            return Some("a bit of one read".to_owned());
+        }
+        let place = self.rotten.take()?;
+        let is_there = self.disk.files().iter().any(|(path, _)| *path == place.path);
+        is_there.then(|| format!("rot at {place:?}"))
+    }
+}
+
+fn log_error(error: WalError) -> BootError {
+    let text = format!("the log cannot be opened: {error}");
+    match error {
+        WalError::Corrupt { .. } | WalError::Missing { .. } => BootError::Damaged(text),
+        WalError::Full(_)
+        | WalError::Disk(_)
+        | WalError::Poisoned(_)
+        | WalError::TooLarge { .. }
+        | WalError::Foreign { .. }
+        | WalError::Version { .. }
+        | WalError::Options(_) => BootError::Other(text),
     }
 }
 
@@ -105,7 +164,7 @@ fn wal_options() -> WalOptions {
     }
 }
 
-fn config(node: NodeId, origin: Origin, incarnation: u64, founders: &[NodeId], seed: u64) -> NodeConfig {
+fn config(node: NodeId, origin: Origin, founders: &[NodeId], seed: u64) -> NodeConfig {
     let members = founders.iter().map(|id| Member {
         id: *id,
         name: format!("node-{id}"),
@@ -116,7 +175,6 @@ fn config(node: NodeId, origin: Origin, incarnation: u64, founders: &[NodeId], s
     let mut config = NodeConfig::new(CLUSTER, node, members.collect());
     config.name = format!("node-{node}");
     config.join = origin == Origin::Joiner;
-    config.incarnation = incarnation;
     config.client_urls = vec![format!("http://node-{node}:2379")];
     config.seed = seed;
     config.lease_checkpoint_interval = LEASE_CHECKPOINTS;
@@ -124,5 +182,13 @@ fn config(node: NodeId, origin: Origin, incarnation: u64, founders: &[NodeId], s
     let mut rng = Rng::with_seed(seed);
     config.retained_log_bytes = rng.usize(RETAINED_BYTES);
     config.snapshot_chunk_bytes = rng.usize(PAGE_BYTES);
+    config.watch_buffers = WatchBuffers {
+        stream_bytes: rng.usize(WATCH_BYTES),
+        recent_bytes: rng.usize(WATCH_BYTES),
+        read_bytes: rng.usize(WATCH_BYTES),
+    };
+    for group in &mut config.groups {
+        group.hibernate = rng.u32(0..HIBERNATE_IN) != 0;
+    }
     config
 }

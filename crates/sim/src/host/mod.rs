@@ -4,16 +4,23 @@
 //! and syncs the log, runs the applier, finishes checkpoints. It decides nothing about *when*: the world does.
 
 pub mod boot;
+pub mod directory;
 pub mod process;
+pub mod rot;
 pub mod writer;
 
 use std::sync::Arc;
 
+use althing_api::service::DEFAULT_GROUP;
+use althing_consensus::Role;
 use althing_faultdisk::FaultDisk;
 use althing_storage::engine::model::ModelEngine;
 use althing_types::{Duration, NodeId};
 use fastrand::Rng;
 
+use self::directory::{Directory, Image, Standing};
+use self::rot::Place;
+use crate::budget::Voters;
 use crate::clocks::LocalClock;
 pub use process::Process;
 
@@ -97,14 +104,30 @@ pub struct Host<E> {
     pub disk_fault: DiskFault,
     /// Whether it has room.
     pub disk_space: DiskSpace,
+    /// Every turn and every round of the applier begins later by this.
+    pub starved_by: Duration,
+    /// Whether it still holds all that it has promised.
+    pub standing: Standing,
+    /// Which data directory it runs on.
+    pub directory: Directory,
+    /// A backup of that, if one was made.
+    pub image: Option<Image>,
+    /// The voters that its last process knew.
+    pub believes: Voters,
+    /// A bit of its log that has turned.
+    pub rotten: Option<Place>,
+    /// Syncs that its disk had answered when it began to lose them; `None` while it is honest.
+    lying_since: Option<u64>,
+    /// Wrong reads that are known of.
+    misreads: u64,
     pub(crate) disk: FaultDisk,
     pub(crate) engine: Arc<ModelEngine>,
 }
 
 impl<E> Host<E> {
-    /// A machine with an empty disk, switched off.
+    /// A machine with an empty disk, switched off. Its directory is known by `founding`.
     #[must_use]
-    pub fn new(id: NodeId, origin: Origin, clock: LocalClock) -> Self {
+    pub fn new(id: NodeId, origin: Origin, clock: LocalClock, founding: u64) -> Self {
         Self {
             id,
             origin,
@@ -114,6 +137,14 @@ impl<E> Host<E> {
             slow_by: Duration::ZERO,
             disk_fault: DiskFault::None,
             disk_space: DiskSpace::Ample,
+            starved_by: Duration::ZERO,
+            standing: Standing::Sound,
+            directory: Directory::founded(founding),
+            image: None,
+            believes: Voters::new(),
+            rotten: None,
+            lying_since: None,
+            misreads: 0,
             disk: FaultDisk::new(),
             engine: Arc::new(ModelEngine::new()),
         }
@@ -148,6 +179,7 @@ impl<E> Host<E> {
             Stage::Running(process) | Stage::Paused { process, .. } => process,
             Stage::Down => return None,
         };
+        self.believes = process.node.voters(DEFAULT_GROUP);
         self.engine = Arc::new(self.engine.crash(engine_seed));
         Some(process)
     }
@@ -211,6 +243,95 @@ impl<E> Host<E> {
         if fault == DiskFault::None && self.disk_space == DiskSpace::Ample { Blame::Node } else { Blame::World }
     }
 
+    /// The voters that its process knows, or that its last one knew.
+    #[must_use]
+    pub fn voters(&self) -> Voters {
+        match &self.stage {
+            Stage::Running(process) | Stage::Paused { process, .. } => process.node.voters(DEFAULT_GROUP),
+            Stage::Down => self.believes.clone(),
+        }
+    }
+
+    /// Whether its process leads, be it standing still.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        match &self.stage {
+            Stage::Running(process) | Stage::Paused { process, .. } => {
+                process.node.group_metrics().any(|group| matches!(group.role, Role::Leader { .. }))
+            }
+            Stage::Down => false,
+        }
+    }
+
+    /// Turns a bit of the log that the log must miss. `false` if there is none yet.
+    pub fn rot(&mut self, seed: u64) -> bool {
+        let place = rot::place(&self.disk, seed);
+        self.rotten = place.filter(|place| self.disk.flip_bit(&place.path, place.offset, place.bit));
+        self.rotten.is_some()
+    }
+
+    /// One read of the log, when it is opened next, gives a bit wrongly that the log must miss. `false` if there is none
+    /// yet.
+    pub fn rot_on_read(&mut self, seed: u64) -> bool {
+        let place = rot::place(&self.disk, seed);
+        place.is_some_and(|place| self.disk.misread(&place.path, place.offset, place.bit))
+    }
+
+    /// The disk answers syncs and keeps nothing.
+    pub fn lose_syncs(&mut self) {
+        self.disk.lose_syncs();
+        self.lying_since = Some(self.disk.counters().lies);
+    }
+
+    /// The disk is honest again, and what it has answered for is kept.
+    pub fn keep_syncs(&mut self) {
+        self.disk.keep_syncs();
+        self.lying_since = None;
+    }
+
+    /// Whether its disk answers syncs and keeps nothing.
+    #[must_use]
+    pub fn is_lying(&self) -> bool {
+        self.lying_since.is_some()
+    }
+
+    /// Whether a read of the log was wrong since this was asked last.
+    pub fn take_misread(&mut self) -> bool {
+        let misreads = self.disk.counters().misreads;
+        std::mem::replace(&mut self.misreads, misreads) < misreads
+    }
+
+    /// Whether a power cut would lose what the disk has answered for.
+    #[must_use]
+    pub fn has_lied(&self) -> bool {
+        self.lying_since.is_some_and(|lies| self.disk.counters().lies > lies)
+    }
+
+    /// Makes a backup of the data directory.
+    pub fn keep_image(&mut self, seed: u64) {
+        let engine = Arc::new(self.engine.crash(seed));
+        self.image = Some(Image { disk: self.disk.snapshot(), engine, directory: self.directory.clone() });
+    }
+
+    /// Puts a backup in the place of the data directory of a machine that is down.
+    pub fn put(&mut self, image: &Image, seed: u64) {
+        self.disk.restore(&image.disk);
+        self.engine = Arc::new(image.engine.crash(seed));
+        self.directory = image.directory.clone();
+        self.rotten = None;
+        self.standing = Standing::Astray;
+    }
+
+    /// Empties the data directory of a machine that is down. The next one is known by `founding`.
+    pub fn wipe(&mut self, founding: u64) {
+        self.disk.restore(&FaultDisk::new().snapshot());
+        self.engine = Arc::new(ModelEngine::new());
+        self.directory = Directory::founded(founding);
+        self.believes = Voters::new();
+        self.rotten = None;
+        self.standing = Standing::Astray;
+    }
+
     /// Bytes that were ever written to the disk.
     #[must_use]
     pub fn bytes_written(&self) -> u64 {
@@ -222,7 +343,10 @@ impl<E> Host<E> {
         self.disk.fail_sync(u64::MAX);
         self.disk.fail_write(u64::MAX);
         self.free_disk();
+        self.disk.read_rightly();
+        self.keep_syncs();
         self.disk_fault = DiskFault::None;
         self.slow_by = Duration::ZERO;
+        self.starved_by = Duration::ZERO;
     }
 }

@@ -4,10 +4,9 @@
 use std::collections::BTreeSet;
 
 use althing_node::WalBatch;
+use althing_probe::Mutant;
 use althing_storage::wal::{RecordKind, Wal, WalError};
 use althing_types::GroupId;
-
-use crate::options::Sabotage;
 
 /// What waits for the writer.
 #[derive(Debug)]
@@ -31,6 +30,15 @@ enum Stage {
     Writing { seq: u64, durability: Durability },
 }
 
+/// What came of tidying up.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Tidied {
+    /// Groups that keep too much of the log alive, and are to be told.
+    pub pinned: Vec<GroupId>,
+    /// Segments that were freed.
+    pub freed: usize,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Released {
     No,
@@ -40,7 +48,6 @@ enum Released {
 /// The log and its writer.
 pub struct Writer {
     wal: Wal,
-    sabotage: Sabotage,
     queue: Vec<Item>,
     stage: Stage,
     /// Whether a group needs less of the log than when it was last tidied up.
@@ -52,8 +59,8 @@ pub struct Writer {
 impl Writer {
     /// A writer of an open log.
     #[must_use]
-    pub fn new(wal: Wal, sabotage: Sabotage) -> Self {
-        Self { wal, sabotage, queue: Vec::new(), stage: Stage::Idle, released: Released::No, asked: BTreeSet::new() }
+    pub fn new(wal: Wal) -> Self {
+        Self { wal, queue: Vec::new(), stage: Stage::Idle, released: Released::No, asked: BTreeSet::new() }
     }
 
     /// Hands a batch over.
@@ -75,7 +82,7 @@ impl Writer {
         for item in std::mem::take(&mut self.queue) {
             match item {
                 Item::Batch(mut batch) => {
-                    if self.sabotage == Sabotage::ForgetVotes {
+                    if althing_probe::is(Mutant::SkipHardStates) {
                         batch.records.retain(|record| record.kind != RecordKind::HardState);
                     }
                     let before = self.wal.tail();
@@ -100,15 +107,13 @@ impl Writer {
 
     /// Frees what is not needed any more, after a release. Groups that keep too much of the log alive even then are told
     /// so, once until they have done something about it.
-    pub fn tidy(&mut self) -> Result<Vec<GroupId>, WalError> {
+    pub fn tidy(&mut self) -> Result<Tidied, WalError> {
         if std::mem::replace(&mut self.released, Released::No) == Released::No {
-            return Ok(Vec::new());
+            return Ok(Tidied::default());
         }
-        if self.sabotage != Sabotage::AcknowledgeBeforeSync {
-            self.wal.recycle()?;
-        }
+        let freed = if althing_probe::is(Mutant::AcknowledgeBeforeSync) { 0 } else { self.wal.recycle()? };
         let pinned = self.wal.pinned().into_iter().map(|pinned| pinned.group);
-        Ok(pinned.filter(|group| self.asked.insert(*group)).collect())
+        Ok(Tidied { pinned: pinned.filter(|group| self.asked.insert(*group)).collect(), freed })
     }
 
     /// Ends what [`Writer::start`] began: the number of the last batch that may be reported.
@@ -117,7 +122,7 @@ impl Writer {
             return Ok(None);
         };
         match durability {
-            Durability::Sync if self.sabotage != Sabotage::AcknowledgeBeforeSync => {
+            Durability::Sync if !althing_probe::is(Mutant::AcknowledgeBeforeSync) => {
                 self.wal.sync()?;
             }
             Durability::Sync | Durability::Later => {}

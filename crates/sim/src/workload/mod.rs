@@ -6,17 +6,33 @@
 //!
 //! * [`register`]: reads, writes, removals and compare-and-swaps on registers, one of them hot;
 //! * [`lease`]: grants, a key attached, keep-alives, and reads that look whether the key went too early;
-//! * [`watch`]: follows a prefix from some revision, changing nodes and resuming, at times reading slowly;
+//! * [`watch`]: follows keys of all kinds from some revision, changing nodes and resuming, at times reading slowly;
 //! * [`keeper`]: compacts now and then;
+//! * [`bank`]: moves money between accounts;
+//! * [`list`]: transactions that append to several lists;
+//! * [`lock`]: takes locks with a fencing token and writes to what they guard;
+//! * [`range`]: reads ranges in every way, at revisions of the past and of the future;
+//! * [`controller`], [`reflector`], [`compactor`]: what Kubernetes does with its objects;
 //! * [`operator`]: adds members, gives them a vote, removes others;
 //! * [`auditor`]: when all others have ended, reads everything once more and compares the replicas.
 
+mod asks;
 pub mod auditor;
+pub mod bank;
+pub mod compactor;
+pub mod controller;
 pub mod keeper;
 pub mod lease;
+pub mod list;
+pub mod lock;
 pub mod operator;
+pub mod range;
+pub mod reflector;
 pub mod register;
+mod session;
 pub mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::error::ErrorKind;
 use althing_api::request::{Answer, Request};
@@ -27,7 +43,7 @@ use fastrand::Rng;
 
 use crate::history::{ClientId, History};
 use crate::options::Options;
-use crate::random::{Latency, between};
+use crate::random::{Latency, between, stream};
 
 /// The place of a client in the world. A client that is retired is followed by another in the same place.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -142,8 +158,28 @@ pub struct WorkloadOptions {
     pub watch_clients: usize,
     /// Clients that compact.
     pub keepers: usize,
-    /// How long a client pauses between two operations.
+    /// Clients that move money between accounts.
+    pub bank_clients: usize,
+    /// Accounts.
+    pub accounts: u64,
+    /// Clients with transactions on lists.
+    pub list_clients: usize,
+    /// Clients that take locks.
+    pub lock_clients: usize,
+    /// Clients that read ranges in every way, also at revisions of the past and of the future.
+    pub range_clients: usize,
+    /// Clients that create, update and delete objects as controllers of Kubernetes do.
+    pub controllers: usize,
+    /// Objects.
+    pub objects: u64,
+    /// Clients that list objects in pages, then follow them with a watch.
+    pub reflectors: usize,
+    /// Clients that compact as the API server of Kubernetes does.
+    pub compactors: usize,
+    /// How long a client on registers or with a lease pauses between two operations.
     pub think: Latency,
+    /// How long the others pause.
+    pub leisure: Latency,
     /// The shortest time that a client waits for an answer.
     pub least_patience: Duration,
     /// The longest.
@@ -162,7 +198,17 @@ impl Default for WorkloadOptions {
             lease_clients: 2,
             watch_clients: 3,
             keepers: 1,
+            bank_clients: 2,
+            accounts: 6,
+            list_clients: 2,
+            lock_clients: 3,
+            range_clients: 1,
+            controllers: 2,
+            objects: 24,
+            reflectors: 2,
+            compactors: 1,
             think: Latency::even(Duration::from_millis(1), Duration::from_millis(60)),
+            leisure: Latency::even(Duration::from_millis(20), Duration::from_millis(240)),
             least_patience: Duration::from_millis(500),
             most_patience: Duration::from_secs(5),
         }
@@ -176,8 +222,13 @@ pub struct Shared {
     pub history: History,
     /// The greatest revision that any answer showed.
     pub revision: Revision,
+    /// Nodes whose machines were given up: the operator removes them.
+    pub condemned: BTreeSet<NodeId>,
+    /// The resource outside of the store that locks guard.
+    pub resource: lock::Resource,
     clients: u64,
     values: u64,
+    elements: u64,
 }
 
 impl Shared {
@@ -191,6 +242,18 @@ impl Shared {
     pub fn new_value(&mut self) -> u64 {
         self.values += 1;
         self.values
+    }
+
+    /// An element that is in no list.
+    pub fn new_element(&mut self) -> u64 {
+        self.elements += 1;
+        self.elements
+    }
+
+    /// Elements so far.
+    #[must_use]
+    pub fn elements(&self) -> u64 {
+        self.elements
     }
 
     fn saw(&mut self, revision: Revision) {
@@ -250,6 +313,20 @@ pub enum Client {
     Watch(watch::WatchClient),
     /// Compacting.
     Keeper(keeper::Keeper),
+    /// Moving money.
+    Bank(bank::BankClient),
+    /// Appending to lists.
+    List(list::ListClient),
+    /// Taking locks.
+    Lock(lock::LockClient),
+    /// Reading ranges.
+    Range(range::RangeClient),
+    /// Working on objects.
+    Controller(controller::Controller),
+    /// Copying objects.
+    Reflector(reflector::Reflector),
+    /// Compacting by turns.
+    Compactor(compactor::Compactor),
     /// Changing the members.
     Operator(operator::Operator),
     /// Reading and comparing at the end.
@@ -267,6 +344,13 @@ impl Client {
             Self::Lease(client) => client.handle(news, cx),
             Self::Watch(client) => client.handle(news, cx),
             Self::Keeper(client) => client.handle(news, cx),
+            Self::Bank(client) => client.handle(news, cx),
+            Self::List(client) => client.handle(news, cx),
+            Self::Lock(client) => client.handle(news, cx),
+            Self::Range(client) => client.handle(news, cx),
+            Self::Controller(client) => client.handle(news, cx),
+            Self::Reflector(client) => client.handle(news, cx),
+            Self::Compactor(client) => client.handle(news, cx),
             Self::Operator(client) => client.handle(news, cx),
             Self::Auditor(client) => client.handle(news, cx),
         }
@@ -279,10 +363,69 @@ impl Client {
             Self::Lease(client) => client.finish(),
             Self::Keeper(client) => client.finish(),
             Self::Watch(client) => client.finish(),
+            Self::Bank(client) => client.finish(),
+            Self::List(client) => client.finish(),
+            Self::Lock(client) => client.finish(),
+            Self::Range(client) => client.finish(),
+            Self::Controller(client) => client.finish(),
+            Self::Reflector(client) => client.finish(),
+            Self::Compactor(client) => client.finish(),
             Self::Operator(client) => client.finish(),
             Self::Auditor(_) => {}
         }
     }
+}
+
+impl Client {
+    /// The run is over; see [`watch::WatchClient::conclude`].
+    pub(crate) fn conclude(&self, quiet: Instant, revision: Revision, shared: &mut Shared) {
+        match self {
+            Self::Watch(client) => client.conclude(quiet, revision, shared),
+            Self::Reflector(client) => client.conclude(quiet, revision, shared),
+            Self::Register(_)
+            | Self::Lease(_)
+            | Self::Keeper(_)
+            | Self::Bank(_)
+            | Self::List(_)
+            | Self::Lock(_)
+            | Self::Range(_)
+            | Self::Controller(_)
+            | Self::Compactor(_)
+            | Self::Operator(_)
+            | Self::Auditor(_) => {}
+        }
+    }
+
+    /// What kind of client it is, in a word.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Register(_) => "register",
+            Self::Lease(_) => "lease",
+            Self::Watch(_) => "watch",
+            Self::Keeper(_) => "keeper",
+            Self::Bank(_) => "bank",
+            Self::List(_) => "list",
+            Self::Lock(_) => "lock",
+            Self::Range(_) => "range",
+            Self::Controller(_) => "controller",
+            Self::Reflector(_) => "reflector",
+            Self::Compactor(_) => "compactor",
+            Self::Operator(_) => "operator",
+            Self::Auditor(_) => "auditor",
+        }
+    }
+}
+
+/// What each client draws from: a stream of its own, named by its kind and its number among these.
+pub(crate) fn chances(seed: u64, clients: &[Client]) -> Vec<Rng> {
+    let mut numbers: BTreeMap<&str, u64> = BTreeMap::new();
+    let stream_of = |client: &Client| {
+        let number = numbers.entry(client.kind()).or_default();
+        *number += 1;
+        stream(seed, &format!("client {} {number}", client.kind()))
+    };
+    clients.iter().map(stream_of).collect()
 }
 
 /// All clients that a run wants, in their slots; the last one is the auditor.
@@ -290,21 +433,25 @@ pub fn clients(run: &Options, shared: &mut Shared) -> Vec<Client> {
     let options = &run.workload;
     assert!(options.register_clients <= MAX_REGISTER_CLIENTS, "at most {MAX_REGISTER_CLIENTS} clients on registers");
     let mut clients = Vec::new();
-    for _ in 0..options.register_clients {
-        clients.push(Client::Register(register::RegisterClient::new(shared.new_client())));
-    }
-    for _ in 0..options.lease_clients {
-        clients.push(Client::Lease(lease::LeaseClient::new(shared.new_client())));
-    }
-    for _ in 0..options.watch_clients {
-        clients.push(Client::Watch(watch::WatchClient::default()));
-    }
-    for _ in 0..options.keepers {
-        clients.push(Client::Keeper(keeper::Keeper::default()));
-    }
+    let registers = options.register_clients;
+    add(&mut clients, registers, || Client::Register(register::RegisterClient::new(shared.new_client())));
+    add(&mut clients, options.lease_clients, || Client::Lease(lease::LeaseClient::new(shared.new_client())));
+    add(&mut clients, options.watch_clients, || Client::Watch(watch::WatchClient::default()));
+    add(&mut clients, options.keepers, || Client::Keeper(keeper::Keeper::default()));
+    add(&mut clients, options.bank_clients, || Client::Bank(bank::BankClient::default()));
+    add(&mut clients, options.list_clients, || Client::List(list::ListClient::new(shared.new_client())));
+    add(&mut clients, options.lock_clients, || Client::Lock(lock::LockClient::new(shared.new_client())));
+    add(&mut clients, options.range_clients, || Client::Range(range::RangeClient::default()));
+    add(&mut clients, options.controllers, || Client::Controller(controller::Controller::default()));
+    add(&mut clients, options.reflectors, || Client::Reflector(reflector::Reflector::default()));
+    add(&mut clients, options.compactors, || Client::Compactor(compactor::Compactor::default()));
     clients.push(Client::Operator(operator::Operator::new(run.faults.membership, run.nodes)));
     clients.push(Client::Auditor(auditor::Auditor::new(shared.new_client())));
     clients
+}
+
+fn add(clients: &mut Vec<Client>, count: usize, new: impl FnMut() -> Client) {
+    clients.extend(std::iter::repeat_with(new).take(count));
 }
 
 /// The error of a node that could not be reached: the call was never sent.

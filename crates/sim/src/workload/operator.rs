@@ -35,22 +35,38 @@ pub struct Operator {
     ticket: Ticket,
     stage: Stage,
     drive: Drive,
+    rest: Rest,
+}
+
+/// Whether it will wake by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Rest {
+    /// A wake or an answer is on its way to it.
+    Awake,
+    /// It has nothing to do until it is roused.
+    Asleep,
 }
 
 impl Operator {
     /// An operator of a cluster that was born with so many voters.
     #[must_use]
     pub fn new(pace: Episodes, voters: u64) -> Self {
-        Self { pace, voters, ticket: Ticket::default(), stage: Stage::Change, drive: Drive::default() }
+        let (ticket, drive) = (Ticket::default(), Drive::default());
+        Self { pace, voters, ticket, stage: Stage::Change, drive, rest: Rest::Awake }
     }
 
     pub(super) fn finish(&mut self) {
         self.drive = Drive::Finishing;
     }
 
+    /// There is something to do. `true` if it must be woken for that.
+    pub(crate) fn rouse(&mut self) -> bool {
+        std::mem::replace(&mut self.rest, Rest::Awake) == Rest::Asleep
+    }
+
     pub(super) fn handle(&mut self, news: News, cx: &mut Context<'_>) {
         match news {
-            News::Wake if self.pace == Episodes::NONE => {}
+            News::Wake if self.pace == Episodes::NONE && cx.shared.condemned.is_empty() => self.rest = Rest::Asleep,
             News::Wake => self.list(cx),
             News::Answered { ticket, result } if ticket == self.ticket => self.answered(result, cx),
             News::Answered { .. } | News::Streamed { .. } | News::Broken { .. } => {}
@@ -89,12 +105,26 @@ impl Operator {
     }
 
     fn change(&mut self, members: &[Member], cx: &mut Context<'_>) {
-        if self.drive == Drive::Finishing {
+        let Some(request) = self.next_change(members, cx) else {
+            self.rest = Rest::Asleep;
             return;
+        };
+        self.stage = Stage::Change;
+        let patience = cx.patience();
+        self.send(request, patience, cx);
+    }
+
+    fn next_change(&self, members: &[Member], cx: &mut Context<'_>) -> Option<Request> {
+        if let Some(lost) = members.iter().find(|member| cx.shared.condemned.contains(&member.id)) {
+            return Some(Request::MemberRemove(lost.id));
         }
         let voters: Vec<_> = members.iter().filter(|member| !member.is_learner).map(|member| member.id).collect();
         let learner = members.iter().find(|member| member.is_learner).map(|member| member.id);
-        let request = match learner {
+        let is_whole = voters.len() as u64 >= self.voters && learner.is_none();
+        if self.drive == Drive::Finishing || (self.pace == Episodes::NONE && is_whole) {
+            return None;
+        }
+        Some(match learner {
             Some(id) if cx.rng.u32(0..5) > 0 => Request::MemberPromote(id),
             Some(id) => Request::MemberRemove(id),
             None if voters.len() as u64 > self.voters => Request::MemberRemove(voters[cx.rng.usize(..voters.len())]),
@@ -102,10 +132,7 @@ impl Operator {
                 peer_urls: vec![format!("http://machine-{}:2380", cx.shared.new_value())],
                 is_learner: cx.rng.u32(0..4) > 0,
             },
-        };
-        self.stage = Stage::Change;
-        let patience = cx.patience();
-        self.send(request, patience, cx);
+        })
     }
 
     fn send(&mut self, request: Request, patience: Duration, cx: &mut Context<'_>) {

@@ -1,32 +1,46 @@
 //! Between clients and nodes.
 
+use althing_api::error::Outcome;
 use althing_api::kv::Consistency;
 use althing_api::service::DEFAULT_GROUP;
 use althing_api::watch::{WatchCommand, WatchEvent};
 use althing_api::{Answer, Call, Error, Request};
 use althing_node::Input;
+use althing_probe::Mutant;
 use althing_types::{NodeId, RequestId, StreamId};
 
 use super::{Arrival, Event, World};
+use crate::history::{CallEnd, CallRecord};
 use crate::host::Process;
 use crate::host::process::Caller;
-use crate::options::Sabotage;
 use crate::workload::{Ask, Context, News, Slot, Ticket, lost, unreachable};
+
+/// A call without an answer yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outstanding {
+    /// Where it went.
+    node: NodeId,
+    /// Its place in the history.
+    place: usize,
+}
 
 impl World {
     /// Something reaches a client, who asks for more.
     pub(super) fn news(&mut self, slot: Slot, news: News) {
         match &news {
             // Only the first answer counts: the client has stopped waiting for this one.
-            News::Answered { ticket, .. } if self.outstanding.remove(&(slot, *ticket)).is_none() => return,
+            News::Answered { ticket, result } => match self.outstanding.remove(&(slot, *ticket)) {
+                Some(call) => self.record_end(call.place, result),
+                None => return,
+            },
             News::Streamed { ticket, .. } if !self.open.contains(&(slot, *ticket)) => return,
             News::Broken { ticket } if !self.open.remove(&(slot, *ticket)) => return,
-            News::Answered { .. } | News::Streamed { .. } | News::Broken { .. } | News::Wake => {}
+            News::Streamed { .. } | News::Broken { .. } | News::Wake => {}
         }
         let mut asks = Vec::new();
         let mut context = Context {
             now: self.agenda.now(),
-            rng: &mut self.streams.workload,
+            rng: &mut self.chances[slot.0],
             nodes: &self.nodes,
             options: &self.options.workload,
             shared: &mut self.shared,
@@ -43,7 +57,8 @@ impl World {
         match ask {
             Ask::Wake(after) => self.agenda.after(after, Event::News { slot, news: News::Wake }),
             Ask::Call { ticket, node, call, patience } => {
-                self.outstanding.insert((slot, ticket), node);
+                let place = self.record_call(&call);
+                self.outstanding.insert((slot, ticket), Outstanding { node, place });
                 self.agenda.after(patience, Event::Patience { slot, ticket });
                 self.send_to_node(slot, ticket, node, Arrival::Call(call));
             }
@@ -60,6 +75,22 @@ impl World {
                 self.send_to_node(slot, ticket, node, Arrival::Close);
             }
         }
+    }
+
+    fn record_call(&mut self, call: &Call) -> usize {
+        let calls = &mut self.shared.history.calls;
+        let request = call.request.clone();
+        calls.push(CallRecord { invoked: self.agenda.now(), request, end: CallEnd::Unknown });
+        calls.len() - 1
+    }
+
+    fn record_end(&mut self, place: usize, result: &Result<Answer, Error>) {
+        let returned = self.agenda.now();
+        self.shared.history.calls[place].end = match result {
+            Ok(answer) => CallEnd::Answered { returned, answer: answer.clone() },
+            Err(Error { kind, outcome: Outcome::NotDone }) => CallEnd::Refused { returned, why: kind.clone() },
+            Err(Error { outcome: Outcome::MaybeDone, .. }) => CallEnd::Unknown,
+        };
     }
 
     fn send_to_node(&mut self, slot: Slot, ticket: Ticket, node: NodeId, what: Arrival) {
@@ -95,11 +126,13 @@ impl World {
         }
     }
 
-    /// What a host that is sabotaged does to a call.
+    /// What a host that is a mutant does to a call.
     fn spoil(&mut self, caller: Caller, node: NodeId, call: &mut Call) {
-        match (self.options.sabotage, &mut call.request) {
-            (Sabotage::ReadWithoutReadIndex, Request::Range(range)) => range.consistency = Consistency::Serializable,
-            (Sabotage::RepeatWrites, Request::Put(_)) => {
+        match &mut call.request {
+            Request::Range(range) if althing_probe::is(Mutant::SerializableReads) => {
+                range.consistency = Consistency::Serializable;
+            }
+            Request::Put(_) if althing_probe::is(Mutant::RepeatWrites) => {
                 let Some(process) = self.host(node).running() else { return };
                 let id = process.new_request(caller);
                 self.input(node, Input::Request { id, call: call.clone() });
@@ -135,7 +168,7 @@ impl World {
 
     pub(super) fn stream(&mut self, node: NodeId, events: Vec<(StreamId, WatchEvent)>) {
         for (stream, event) in events {
-            if self.options.sabotage == Sabotage::LoseWatchEvents && self.streams.network.u32(0..50) == 0 {
+            if althing_probe::every(Mutant::LoseWatchEvents, 50) {
                 continue;
             }
             let Some(process) = self.host(node).running() else { return };
@@ -146,7 +179,7 @@ impl World {
     }
 
     pub(super) fn patience_ends(&mut self, slot: Slot, ticket: Ticket) {
-        let Some(node) = self.outstanding.get(&(slot, ticket)).copied() else { return };
+        let Some(node) = self.outstanding.get(&(slot, ticket)).map(|call| call.node) else { return };
         if self.streams.workload.bool() {
             self.send_to_node(slot, ticket, node, Arrival::Cancel);
         }

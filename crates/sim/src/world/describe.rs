@@ -9,7 +9,7 @@ use super::Event;
 pub(super) fn event(event: &Event) -> String {
     match event {
         Event::Frame { bytes, .. } => frame(bytes),
-        Event::Process { .. } | Event::Patience { .. } => String::new(),
+        Event::Process { .. } | Event::Patience { .. } | Event::Start(_) => String::new(),
         Event::Arrival { what, .. } => format!("{what:?}"),
         Event::News { news, .. } => format!("{news:?}"),
         Event::Fault(_) | Event::Episode(_) | Event::Phase(_) => format!("{event:?}"),

@@ -55,7 +55,10 @@ impl World {
         self.network.heal();
         self.network.set_faults(NetworkFaults::CALM);
         self.options.faults.disk = DiskFaults::CALM;
+        self.condemn_astray();
         for node in self.nodes.clone() {
+            self.unclog(node);
+            self.keep_syncs(node);
             self.host(node).mend();
             self.resume(node);
             self.restart(node);
@@ -79,9 +82,7 @@ impl World {
     pub(super) fn conclude(&mut self) {
         let Some((quiet, revision)) = self.quiet.filter(|_| self.findings.is_empty()) else { return };
         for client in &self.clients {
-            if let Client::Watch(client) = client {
-                client.conclude(quiet, revision, &mut self.shared);
-            }
+            client.conclude(quiet, revision, &mut self.shared);
         }
     }
 

@@ -2,17 +2,21 @@
 
 use althing_api::{Call, Request};
 use althing_node::Input;
-use althing_types::{Duration, NodeId, RequestId};
+use althing_types::{Duration, Instant, NodeId, RequestId};
 
 use super::{Event, Happening, PeerHint, Phase, World};
-use crate::clocks::LocalClock;
+use crate::clocks::{Jump, LocalClock};
 use crate::faults::Fault;
-use crate::host::boot::DiskHistory;
+use crate::history::LessorJump;
+use crate::host::boot::{BootError, Booted, DiskHistory, Start};
+use crate::host::directory::Standing;
 use crate::host::process::Intent;
 use crate::host::{Blame, End, Host, Origin};
 use crate::nemesis::{self, Kind, Sight};
+use crate::network::Held;
 use crate::random::between;
 use crate::report::Check;
+use crate::triggers::Moment;
 
 /// How long a supervisor waits before it starts a process again that ended by itself.
 const SUPERVISOR_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(800));
@@ -40,17 +44,35 @@ impl World {
         self.plan_episode(kind);
     }
 
-    /// Lets a fault happen. After the safety phase only what ends one still does.
+    /// Lets a fault happen, unless the budget withholds it. After the safety phase only what ends one still does.
     pub(super) fn inflict(&mut self, fault: Fault) {
+        if fault.is_harm() && (self.phase != Phase::Safety || self.is_withheld(&fault)) {
+            return;
+        }
+        self.settle_budget();
+        self.inflicted.push((self.agenda.now().since(Instant::ZERO), fault.clone()));
         match fault {
             Fault::Heal => self.network.heal(),
             Fault::Restart(node) => self.restart(node),
             Fault::Resume(node) => self.resume(node),
             Fault::FreeDisk(node) => self.host(node).free_disk(),
-            Fault::SlowDisk { node, by } if by.is_zero() => self.host(node).slow_by = by,
-            harm if self.phase == Phase::Safety => self.harm(harm),
-            // A fault that was planned before the end of the phase.
-            _ => {}
+            Fault::SlowDisk { node, by } => {
+                self.counts.slow_disks += u64::from(!by.is_zero());
+                self.host(node).slow_by = by;
+            }
+            Fault::SlowNode { node, by } => {
+                self.counts.slow_nodes += u64::from(!by.is_zero());
+                self.host(node).starved_by = by;
+            }
+            Fault::Drift { node, ppm } => {
+                self.counts.drifts += u64::from(ppm != 0);
+                let now = self.agenda.now();
+                self.host(node).clock.drift(now, ppm);
+            }
+            Fault::Unclog(node) => self.unclog(node),
+            Fault::Unplug(node) => self.unplug(node),
+            Fault::KeepSyncs(node) => self.keep_syncs(node),
+            harm => self.harm(harm),
         }
     }
 
@@ -66,17 +88,13 @@ impl World {
             }
             Fault::Crash(node) => {
                 self.counts.crashes += u64::from(self.host(node).is_up());
-                self.end_process(node, End::Power);
+                self.cut_power(node);
             }
             Fault::Kill(node) => {
                 self.counts.kills += u64::from(self.host(node).is_up());
                 self.end_process(node, End::Process);
             }
             Fault::Pause(node) => self.counts.pauses += u64::from(self.host(node).pause()),
-            Fault::SlowDisk { node, by } => {
-                self.counts.slow_disks += 1;
-                self.host(node).slow_by = by;
-            }
             Fault::FailSync(node) => self.host(node).fail_sync(),
             Fault::FailWrite(node) => self.host(node).fail_write(),
             Fault::FillDisk(node) => {
@@ -85,8 +103,62 @@ impl World {
             }
             Fault::TransferLeader(to) => self.transfer(to),
             Fault::Stop(node) => self.stop(node),
-            Fault::Heal | Fault::Restart(_) | Fault::Resume(_) | Fault::FreeDisk(_) => self.inflict(fault),
+            Fault::Clog(node) => self.counts.clogs += u64::from(self.network.clog(node)),
+            Fault::JumpClock { node, jump } => self.jump_clock(node, jump),
+            Fault::Rot { node, seed } => self.rot(node, seed),
+            Fault::RotOnRead { node, seed } => {
+                self.host(node).rot_on_read(u64::from(seed));
+            }
+            Fault::Wipe(node) => self.wipe(node),
+            Fault::KeepImage(node) => self.keep_image(node),
+            Fault::RollBack(node) => self.roll_back(node),
+            Fault::Copy(node) => self.copy(node),
+            Fault::LoseSyncs(node) => self.lose_syncs(node),
+            Fault::Checkpoint(node) => {
+                self.counts.checkpoints += 1;
+                self.want_checkpoint(node);
+            }
+            Fault::Compact(node) => self.compact(node),
+            Fault::Heal
+            | Fault::Restart(_)
+            | Fault::Resume(_)
+            | Fault::FreeDisk(_)
+            | Fault::SlowDisk { .. }
+            | Fault::SlowNode { .. }
+            | Fault::Drift { .. }
+            | Fault::Unclog(_)
+            | Fault::Unplug(_)
+            | Fault::KeepSyncs(_) => unreachable!("the caller has dealt with it"),
         }
+    }
+
+    fn jump_clock(&mut self, node: NodeId, jump: Jump) {
+        self.counts.clock_jumps += 1;
+        let at = self.agenda.now();
+        let host = self.host(node);
+        host.clock.jump(at, jump);
+        if let (Jump::Forward(by), true) = (jump, host.leads()) {
+            self.shared.history.jumps.push(LessorJump { at, by });
+        }
+    }
+
+    pub(super) fn unclog(&mut self, node: NodeId) {
+        for Held { from, to, bytes } in self.network.unclog(node) {
+            self.agenda.after(Duration::ZERO, Event::Frame { from, to, bytes });
+        }
+    }
+
+    fn compact(&mut self, node: NodeId) {
+        self.counts.compactions += 1;
+        let revision = self.shared.revision;
+        self.ask_node(node, Request::Compact { revision, physical: true });
+    }
+
+    /// Asks a node for something in the world's own name, and does not wait for the answer.
+    fn ask_node(&mut self, node: NodeId, request: Request) {
+        self.requests += 1;
+        let id = RequestId(WORLD_REQUEST.get() + self.requests);
+        self.input(node, Input::Request { id, call: Call::new(request) });
     }
 
     /// Ends a process, tells its clients and peers, and forgets it.
@@ -114,27 +186,45 @@ impl World {
             // It has had its time.
             self.end_process(node, End::Process);
         }
-        if self.host(node).is_up() || !self.nodes.contains(&node) {
+        if self.nodes.contains(&node) {
+            self.boot(node);
+        }
+    }
+
+    /// Starts a process on a machine that is down, unless it was given up.
+    pub(super) fn boot(&mut self, node: NodeId) {
+        if self.host(node).is_up() || self.host(node).standing == Standing::Condemned {
             return;
         }
-        let seed = self.streams.nodes.u64(..);
+        let (seed, nonce) = (self.streams.nodes.u64(..), self.streams.directories.u64(..));
         let founders = self.founders.clone();
-        let sabotage = self.options.sabotage;
-        match self.host(node).boot(&founders, seed, sabotage) {
-            Ok(booted) => {
-                self.counts.restarts += u64::from(booted.history == DiskHistory::Used);
-                for standing in booted.standings {
-                    self.ledger.stands_at(standing.group, node, standing.applied, standing.revision);
-                }
-                self.plan_routine(node);
-                self.hint_all(node, PeerHint::Up);
-            }
+        let start = Start { founders: &founders, seed, nonce };
+        match self.host(node).boot(start) {
+            Ok(booted) => self.booted(node, &booted),
             Err(error) => self.start_failed(node, &error),
         }
     }
 
-    /// A disk may fail while a node starts, if the world made it; then the supervisor tries again.
-    fn start_failed(&mut self, node: NodeId, error: &str) {
+    fn booted(&mut self, node: NodeId, booted: &Booted) {
+        if let Some(what) = &booted.unnoticed {
+            return self.find(Check::Recovery, format!("the log of node {node} has not noticed that {what} was wrong"));
+        }
+        self.counts.restarts += u64::from(booted.history == DiskHistory::Used);
+        for standing in &booted.standings {
+            self.ledger.stands_at(standing.group, node, standing.applied, standing.revision);
+        }
+        self.forget_links(node);
+        self.rot_is_gone(node);
+        self.plan_routine(node);
+        self.hint_all(node, PeerHint::Up);
+    }
+
+    /// A disk may fail while a node starts, if the world made it; then the supervisor tries again. Damage is for good,
+    /// unless only a read was wrong.
+    fn start_failed(&mut self, node: NodeId, error: &BootError) {
+        if let BootError::Damaged(error) = error {
+            return self.damaged(node, error);
+        }
         if self.host(node).disk_failed() == Blame::Node {
             return self.find(Check::Recovery, format!("node {node} cannot start: {error}"));
         }
@@ -143,9 +233,9 @@ impl World {
         self.supervise(node);
     }
 
-    fn supervise(&mut self, node: NodeId) {
-        let pause = between(SUPERVISOR_PAUSE.0, SUPERVISOR_PAUSE.1, &mut self.streams.faults);
-        self.agenda.after(pause, Event::Fault(Fault::Restart(node)));
+    pub(super) fn supervise(&mut self, node: NodeId) {
+        let pause = between(SUPERVISOR_PAUSE.0, SUPERVISOR_PAUSE.1, &mut self.streams.supervisor);
+        self.agenda.after(pause, Event::Start(node));
     }
 
     /// The operator's hands: nobody but members has a machine.
@@ -165,7 +255,8 @@ impl World {
             if !self.hosts.contains_key(node) {
                 self.counts.joined += 1;
                 let clock = LocalClock::draw(&self.options.faults.clocks, &mut self.streams.clocks);
-                self.hosts.insert(*node, Host::new(*node, Origin::Joiner, clock));
+                let founding = self.streams.directories.u64(..);
+                self.hosts.insert(*node, Host::new(*node, Origin::Joiner, clock, founding));
                 self.nodes.push(*node);
                 self.restart(*node);
             }
@@ -192,8 +283,8 @@ impl World {
     fn transfer(&mut self, to: NodeId) {
         self.counts.transfers += 1;
         let Some((_, leader)) = self.leader else { return };
-        let id = WORLD_REQUEST;
-        self.input(leader, Input::Request { id, call: Call::new(Request::MoveLeader(to)) });
+        self.ask_node(leader, Request::MoveLeader(to));
+        self.moment(leader, Moment::HandingOver);
     }
 
     fn stop(&mut self, node: NodeId) {

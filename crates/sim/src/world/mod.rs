@@ -6,13 +6,17 @@
 //!
 //! * `turn`: a node's turn and what comes of its effects;
 //! * `clients`: calls and streams between clients and nodes;
-//! * `havoc`: faults;
+//! * `havoc`: faults; `damage`: those that take what was synced; `moments`: when triggers may strike;
+//! * `links`: connections between nodes, and who is let in;
 //! * `finish`: the liveness phase and the end.
 
 mod clients;
+mod damage;
 mod describe;
 mod finish;
 mod havoc;
+mod links;
+mod moments;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,10 +26,14 @@ use althing_api::Call;
 use althing_api::service::DEFAULT_GROUP;
 use althing_api::watch::WatchCommand;
 use althing_node::ReadWork;
+use althing_probe::{Guard, Mutant};
 use althing_types::{Duration, Instant, NodeId, Revision};
 use bytes::Bytes;
+use fastrand::Rng;
 
+use self::clients::Outstanding;
 use crate::agenda::{Agenda, Due};
+use crate::budget::{Budget, Margin};
 use crate::checker;
 use crate::clocks::LocalClock;
 use crate::faults::Fault;
@@ -33,7 +41,7 @@ use crate::host::{Host, Origin, Stage};
 use crate::ledger::Ledger;
 use crate::nemesis::{KINDS, Kind};
 use crate::network::Network;
-use crate::options::{MAX_NODES, Options, Sabotage};
+use crate::options::{MAX_NODES, Options};
 use crate::random::{Streams, up_to};
 use crate::report::{Check, FaultCounts, Finding, Report};
 use crate::trace::{Line, Payload, Trace};
@@ -89,6 +97,8 @@ pub enum Event {
     },
     /// Something goes wrong, or stops going wrong.
     Fault(Fault),
+    /// A supervisor starts a node.
+    Start(NodeId),
     /// Time for an episode of a kind to begin.
     Episode(Kind),
     /// The run comes to its next phase.
@@ -173,8 +183,9 @@ pub struct World {
     hosts: BTreeMap<NodeId, Host<Event>>,
     clients: Vec<Client>,
     shared: Shared,
-    /// Calls without an answer yet, and where they went.
-    outstanding: BTreeMap<(Slot, Ticket), NodeId>,
+    /// What each client draws from, so that one more client moves nobody else's chances.
+    chances: Vec<Rng>,
+    outstanding: BTreeMap<(Slot, Ticket), Outstanding>,
     /// Streams that clients believe to be open.
     open: BTreeSet<(Slot, Ticket)>,
     ledger: Ledger,
@@ -185,7 +196,17 @@ pub struct World {
     /// When the clients had ended, and the greatest revision that they had seen by then.
     quiet: Option<(Instant, Revision)>,
     counts: FaultCounts,
+    inflicted: Vec<(Duration, Fault)>,
+    budget: Budget,
+    /// What would be left after the loss that the budget has allowed last.
+    margin: Margin,
+    /// Connections that stand.
+    links: BTreeSet<(NodeId, NodeId)>,
+    /// Requests that the world has made in its own name.
+    requests: u64,
     findings: Vec<Finding>,
+    /// The mistake that is made as long as this world lives.
+    _mutant: Option<Guard>,
 }
 
 impl World {
@@ -193,21 +214,27 @@ impl World {
     #[must_use]
     pub fn new(mut options: Options) -> Self {
         assert!((1..=MAX_NODES).contains(&options.nodes), "1 to {MAX_NODES} nodes");
+        let mutant = options.mutant.map(Mutant::activate);
+        // What this thread has counted before belongs to another run.
+        let _ = althing_probe::take();
         let mut streams = Streams::new(options.seed);
         let network = Network::new(options.faults.network, streams.network.fork());
         let nodes: Vec<NodeId> = (1..=options.nodes).map(NodeId).collect();
         let hosts = nodes
             .iter()
             .map(|id| {
-                let clock = match options.sabotage {
-                    Sabotage::RushClocks => LocalClock::rushing(),
-                    _ => LocalClock::draw(&options.faults.clocks, &mut streams.clocks),
+                let clock = if althing_probe::is(Mutant::RushClocks) {
+                    LocalClock::rushing()
+                } else {
+                    LocalClock::draw(&options.faults.clocks, &mut streams.clocks)
                 };
-                (*id, Host::new(*id, Origin::Founder, clock))
+                (*id, Host::new(*id, Origin::Founder, clock, streams.directories.u64(..)))
             })
             .collect();
+        let founders = nodes.len();
         let mut shared = Shared::default();
         let clients = workload::clients(&options, &mut shared);
+        let chances = workload::chances(options.seed, &clients);
         let trace = Trace::new(options.trace.take());
         Self {
             options,
@@ -220,6 +247,7 @@ impl World {
             hosts,
             clients,
             shared,
+            chances,
             outstanding: BTreeMap::new(),
             open: BTreeSet::new(),
             ledger: Ledger::default(),
@@ -228,7 +256,13 @@ impl World {
             healed: Instant::FAR_FUTURE,
             quiet: None,
             counts: FaultCounts::default(),
+            inflicted: Vec::new(),
+            budget: Budget::new(founders),
+            margin: Margin::Ample,
+            links: BTreeSet::new(),
+            requests: 0,
             findings: Vec::new(),
+            _mutant: mutant,
         }
     }
 
@@ -250,8 +284,8 @@ impl World {
 
     fn begin(&mut self) {
         for node in self.nodes.clone() {
-            let start = up_to(Duration::from_millis(50), &mut self.streams.faults);
-            self.agenda.after(start, Event::Fault(Fault::Restart(node)));
+            let start = up_to(Duration::from_millis(50), &mut self.streams.supervisor);
+            self.agenda.after(start, Event::Start(node));
         }
         for slot in 0..self.clients.len() {
             let start = up_to(Duration::from_millis(500), &mut self.streams.workload);
@@ -276,6 +310,7 @@ impl World {
             Event::News { slot, news } => self.news(slot, news),
             Event::Patience { slot, ticket } => self.patience_ends(slot, ticket),
             Event::Fault(fault) => self.inflict(fault),
+            Event::Start(node) => self.restart(node),
             Event::Episode(kind) => self.begin_episode(kind),
             Event::Phase(phase) => self.enter(phase),
         }
@@ -292,7 +327,12 @@ impl World {
             }
             Event::Frame { to, .. } => *to,
             Event::Arrival { node, .. } => *node,
-            Event::News { .. } | Event::Patience { .. } | Event::Fault(_) | Event::Episode(_) | Event::Phase(_) => {
+            Event::News { .. }
+            | Event::Patience { .. }
+            | Event::Fault(_)
+            | Event::Start(_)
+            | Event::Episode(_)
+            | Event::Phase(_) => {
                 return Some(event);
             }
         };
@@ -330,6 +370,7 @@ impl World {
             Event::News { slot, news } => line(world, "news", client(*slot), Payload::Value(news)),
             Event::Patience { slot, .. } => line(world, "patience", client(*slot), Payload::None),
             Event::Fault(fault) => line(world, "fault", 0, Payload::Value(fault)),
+            Event::Start(node) => line(*node, "start", 0, Payload::None),
             Event::Episode(kind) => line(world, "episode", 0, Payload::Value(kind)),
             Event::Phase(phase) => line(world, "phase", 0, Payload::Value(phase)),
         };
@@ -351,11 +392,14 @@ impl World {
             simulated: now.since(Instant::ZERO),
             network: self.network.counts(),
             faults: self.counts,
+            inflicted: self.inflicted,
+            budget: self.budget.close(now),
             entries: self.ledger.entries() as u64,
             log_bytes: self.hosts.values().map(Host::bytes_written).sum(),
             terms: self.ledger.terms_led() as u64,
             history: self.shared.history,
             undecided: judgement.undecided,
+            marks: althing_probe::take(),
             findings: self.findings,
         }
     }

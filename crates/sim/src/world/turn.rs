@@ -1,16 +1,18 @@
 //! A node's turn, and what comes of it.
 
 use althing_node::{Done, Effects, Input, ReadWork, Work, read};
+use althing_probe::Mutant;
 use althing_storage::engine::Engine;
 use althing_types::{Duration, NodeId};
 use bytes::Bytes;
 
+use super::links::Passage;
 use super::{Event, Happening, PeerHint, World};
 use crate::host::process::{CheckpointStage, Intent, Planned};
-use crate::host::writer::Durability;
-use crate::options::Sabotage;
+use crate::host::writer::{Durability, Tidied};
 use crate::random::{between, up_to};
 use crate::report::Check;
+use crate::triggers::Moment;
 
 /// How long after an input the node takes its turn, so that several share one.
 const TURN_WITHIN: Duration = Duration::from_micros(100);
@@ -21,13 +23,18 @@ const BACKGROUND_AFTER: Duration = Duration::from_millis(20);
 const CHECKPOINT_EVERY: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(6));
 
 impl World {
+    /// A frame has come to the end of its way: it waits there, is refused, or reaches its node.
     pub(super) fn frame_arrives(&mut self, from: NodeId, to: NodeId, bytes: Bytes) {
+        if self.network.hold(from, to, &bytes) || self.passage(from, to) == Passage::Closed {
+            return;
+        }
+        let from = self.host(from).id;
         self.input(to, Input::Frame { from, bytes });
     }
 
     /// Hands an input to a node, if it runs, for its next turn.
     pub(super) fn input(&mut self, node: NodeId, input: Input) {
-        let delay = up_to(TURN_WITHIN, &mut self.streams.network);
+        let delay = up_to(TURN_WITHIN, &mut self.streams.network) + self.host(node).starved_by;
         let Some(process) = self.host(node).running() else { return };
         process.inbox.push(input);
         if process.turn == Planned::No {
@@ -101,8 +108,9 @@ impl World {
             .map(|group| (group.group, group.term))
             .collect();
         for (group, term) in leads {
-            if self.leader.is_none_or(|(greatest, _)| greatest <= term) {
+            if self.leader.is_none_or(|(greatest, _)| greatest < term) {
                 self.leader = Some((term, node));
+                self.moment(node, Moment::BecameLeader);
             }
             if let Err(contradiction) = self.ledger.leads(group, node, term) {
                 self.find(Check::Ledger, contradiction);
@@ -172,7 +180,7 @@ impl World {
     fn synced(&mut self, node: NodeId) {
         let Some(process) = self.host(node).running() else { return };
         let written = process.writer.finish().and_then(|seq| Ok((seq, process.writer.tidy()?)));
-        let (seq, pinned) = match written {
+        let (seq, Tidied { pinned, freed }) = match written {
             Ok(written) => written,
             Err(error) => return self.storage_failed(node, &error.to_string()),
         };
@@ -182,11 +190,14 @@ impl World {
         if !pinned.is_empty() {
             self.input(node, Input::LogPinned(pinned));
         }
+        if freed > 0 {
+            self.moment(node, Moment::SegmentRecycled);
+        }
         self.start_writing(node);
     }
 
     fn plan_work(&mut self, node: NodeId) {
-        let latency = self.options.faults.disk.apply_latency.draw(&mut self.streams.disk);
+        let latency = self.options.faults.disk.apply_latency.draw(&mut self.streams.disk) + self.host(node).starved_by;
         let Some(process) = self.host(node).running() else { return };
         let wanted = !process.work.is_empty() || matches!(process.checkpoint, CheckpointStage::Wanted);
         if wanted && process.working == Planned::No {
@@ -199,12 +210,13 @@ impl World {
         let Some(process) = self.host(node).running() else { return };
         process.working = Planned::No;
         let mut work = std::mem::take(&mut process.work);
-        if self.options.sabotage == Sabotage::SkipEntries {
+        if althing_probe::is(Mutant::SkipEntries) {
             skip_an_entry(&mut work);
         }
         let mut done = Vec::new();
         for piece in work {
             self.witness_work(node, &piece);
+            self.moment_of_work(node, &piece);
             let Some(process) = self.host(node).running() else { return };
             match process.applier.work(vec![piece]) {
                 Ok(pieces) => {
@@ -254,7 +266,7 @@ impl World {
         }
     }
 
-    fn want_checkpoint(&mut self, node: NodeId) {
+    pub(super) fn want_checkpoint(&mut self, node: NodeId) {
         let Some(process) = self.host(node).running() else { return };
         if matches!(process.checkpoint, CheckpointStage::Idle) {
             process.checkpoint = CheckpointStage::Wanted;
@@ -272,6 +284,7 @@ impl World {
             Ok(checkpoint) => {
                 process.checkpoint = CheckpointStage::UnderWay(checkpoint);
                 self.plan(node, latency, Happening::Checkpointed);
+                self.moment(node, Moment::CheckpointBegun);
             }
             Err(error) => self.find(Check::Crash, format!("node {node} cannot begin a checkpoint: {error}")),
         }
@@ -281,7 +294,7 @@ impl World {
         let Some(process) = self.host(node).running() else { return };
         let stage = std::mem::replace(&mut process.checkpoint, CheckpointStage::Idle);
         let CheckpointStage::UnderWay(checkpoint) = stage else { return };
-        let finished = if self.options.sabotage == Sabotage::ReportCheckpointEarly {
+        let finished = if althing_probe::is(Mutant::ReportCheckpointEarly) {
             Ok(self.host(node).engine.applied())
         } else {
             checkpoint.finish()
@@ -308,7 +321,12 @@ impl World {
         let worked = process.applier.background();
         let maintained = engine.maintain();
         match worked {
-            Ok((done, _)) => self.done(node, done),
+            Ok((done, more)) => {
+                self.done(node, done);
+                if more {
+                    self.moment(node, Moment::Compacting);
+                }
+            }
             Err(error) => self.find(Check::Crash, format!("node {node} cannot compact: {error}")),
         }
         if let Err(error) = maintained {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use althing_env::{Disk, DiskError, DiskErrorKind};
+use althing_probe::{Mark, Mutant};
 use althing_types::GroupId;
 
 use super::format::{
@@ -125,6 +126,9 @@ impl Wal {
         let mut rest = records;
         while !rest.is_empty() {
             let (batch, after) = rest.split_at(batch_len(rest.iter(), self.options.max_batch_bytes));
+            if !after.is_empty() {
+                althing_probe::hit(Mark::SeveralBatches);
+            }
             self.make_room(batch_bytes(batch))?;
             self.write_batch(batch)?;
             rest = after;
@@ -227,6 +231,7 @@ impl Wal {
     /// After a failure of this result nobody knows what is on disk.
     fn fatal<T>(&mut self, result: Result<T, DiskError>) -> Result<T, WalError> {
         result.map_err(|error| {
+            althing_probe::hit(Mark::LogPoisoned);
             self.health = Health::Poisoned(error.clone());
             WalError::Disk(error)
         })
@@ -235,7 +240,10 @@ impl Wal {
     /// A full disk in this result is no harm: only zeros were to be written.
     fn fatal_unless_full<T>(&mut self, result: Result<T, DiskError>) -> Result<T, WalError> {
         match result {
-            Err(error) if error.kind == DiskErrorKind::Full => Err(WalError::Full(error)),
+            Err(error) if error.kind == DiskErrorKind::Full => {
+                althing_probe::hit(Mark::DiskFull);
+                Err(WalError::Full(error))
+            }
             other => self.fatal(other),
         }
     }
@@ -269,7 +277,8 @@ impl Wal {
     fn roll(&mut self, bytes: u64) -> Result<(), WalError> {
         let (identity, epoch, chain) = (self.identity, self.epoch, self.chain);
         let place = Place { identity, sequence: self.sequence + 1, base: self.tail, epoch, chain };
-        let head = head::build(place, &self.ledger.latest(), self.options.max_batch_bytes);
+        let latest = if althing_probe::is(Mutant::ForgetCarry) { Vec::new() } else { self.ledger.latest() };
+        let head = head::build(place, &latest, self.options.max_batch_bytes);
         let needed = head.bytes.len() as u64 + bytes + self.options.reserve_bytes;
         if needed > self.options.segment_bytes {
             let what = "the latest small records of all groups and one batch";
@@ -294,7 +303,7 @@ impl Wal {
         let header = BatchHeader {
             position: self.tail,
             epoch: self.epoch,
-            durable_to: self.durable,
+            durable_to: if althing_probe::is(Mutant::ClaimDurable) { self.tail } else { self.durable },
             chain: self.chain,
             body_bytes: 0,
             records: 0,
@@ -320,7 +329,10 @@ impl Wal {
         if self.durable == self.tail {
             return Ok(());
         }
-        let result = self.current.file.sync();
+        let mut result = self.current.file.sync();
+        if result.is_err() && althing_probe::is(Mutant::RetrySync) {
+            result = self.current.file.sync();
+        }
         self.fatal(result)?;
         self.durable = self.tail;
         self.written.syncs += 1;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use althing_env::{Disk, DiskError, DiskErrorKind, DiskFile, OpenMode};
+use althing_probe::Mark;
 
 use super::WalOptions;
 
@@ -164,9 +165,11 @@ impl Pool {
             self.disk.rename(&path, &spare_path(&self.dir, number))?;
             self.disk.sync_dir(&self.dir)?;
             self.waiting.push_back(number);
+            althing_probe::hit(Mark::SegmentRecycled);
         } else {
             self.disk.remove(&path)?;
             self.disk.sync_dir(&self.dir)?;
+            althing_probe::hit(Mark::SegmentDeleted);
         }
         Ok(())
     }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use althing_env::{Disk, DiskError, OpenMode};
 
+use althing_probe::{Mark, Mutant};
+
 use super::format::{BATCH_HEADER_BYTES, Link, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::head::{self, Place};
 use super::ledger::{Ledger, Segment};
@@ -101,7 +103,14 @@ fn replay(
                 ledger.push_segment(Segment::new(header.sequence, header.base));
             }
             Step::Batch(batch) => hand_out(batch, segment.header.base, &mut ledger, visit),
-            Step::End { cut, .. } => {
+            Step::End { cut, stop } => {
+                if cut.is_some() {
+                    althing_probe::hit(Mark::TailCut);
+                }
+                let torn = stop.torn.filter(|_| althing_probe::is(Mutant::RecoverTornBatch));
+                if let Some((header, records)) = torn {
+                    hand_out(ReadBatch { header, records }, segment.header.base, &mut ledger, visit);
+                }
                 let end = End { header: segment.header, link: segment.link, durable_to: segment.durable_to };
                 return Ok(Some((end, ledger, cut)));
             }
@@ -122,7 +131,11 @@ fn check_identity(segment: &SegmentWalk, expected: Identity) -> Result<(), WalEr
 fn hand_out(batch: ReadBatch, base: u64, ledger: &mut Ledger, visit: &mut dyn FnMut(Position, Record)) {
     let counts = match batch.header.origin {
         Origin::Appended => true,
-        Origin::Carried => ledger.segments() == 1,
+        Origin::Carried if ledger.segments() == 1 => {
+            althing_probe::hit(Mark::CarriedRead);
+            true
+        }
+        Origin::Carried => false,
     };
     if !counts {
         return;
@@ -200,6 +213,7 @@ fn rewrite_unproven(current: &LogFile, end: &End) -> Result<(), DiskError> {
     let stop = end.link.position.get() - end.header.base;
     let mut offset = end.durable_to.saturating_sub(end.header.base);
     while offset < stop {
+        althing_probe::hit(Mark::UnprovenRewritten);
         let mut bytes = vec![0; (stop - offset).min(STEP) as usize];
         let read = current.file.read_at(offset, &mut bytes)?;
         current.file.write_at(offset, &bytes[..read])?;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use althing_probe::{Mark, Mutant};
 use althing_types::{Duration, Instant, LeaseId, RequestId};
 
 use super::budget::Budget;
@@ -83,7 +84,13 @@ impl Leading {
             budget: Budget::new(now, config.revokes_per_second),
         };
         for record in leases {
-            let deadline = now + seconds(record.remaining_seconds) + config.grace;
+            althing_probe::hit(Mark::LeasesTakenOver);
+            let remaining = seconds(record.remaining_seconds);
+            let deadline = if althing_probe::is(Mutant::ShortTakeover) {
+                now + remaining / 2
+            } else {
+                now + remaining + config.grace
+            };
             let saved = if record.remaining_seconds < record.ttl_seconds { Saved::Part } else { Saved::Full };
             leading.add(now, record.id, record.ttl_seconds, deadline, saved);
         }
@@ -93,6 +100,7 @@ impl Leading {
     /// Stops counting; whoever waits is told to ask the next leader.
     pub(super) fn step_down(self, out: &mut Effects) {
         for lease in self.leases.into_values() {
+            lease.waiting.iter().for_each(|_| althing_probe::hit(Mark::RenewalLostLeader));
             answer(lease.waiting, Err(RenewError::NotLeader), out);
         }
     }
@@ -136,6 +144,7 @@ impl Leading {
     pub(super) fn revoke_refused(&mut self, now: Instant, id: LeaseId) {
         let Some(lease) = self.leases.get_mut(&id) else { return };
         if lease.state == State::Revoking {
+            althing_probe::hit(Mark::RevocationRefused);
             lease.state = State::Expired;
             self.expired.insert((lease.deadline, id));
             self.revoking -= 1;
@@ -160,11 +169,18 @@ impl Leading {
             return answer(vec![request], Err(RenewError::NotFound), out);
         };
         match (lease.state, lease.saved) {
-            (State::Revoking, _) => return answer(vec![request], Err(RenewError::NotFound), out),
+            (State::Revoking, _) => {
+                althing_probe::hit(Mark::RenewedTooLate);
+                return answer(vec![request], Err(RenewError::NotFound), out);
+            }
             (State::Alive { .. } | State::Expired, Saved::Full) => {
                 answer(vec![request], Ok(lease.ttl_seconds), out);
             }
+            (State::Alive { .. } | State::Expired, Saved::Part) if althing_probe::is(Mutant::RenewWithoutRestoring) => {
+                answer(vec![request], Ok(lease.ttl_seconds), out);
+            }
             (State::Alive { .. } | State::Expired, Saved::Part) => {
+                althing_probe::hit(Mark::RenewalWaited);
                 lease.waiting.push(request);
                 self.restore(id, out);
             }
@@ -246,10 +262,14 @@ impl Leading {
     /// Gives a lease that is not being revoked its full time from now on.
     fn extend(&mut self, now: Instant, id: LeaseId) {
         let Some(lease) = self.leases.get_mut(&id) else { return };
+        if althing_probe::is(Mutant::IgnoreRenewals) {
+            return;
+        }
         let deadline = lease.deadline.max(now + lease.ttl());
         match lease.state {
             State::Alive { .. } => {}
             State::Expired => {
+                althing_probe::hit(Mark::RenewedInTime);
                 self.expired.remove(&(lease.deadline, id));
                 lease.state = State::Alive { timer: deadline };
                 self.timers.insert((deadline, id, Timer::Deadline));
@@ -290,6 +310,7 @@ impl Leading {
         lease.checkpoint_at = None;
         match (lease.state, lease.saved) {
             (State::Alive { .. }, Saved::Full | Saved::Part) if now.since(lease.renewed_at) >= interval => {
+                althing_probe::hit(Mark::LeaseCheckpointed);
                 lease.saved = Saved::Part;
                 out.checkpoint.push((id, whole_seconds(lease.deadline.since(now)).min(lease.ttl_seconds)));
                 self.schedule_checkpoint(now, id);

@@ -2,8 +2,9 @@
 
 use althing_api::ErrorKind;
 use althing_api::cluster::{Alarm, AlarmAction, AlarmKind};
-use althing_api::kv::{Event, Operation, PutRequest, PutValue, TxnRequest};
+use althing_api::kv::{Event, EventKind, Operation, PutRequest, PutValue, TxnRequest};
 use althing_api::request::Body;
+use althing_probe::Mutant;
 use althing_storage::engine::{Applied, Batch};
 use althing_types::{LeaseId, NodeId, Revision, SpaceId};
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use crate::error::{Failure, StrongError};
 use crate::layout::{self, Meta, RevisionRecord, Version, VersionId};
 use crate::members;
 use crate::range::Source;
-use crate::state::version_bytes;
+use crate::state::{State, version_bytes};
 use crate::watch::Change;
 
 /// The writer of one slice.
@@ -68,8 +69,10 @@ impl<'a, 'e> Apply<'a, 'e> {
 
     /// The batch with the table's numbers in it, and the keys created and removed.
     pub(super) fn finish(mut self, applied: Applied) -> (Box<dyn Batch + 'e>, Vec<(Bytes, i64)>) {
-        self.table.state.applied = applied;
-        self.batch.put(&layout::meta_key(Meta::State), &self.table.state.encode());
+        let before = std::mem::replace(&mut self.table.state.applied, applied);
+        let stored = if althing_probe::is(Mutant::ApplyTwice) { before } else { applied };
+        let state = State { applied: stored, ..self.table.state };
+        self.batch.put(&layout::meta_key(Meta::State), &state.encode());
         (self.batch, self.membership)
     }
 
@@ -115,7 +118,11 @@ impl<'a, 'e> Apply<'a, 'e> {
     fn end_revision(&mut self) -> Revision {
         if !self.events.is_empty() {
             let revision = self.table.state.revision.next();
-            self.table.state.revision = revision;
+            let only_deletes = self.events.iter().all(|event| event.kind == EventKind::Delete);
+            if !only_deletes || !althing_probe::is(Mutant::DeleteKeepsRevision) {
+                self.table.state.revision = revision;
+            }
+            let revision = self.table.state.revision;
             let events = std::mem::take(&mut self.events).into();
             self.out.changes.push(Change { revision, events });
         }

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use althing_probe::Mark;
 use althing_types::Revision;
 
 use super::Machine;
@@ -23,7 +24,11 @@ impl Machine {
     pub fn compaction_step(&mut self) -> Result<bool, StrongError> {
         let Some(table) = &self.table else { return Ok(false) };
         let compacted = table.state.compacted;
-        if self.progress.finished >= compacted || self.shared.is_held() {
+        if self.progress.finished >= compacted {
+            return Ok(false);
+        }
+        if self.shared.is_held() {
+            althing_probe::hit(Mark::CompactionHeld);
             return Ok(false);
         }
         let (records, end) = self.superseding(compacted)?;

@@ -3,6 +3,7 @@
 use althing_api::ErrorKind;
 use althing_api::lease::LeaseGranted;
 use althing_api::request::Body;
+use althing_probe::Mutant;
 use althing_types::LeaseId;
 use althing_types::limits::MAX_LEASES;
 
@@ -57,6 +58,11 @@ impl Apply<'_, '_> {
 
     fn store_lease(&mut self, lease: LeaseRecord) {
         self.table.leases.insert(lease.id, lease);
-        self.batch.put(&layout::lease_key(lease.id), &lease.encode());
+        let stored = if althing_probe::is(Mutant::ForgetRemaining) {
+            LeaseRecord { remaining_seconds: lease.ttl_seconds, ..lease }
+        } else {
+            lease
+        };
+        self.batch.put(&layout::lease_key(lease.id), &stored.encode());
     }
 }

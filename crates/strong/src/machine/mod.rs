@@ -30,6 +30,7 @@ use std::sync::Arc;
 use althing_api::ErrorKind;
 use althing_api::cluster::{Alarm, Member};
 use althing_api::request::Body;
+use althing_probe::Mark;
 use althing_storage::engine::{Applied, Engine};
 use althing_types::limits::DEFAULT_QUOTA_BYTES;
 use althing_types::{LeaseId, NodeId, RequestId, Revision, SpaceId};
@@ -161,6 +162,9 @@ impl Machine {
         let index = CountIndex::empty(Revision::FIRST);
         let mut machine = Self { engine, space, config, table, index, progress, shared };
         if let Some(table) = &machine.table {
+            if machine.progress.finished < table.state.compacted {
+                althing_probe::hit(Mark::CompactionResumed);
+            }
             machine.index = machine.count_keys(table.state.revision)?;
         }
         machine.publish();

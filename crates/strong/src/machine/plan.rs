@@ -8,6 +8,7 @@ use althing_api::kv::{
     Compare, CompareOperator, CompareTarget, DeleteRangeRequest, KeyValue, Operation, OperationResponse, PutLease,
     PutRequest, PutValue, RangeEnd, RangeRequest, TxnRequest, TxnResponse,
 };
+use althing_probe::Mutant;
 use althing_types::LeaseId;
 use bytes::Bytes;
 
@@ -34,7 +35,7 @@ impl<'r> Plan<'r> {
     pub(crate) fn choose(source: &Source<'_>, txn: &'r TxnRequest) -> Result<Self, StrongError> {
         let mut succeeded = true;
         for compare in &txn.compare {
-            if !holds(source, compare)? {
+            if !holds(source, compare)? || sees_own_put(txn, compare) {
                 succeeded = false;
                 break;
             }
@@ -85,6 +86,14 @@ impl<'r> Plan<'r> {
         }
         Ok(TxnResponse { succeeded: self.succeeded, responses })
     }
+}
+
+/// Whether a mutant, which compares with what the transaction itself puts, finds an equality broken by that.
+fn sees_own_put(txn: &TxnRequest, compare: &Compare) -> bool {
+    let puts = |operation: &Operation| matches!(operation, Operation::Put(put) if put.key == compare.keys.start);
+    althing_probe::is(Mutant::CompareAfterPut)
+        && compare.operator == CompareOperator::Equal
+        && txn.success.iter().any(puts)
 }
 
 impl<'r> Step<'r> {

@@ -4,6 +4,7 @@ use althing_api::kv::{
     DeleteRangeRequest, DeleteRangeResponse, Event, EventKind, KeyRange, KeyValue, OperationResponse, PutLease,
     PutRequest, PutResponse, PutValue, RangeEnd, TxnResponse,
 };
+use althing_probe::Mutant;
 use althing_types::LeaseId;
 use bytes::Bytes;
 
@@ -144,7 +145,7 @@ impl Apply<'_, '_> {
         if old == new {
             return;
         }
-        if let Some(old) = old {
+        if let Some(old) = old.filter(|_| !althing_probe::is(Mutant::KeepOldLease)) {
             self.batch.delete(&layout::attachment_key(old, key));
         }
         if let Some(new) = new {
@@ -161,6 +162,7 @@ impl Apply<'_, '_> {
             }
             other => other,
         };
+        let prev_kv = if althing_probe::is(Mutant::WrongPrevious) { prev_kv.map(|_| kv.clone()) } else { prev_kv };
         self.events.push(Event { kind, kv, prev_kv });
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use althing_api::watch::WatchEvent;
+use althing_probe::{Mark, Mutant};
 use althing_types::{Instant, Revision};
 
 use super::hub::Hub;
@@ -24,6 +25,10 @@ impl Hub {
         });
         for (slot, hits) in hits {
             if let Some(undelivered) = self.give(now, slot, &hits, out) {
+                althing_probe::hit(Mark::WatchFellBehind);
+                if althing_probe::is(Mutant::DropWhenFull) {
+                    continue;
+                }
                 self.fall_behind(slot, undelivered);
             }
         }
@@ -63,7 +68,8 @@ impl Hub {
                 && self.watches.get(*slot).is_some_and(|watch| self.has_room(watch.stream))
         });
         if let Some(from) = cohort.iter().filter_map(|slot| self.next_of(*slot)).min() {
-            let changes = self.recent.since(from);
+            let lost = usize::from(althing_probe::is(Mutant::LoseHandover));
+            let changes: Vec<_> = self.recent.since(from).into_iter().skip(lost).collect();
             self.catch_up(now, &changes, self.revision.next(), &cohort, out);
         }
     }

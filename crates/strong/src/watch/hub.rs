@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use althing_api::ErrorKind;
 use althing_api::kv::{KeyRange, RangeEnd};
 use althing_api::watch::{CancelReason, WatchCommand, WatchCreate, WatchEvent};
+use althing_probe::{Mark, Mutant};
 use althing_types::{Duration, Instant, Revision, StreamId, WatchId};
 
 use super::index::Index;
@@ -128,6 +129,12 @@ impl Hub {
         self.streams.len()
     }
 
+    /// Weight of events that the fullest stream was given and has not taken.
+    #[must_use]
+    pub fn most_buffered_bytes(&self) -> usize {
+        self.streams.values().map(|stream| stream.buffered_bytes).max().unwrap_or(0)
+    }
+
     /// How many watches have not been given all there is.
     #[must_use]
     pub fn behind_count(&self) -> usize {
@@ -215,6 +222,9 @@ impl Hub {
 
     fn changes(&mut self, now: Instant, changes: &[Change], out: &mut Effects) {
         let known = changes.partition_point(|change| change.revision <= self.revision);
+        if known > 0 {
+            althing_probe::hit(Mark::ChangesKnown);
+        }
         let changes = &changes[known..];
         for change in changes {
             assert!(change.revision > self.revision, "{} was applied after {}", change.revision, self.revision);
@@ -230,18 +240,22 @@ impl Hub {
 
     fn history(&mut self, now: Instant, from: Revision, result: Result<History, ErrorKind>, out: &mut Effects) {
         if self.reading != Reading::From(from) {
-            return;
+            return althing_probe::hit(Mark::HistoryTooLate);
         }
         self.reading = Reading::Idle;
         match result {
             Ok(history) => {
                 assert!(history.next > from, "a read of history from {from} got nowhere");
                 assert!(history.next <= self.revision.next(), "a read of history from {from} ran into the future");
+                althing_probe::hit(Mark::HistoryRead);
                 let cohort = self.cohort(from, history.next);
                 self.catch_up(now, &history.changes, history.next, &cohort, out);
                 self.catch_up_from_memory(now, cohort, out);
             }
-            Err(ErrorKind::Compacted { oldest, .. }) if oldest > from => self.compact(oldest, out),
+            Err(ErrorKind::Compacted { oldest, .. }) if oldest > from => {
+                althing_probe::hit(Mark::HistoryCompacted);
+                self.compact(oldest, out);
+            }
             Err(_) => self.reading = Reading::Failed { retry_at: now + READ_RETRY },
         }
     }
@@ -306,7 +320,12 @@ impl Hub {
             .filter(|slot| self.next_of(*slot).is_some_and(|next| next < self.compacted))
             .collect();
         for slot in lost {
-            self.cancel(slot, CancelReason::Compacted(self.compacted), out);
+            althing_probe::hit(Mark::WatchCompacted);
+            if althing_probe::is(Mutant::CompactPastWatch) {
+                self.caught_up_to(slot, self.compacted);
+            } else {
+                self.cancel(slot, CancelReason::Compacted(self.compacted), out);
+            }
         }
     }
 
@@ -325,6 +344,10 @@ impl Hub {
             .filter(|(_, next)| *next <= revision)
             .collect();
         for (slot, next) in missed {
+            althing_probe::hit(Mark::WatchOverSnapshot);
+            if althing_probe::is(Mutant::SilentSnapshot) {
+                continue;
+            }
             self.fall_behind(slot, next);
         }
         self.compact(compacted, out);
@@ -399,7 +422,12 @@ impl Hub {
         let ready: Vec<StreamId> = self
             .asked
             .iter()
-            .filter(|id| self.streams.get(id).is_some_and(|s| s.flow == Flow::Open && s.is_synced(self.revision)))
+            .filter(|id| {
+                self.streams.get(id).is_some_and(|stream| {
+                    let synced = stream.is_synced(self.revision) || althing_probe::is(Mutant::ProgressWhileBehind);
+                    stream.flow == Flow::Open && synced
+                })
+            })
             .copied()
             .collect();
         for id in ready {

@@ -3,6 +3,7 @@
 //! Streams take turns, and within a stream its watches. A stream without room waits for nothing. Whoever was served goes
 //! to the end, so that a watch with a long way back costs another at most one read.
 
+use althing_probe::Mark;
 use althing_types::{Revision, StreamId};
 
 use super::hub::{Hub, Reading};
@@ -34,6 +35,7 @@ impl Hub {
     /// Moves a watch that is behind on to `next`, and out of the queue if that is the present.
     pub(super) fn caught_up_to(&mut self, slot: Slot, to: Revision) {
         if to > self.revision {
+            althing_probe::hit(Mark::WatchCaughtUp);
             self.catch_up_done(slot);
         } else if let Some(watch) = self.watches.get_mut(slot)
             && let Phase::Behind { next, .. } = &mut watch.phase

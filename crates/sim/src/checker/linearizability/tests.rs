@@ -224,7 +224,7 @@ fn a_read_that_a_real_register_did_not_give_is_found() {
 fn a_search_without_end_is_given_up() {
     let puts = (0..30).map(|number| put(1, 1000, "a", number + 2));
     let history: Vec<Operation> = puts.chain([get(1, 1000, Some(("b", 2)))]).collect();
-    assert_eq!(check(&history, 10_000), Verdict::Undecided { key: "k".into() });
+    assert_eq!(check(&history, 10_000), Verdict::Undecided { keys: vec!["k".into()] });
 }
 
 #[test]

@@ -21,7 +21,32 @@ use std::collections::BTreeMap;
 use althing_codec::wire::{DecodeError, Reader, Writer};
 use althing_types::NodeId;
 
-use super::handshake::HandshakeError;
+/// Why a node's directory is not believed. Both are final: it must never come again.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum LineageError {
+    /// It went another way than the one that was seen of the node.
+    #[error(
+        "node {node} runs on a copied or rolled-back data directory (start {offered} does not follow start {seen}, which \
+         was seen); remove it from the cluster and add it again with an empty directory"
+    )]
+    Forked {
+        /// The node.
+        node: NodeId,
+        /// The start that it claims to be.
+        offered: u64,
+        /// The latest start that was seen.
+        seen: u64,
+    },
+    /// It is another one than the one that was seen of the node.
+    #[error(
+        "node {node} runs on an emptied data directory, or on another one than before: what it had promised is lost; remove \
+         it from the cluster and add it again"
+    )]
+    Replaced {
+        /// The node.
+        node: NodeId,
+    },
+}
 
 /// How many of its last starts a directory remembers and tells.
 pub const LINEAGE_STARTS: usize = 32;
@@ -104,7 +129,7 @@ impl Lineage {
     }
 
     /// Its bytes within a message: founding, starts, count, and the numbers of the starts.
-    pub(super) fn write(&self, writer: &mut Writer) {
+    pub fn write(&self, writer: &mut Writer) {
         writer.fixed_u64(self.founding);
         writer.u64(self.starts);
         writer.u64(self.nonces.len() as u64);
@@ -114,7 +139,7 @@ impl Lineage {
     }
 
     /// From its bytes. Only a directory that was started speaks.
-    pub(super) fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+    pub fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
         let (founding, starts) = (reader.fixed_u64("founding")?, reader.u64("starts")?);
         let count = reader.u64("count of starts")?;
         let unknown = DecodeError::Unknown { field: "count of starts", value: count };
@@ -165,7 +190,7 @@ pub enum Seen {
 
 impl Sightings {
     /// Enters a run of `node`, or refuses it.
-    pub fn enter(&mut self, node: NodeId, offered: &Lineage) -> Result<Seen, HandshakeError> {
+    pub fn enter(&mut self, node: NodeId, offered: &Lineage) -> Result<Seen, LineageError> {
         let newer = Sighting { founding: offered.founding, run: offered.run() };
         let Some(seen) = self.0.get(&node) else {
             self.0.insert(node, newer);
@@ -177,8 +202,8 @@ impl Sightings {
                 self.0.insert(node, newer);
                 Ok(Seen::Newer)
             }
-            Continues::Forked => Err(HandshakeError::Forked { node, offered: offered.starts, seen: seen.run.starts }),
-            Continues::Replaced => Err(HandshakeError::Replaced { node }),
+            Continues::Forked => Err(LineageError::Forked { node, offered: offered.starts, seen: seen.run.starts }),
+            Continues::Replaced => Err(LineageError::Replaced { node }),
         }
     }
 }
@@ -209,7 +234,7 @@ mod tests {
         let mut book = peer_that_saw(&started(Lineage::founded(1), 1, 3));
         for times in 1..200 {
             let emptied = started(Lineage::founded(2), 2, times);
-            assert_eq!(book.enter(NODE, &emptied), Err(HandshakeError::Replaced { node: NODE }), "{times}");
+            assert_eq!(book.enter(NODE, &emptied), Err(LineageError::Replaced { node: NODE }), "{times}");
         }
     }
 
@@ -258,7 +283,7 @@ mod tests {
             let branch = started(trunk, 3, restarts);
             let entered = peer_that_saw(&seen).enter(NODE, &branch);
             if restarts < ahead + LINEAGE_STARTS {
-                prop_assert!(matches!(entered, Err(HandshakeError::Forked { .. })), "{:?}", entered);
+                prop_assert!(matches!(entered, Err(LineageError::Forked { .. })), "{:?}", entered);
             } else {
                 // It no longer tells of the start that was seen. The peers' refusals before have stopped it for good.
                 prop_assert_eq!(entered, Ok(Seen::Newer));
@@ -271,7 +296,7 @@ mod tests {
             let old = started(Lineage::founded(1), 1, shared);
             let seen = started(old.clone(), 1, ahead);
             let entered = peer_that_saw(&seen).enter(NODE, &old);
-            prop_assert!(matches!(entered, Err(HandshakeError::Forked { .. })), "{:?}", entered);
+            prop_assert!(matches!(entered, Err(LineageError::Forked { .. })), "{:?}", entered);
         }
 
         #[test]

@@ -1,0 +1,105 @@
+//! The mistakes that have names.
+
+use crate::names::named;
+
+named! {
+    /// A deliberate mistake, made where the real one would be.
+    pub enum Mutant {
+        /// Host: what is written to the log is reported as durable without a sync.
+        AcknowledgeBeforeSync = "acknowledge-before-sync",
+        /// Host: a checkpoint is reported as durable before it is.
+        ReportCheckpointEarly = "report-checkpoint-early",
+        /// Host: terms and votes are not written to the log.
+        SkipHardStates = "skip-hard-states",
+        /// Host: every read is answered from what the node has applied.
+        SerializableReads = "serializable-reads",
+        /// Host: every write is handed to the node twice.
+        RepeatWrites = "repeat-writes",
+        /// Host: the applier is not given one entry in a hundred.
+        SkipEntries = "skip-entries",
+        /// Host: one response of a watch in fifty is lost.
+        LoseWatchEvents = "lose-watch-events",
+        /// Host: its clock is a quarter too fast.
+        RushClocks = "rush-clocks",
+        /// Consensus: messages that promise what the disk does not hold yet are sent at once.
+        PromiseBeforeDurable = "promise-before-durable",
+        /// Consensus: appends keep the place that the raft crate gives them (seed 5027).
+        MisplacedAppends = "misplaced-appends",
+        /// Consensus: a voter does not compare its log with the candidate's.
+        VoteForShortLogs = "vote-for-short-logs",
+        /// Consensus: a leader answers reads without asking a quorum whether it still leads.
+        ReadWithoutQuorum = "read-without-quorum",
+        /// Consensus: a leader commits entries of earlier terms by counting (figure 8 of the Raft paper).
+        CommitEarlierTerm = "commit-earlier-term",
+        /// Consensus: a learner is given a vote from the beginning.
+        LearnerVotes = "learner-votes",
+        /// Node: a hard state of which only the commit index has moved is never written (seed 1897).
+        ForgetCommit = "forget-commit",
+        /// Node: the vote is forgotten at a restart.
+        ForgetVoteAtRestart = "forget-vote-at-restart",
+        /// Node: entries are applied once they are in the log, committed or not.
+        ApplyUncommitted = "apply-uncommitted",
+        /// Node: a change of the members takes effect once it is in the log, committed or not.
+        EarlyMembership = "early-membership",
+        /// Node: a read is served as soon as its index is known, applied or not.
+        ReadBeforeApply = "read-before-apply",
+        /// Node: a proposal that is not answered at once is sent again.
+        ResendOnSilence = "resend-on-silence",
+        /// Node: a refusal counts however late it comes.
+        BelieveLateRefusal = "believe-late-refusal",
+        /// Node: the log is truncated as far as entries are applied, whether a checkpoint covers that or not.
+        TruncateApplied = "truncate-applied",
+        /// Node: a snapshot is sent without its last page.
+        SnapshotWithoutEnd = "snapshot-without-end",
+        /// Node: a replica that does not lead any more goes on counting leases, and has the leader end them.
+        FollowerEndsLeases = "follower-ends-leases",
+        /// Node: a stream that is closed is not forgotten.
+        LeakStreams = "leak-streams",
+        /// Node: a proposal that is answered is not forgotten.
+        LeakProposals = "leak-proposals",
+        /// State machine: the place in the log that is stored is that before the last slice, which a restart applies again.
+        ApplyTwice = "apply-twice",
+        /// State machine: leases are forgotten at a restart.
+        ForgetLeases = "forget-leases",
+        /// State machine: a snapshot has no leases.
+        SnapshotWithoutLeases = "snapshot-without-leases",
+        /// State machine: a lease's remaining time is not stored.
+        ForgetRemaining = "forget-remaining",
+        /// State machine: a transaction compares with what it puts itself.
+        CompareAfterPut = "compare-after-put",
+        /// State machine: a removal makes no revision.
+        DeleteKeepsRevision = "delete-keeps-revision",
+        /// State machine: the version before a change is told to be the one after it.
+        WrongPrevious = "wrong-previous",
+        /// State machine: a key that was overwritten keeps its lease.
+        KeepOldLease = "keep-old-lease",
+        /// Leases: a renewal is answered although the log gives a new leader less.
+        RenewWithoutRestoring = "renew-without-restoring",
+        /// Leases: a new leader gives each lease half of what the log says.
+        ShortTakeover = "short-takeover",
+        /// Leases: a lease ends when it was granted to end, however often it is renewed.
+        IgnoreRenewals = "ignore-renewals",
+        /// Watches: compaction passes over a watch in silence.
+        CompactPastWatch = "compact-past-watch",
+        /// Watches: the first change after history is lost.
+        LoseHandover = "lose-handover",
+        /// Watches: progress is told while a watch is behind.
+        ProgressWhileBehind = "progress-while-behind",
+        /// Watches: what did not fit into a full stream is not given later.
+        DropWhenFull = "drop-when-full",
+        /// Watches: what a snapshot brought is not told.
+        SilentSnapshot = "silent-snapshot",
+        /// Log: what is whole of a torn batch is handed out.
+        RecoverTornBatch = "recover-torn-batch",
+        /// Log: checksums are not compared.
+        IgnoreChecksums = "ignore-checksums",
+        /// Log: segments are freed that are still needed.
+        RecycleNeeded = "recycle-needed",
+        /// Log: batches claim that they are durable themselves.
+        ClaimDurable = "claim-durable",
+        /// Log: a sync that failed is tried again.
+        RetrySync = "retry-sync",
+        /// Log: segments begin without the latest small records.
+        ForgetCarry = "forget-carry",
+    }
+}
