@@ -89,6 +89,7 @@ impl GossipThread {
     async fn serve(self) -> std::io::Result<()> {
         self.options.socket.set_nonblocking(true)?;
         let socket = tokio::net::UdpSocket::from_std(self.options.socket)?;
+        let local = socket.local_addr()?;
         let Some(mine) = contact(&self.options.contact) else {
             return Err(std::io::Error::other(format!("{} is too long for a contact", self.options.contact)));
         };
@@ -105,7 +106,7 @@ impl GossipThread {
             socket,
             caller: self.caller,
             exchanges: JoinSet::new(),
-            contacts: Contacts::default(),
+            contacts: Contacts::new(local),
             clock: self.clock,
             disk: self.disk,
             requests: self.requests,
