@@ -28,6 +28,8 @@ pub enum Command {
     /// Run one node of a cluster.
     Server(Box<ServerArgs>),
     /// Show how the nodes of a cluster stand.
+    ///
+    /// LIVENESS is how each node looks to the first endpoint that answers: a hint on which no data depends.
     Status(StatusArgs),
     /// Take a snapshot of a cluster, or make a new cluster from one.
     #[command(subcommand)]

@@ -7,6 +7,7 @@ pub mod bench;
 pub mod config;
 pub mod error;
 pub mod ids;
+mod liveness;
 pub mod reference;
 pub mod remote;
 pub mod sim;

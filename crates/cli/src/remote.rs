@@ -1,13 +1,17 @@
 //! Talking to a cluster that runs, over its etcd API.
 
+use std::future::poll_fn;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use althing_etcd_proto::etcdserverpb as pb;
 use clap::Args;
+use http_body_util::BodyExt;
 use pb::cluster_client::ClusterClient;
 use pb::maintenance_client::MaintenanceClient;
+use tonic::body::Body;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tower_service::Service;
 
 use crate::error::CliError;
 
@@ -104,6 +108,20 @@ impl RemoteArgs {
             Ok(Err(status)) => Err(CliError::failed(status_text(&status))),
             Err(_) => Err(CliError::failed(format!("no answer within {} ms", self.timeout_ms))),
         }
+    }
+
+    /// The metrics page of the node behind one endpoint.
+    pub async fn metrics(&self, endpoint: &str) -> Result<String, CliError> {
+        let mut channel = self.channel(endpoint)?;
+        let request = http::Request::get("/metrics").body(Body::empty()).map_err(CliError::failed)?;
+        let ask = async {
+            poll_fn(|context| channel.poll_ready(context)).await.map_err(CliError::failed)?;
+            let response = channel.call(request).await.map_err(CliError::failed)?;
+            let page = response.into_body().collect().await.map_err(|status| CliError::failed(status_text(&status)))?;
+            Ok(String::from_utf8_lossy(&page.to_bytes()).into_owned())
+        };
+        let late = |_| CliError::failed(format!("no answer within {} ms", self.timeout_ms));
+        tokio::time::timeout(self.timeout(), ask).await.map_err(late)?
     }
 
     /// The stream of a snapshot of the node behind the first endpoint. It has no deadline: it is as long as the data.

@@ -1,5 +1,6 @@
 //! `althing status`: every member of a cluster, and how it stands.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use althing_etcd_proto::etcdserverpb as pb;
@@ -7,10 +8,12 @@ use serde::Serialize;
 
 use crate::args::{OutputFormat, StatusArgs};
 use crate::error::CliError;
+use crate::liveness::{self, Liveness};
+use crate::remote::RemoteArgs;
 use crate::table;
 
 /// One line of the answer.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 struct Row {
     name: String,
     id: String,
@@ -20,6 +23,8 @@ struct Row {
     commit_index: u64,
     applied_index: u64,
     size_bytes: i64,
+    /// How the node looks to the one that was asked; none for that node itself, and where nobody says.
+    liveness: Option<Liveness>,
     /// Alarms and troubles, or why it does not answer.
     errors: Vec<String>,
 }
@@ -38,6 +43,10 @@ pub async fn run(args: StatusArgs, out: &mut dyn Write) -> Result<(), CliError> 
             Err(error) => absent(&member, endpoint, error.to_string()),
         });
     }
+    let mut seen = seen_by_one(&args.remote).await;
+    for row in &mut rows {
+        row.liveness = seen.remove(&row.id);
+    }
     match args.output {
         OutputFormat::Json => {
             let text = serde_json::to_string(&rows).map_err(CliError::failed)?;
@@ -52,6 +61,16 @@ pub async fn run(args: StatusArgs, out: &mut dyn Write) -> Result<(), CliError> 
     }
 }
 
+/// How the nodes look to the first one that answers. It is a hint for people, so nobody fails without it.
+async fn seen_by_one(remote: &RemoteArgs) -> BTreeMap<String, Liveness> {
+    for endpoint in &remote.endpoints {
+        if let Ok(page) = remote.metrics(endpoint).await {
+            return liveness::read(&page);
+        }
+    }
+    BTreeMap::new()
+}
+
 fn absent(member: &pb::Member, endpoint: String, reason: impl Into<String>) -> Row {
     Row {
         name: member.name.clone(),
@@ -62,6 +81,7 @@ fn absent(member: &pb::Member, endpoint: String, reason: impl Into<String>) -> R
         commit_index: 0,
         applied_index: 0,
         size_bytes: 0,
+        liveness: None,
         errors: vec![reason.into()],
     }
 }
@@ -85,12 +105,13 @@ fn present(member: &pb::Member, endpoint: String, status: pb::StatusResponse) ->
         commit_index: status.raft_index,
         applied_index: status.raft_applied_index,
         size_bytes: status.db_size_in_use,
+        liveness: None,
         errors,
     }
 }
 
 fn print(rows: &[Row], out: &mut dyn Write) -> std::io::Result<()> {
-    let head = ["NAME", "ID", "ENDPOINT", "ROLE", "TERM", "COMMIT", "APPLIED", "BYTES", "ERRORS"];
+    let head = ["NAME", "ID", "ENDPOINT", "ROLE", "TERM", "COMMIT", "APPLIED", "BYTES", "LIVENESS", "ERRORS"];
     let cells = rows.iter().map(|row| {
         vec![
             row.name.clone(),
@@ -101,6 +122,7 @@ fn print(rows: &[Row], out: &mut dyn Write) -> std::io::Result<()> {
             row.commit_index.to_string(),
             row.applied_index.to_string(),
             row.size_bytes.to_string(),
+            row.liveness.as_ref().map_or_else(|| "-".to_owned(), Liveness::words),
             row.errors.join("; "),
         ]
     });

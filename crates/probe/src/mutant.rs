@@ -93,8 +93,6 @@ named! {
         DropWhenFull = "drop-when-full",
         /// Watches: what a snapshot brought is not told.
         SilentSnapshot = "silent-snapshot",
-        /// Log: what is whole of a torn batch is handed out.
-        RecoverTornBatch = "recover-torn-batch",
         /// Log: checksums are not compared.
         IgnoreChecksums = "ignore-checksums",
         /// Log: segments are freed that are still needed.

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! The driver is one thread with a single-threaded runtime: gateway connections, peer connections and the node take turns
-//! on it, so that a request crosses threads only on its way to the disk.
+//! on it, so that a request crosses threads only on its way to the disk. The membership (`gossip`) has a thread and a
+//! socket of its own, on which nothing waits.
 
 pub mod clients;
 pub mod clock;
@@ -20,6 +21,7 @@ pub mod directory;
 pub mod disk;
 mod driver;
 mod feed;
+mod gossip;
 mod handle;
 pub mod mailbox;
 pub mod metrics;
@@ -28,6 +30,7 @@ mod threads;
 pub mod tls;
 pub mod transport;
 
+pub use gossip::GossipOptions;
 pub use handle::Handle;
 pub use start::{Running, StartError, StartOptions, start};
 pub use threads::Fatal;

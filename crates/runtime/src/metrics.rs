@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use althing_api::service::DEFAULT_GROUP;
 use althing_consensus::Role;
+use althing_gossip::{Dropped, Liveness};
 use althing_node::{GroupMetrics, Metrics};
 use althing_storage::engine::EngineStats;
 use althing_storage::wal::WalStats;
@@ -19,6 +20,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::gossip::{self, GossipView};
 use crate::transport::TransportMetrics;
 
 /// What the log's thread counts.
@@ -85,6 +87,7 @@ pub(crate) struct Published {
     pub wal: Arc<Mutex<WalStats>>,
     pub engine: Mutex<EngineStats>,
     pub transport: Arc<TransportMetrics>,
+    pub gossip: Arc<Mutex<GossipView>>,
 }
 
 impl Published {
@@ -94,6 +97,7 @@ impl Published {
             wal: Arc::default(),
             engine: Mutex::default(),
             transport,
+            gossip: Arc::default(),
         }
     }
 }
@@ -107,6 +111,9 @@ fn copy<T: Clone>(mutex: &Mutex<T>) -> T {
 struct GroupLabel {
     group: u64,
 }
+
+/// One label with a name of its own.
+type Label = [(&'static str, String); 1];
 
 /// Encodes the published numbers.
 #[derive(Debug)]
@@ -125,6 +132,20 @@ impl Encoder<'_, '_> {
         let metric = ConstGauge::new(signed(value));
         let encoder = self.0.encode_descriptor(name, help, None, metric.metric_type())?;
         metric.encode(encoder)
+    }
+
+    /// One gauge per label.
+    fn gauges<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl Iterator<Item = (L, f64)>,
+    ) -> Result<(), Error> {
+        let mut family = self.0.encode_descriptor(name, help, None, ConstGauge::new(0.0).metric_type())?;
+        for (label, value) in values {
+            ConstGauge::new(value).encode(family.encode_family(&label)?)?;
+        }
+        Ok(())
     }
 
     fn per_group(
@@ -178,7 +199,8 @@ impl Collector for NodeCollector {
         encode_wal(&mut encoder, &copy(&self.0.wal))?;
         encode_engine(&mut encoder, &copy(&self.0.engine))?;
         encode_for_dashboards(&mut encoder, &node, &groups, &copy(&self.0.engine))?;
-        encode_transport(&mut encoder, &self.0.transport)
+        encode_transport(&mut encoder, &self.0.transport)?;
+        encode_gossip(&mut encoder, &copy(&self.0.gossip))
     }
 }
 
@@ -273,6 +295,51 @@ fn encode_transport(encoder: &mut Encoder<'_, '_>, transport: &TransportMetrics)
     rows.into_iter().try_for_each(|(name, help, value)| encoder.counter(name, help, value.load(Ordering::Relaxed)))
 }
 
+/// What the membership sees. `althing status` reads the families of single members.
+fn encode_gossip(encoder: &mut Encoder<'_, '_>, view: &GossipView) -> Result<(), Error> {
+    let Some(metrics) = &view.metrics else { return Ok(()) };
+    let peer = |node: althing_types::NodeId| ("peer", node.to_string());
+    let states = Liveness::ALL.into_iter().map(|liveness| {
+        let label: Label = [("state", liveness.name().to_owned())];
+        (label, gossip::count_of(view, liveness) as f64)
+    });
+    encoder.gauges("althing_gossip_members", "Other nodes, by how they look from here", states)?;
+    let seconds = view.members.iter().map(|member| {
+        let label = [peer(member.node), ("state", member.liveness.name().to_owned())];
+        (label, member.seconds)
+    });
+    encoder.gauges("althing_gossip_member_seconds", "Since how long a node looks so", seconds)?;
+    let phis = view.members.iter().map(|member| {
+        let label: Label = [peer(member.node)];
+        (label, member.phi)
+    });
+    encoder.gauges("althing_gossip_phi", "How surprising a node's silence is (phi accrual); a hint", phis)?;
+    let rows = [
+        ("althing_gossip_datagrams_sent", "Datagrams of the membership sent", metrics.datagrams_sent),
+        ("althing_gossip_bytes_sent", "Their bytes", metrics.datagram_bytes_sent),
+        ("althing_gossip_datagrams_received", "Datagrams of the membership accepted", metrics.datagrams_received),
+        ("althing_gossip_bytes_received", "Their bytes", metrics.datagram_bytes_received),
+        ("althing_gossip_exchanges_done", "Push/pulls that this node called for", metrics.exchanges_done),
+        ("althing_gossip_exchanges_failed", "Those that failed", metrics.exchanges_failed),
+        ("althing_gossip_suspicions", "Nodes found suspected", metrics.suspicions),
+        ("althing_gossip_downs", "Nodes found declared down", metrics.downs),
+        ("althing_gossip_rejoins", "How often this node was thought dead", metrics.rejoins),
+    ];
+    rows.into_iter().try_for_each(|(name, help, value)| encoder.counter(name, help, value))?;
+    let kind = ConstCounter::new(0_u64).metric_type();
+    let mut dropped = encoder.0.encode_descriptor(
+        "althing_gossip_datagrams_dropped",
+        "Datagrams that were not accepted, by reason",
+        None,
+        kind,
+    )?;
+    for reason in Dropped::ALL {
+        let label: Label = [("reason", reason.name().to_owned())];
+        ConstCounter::new(metrics.dropped(reason)).encode(dropped.encode_family(&label)?)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,6 +359,29 @@ mod tests {
             "althing_wal_segments 3",
             "althing_wal_fsync_seconds_count 0",
             "etcd_disk_wal_fsync_duration_seconds_count 0",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
+        }
+    }
+
+    #[test]
+    fn the_membership_is_shown_by_state_and_by_member() {
+        let mut registry = Registry::default();
+        let published = Arc::new(Published::new(Arc::default()));
+        let mut metrics = althing_gossip::Metrics::default();
+        metrics.datagrams_dropped[Dropped::Forged.index()] = 4;
+        let member =
+            gossip::MemberRow { node: althing_types::NodeId(0xab), liveness: Liveness::Down, seconds: 2.5, phi: 9.25 };
+        *published.gossip.lock().unwrap() = GossipView { members: vec![member], metrics: Some(metrics) };
+        ShellMetrics::default().register(&mut registry, published);
+        let mut page = String::new();
+        text::encode(&mut page, &registry).unwrap();
+        for line in [
+            "althing_gossip_members{state=\"down\"} 1.0",
+            "althing_gossip_members{state=\"alive\"} 0.0",
+            "althing_gossip_member_seconds{peer=\"ab\",state=\"down\"} 2.5",
+            "althing_gossip_phi{peer=\"ab\"} 9.25",
+            "althing_gossip_datagrams_dropped_total{reason=\"forged\"} 4",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
         }

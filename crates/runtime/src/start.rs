@@ -1,6 +1,6 @@
 //! Putting a node together: recovery of what is on disk, threads, sockets, and the driver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -15,12 +15,13 @@ use althing_storage::engine::{Engine, EngineError};
 use althing_storage::wal::{self, Wal, WalError, WalOptions};
 use althing_types::NodeId;
 use prometheus_client::registry::Registry;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::clients::{self, Gateway};
 use crate::directory::{DataDir, DirectoryError, ENGINE_DIR, WAL_DIR};
 use crate::driver::{Driver, Ending, Event, Ports};
+use crate::gossip::{GossipOptions, GossipThread, MAX_CALLED};
 use crate::handle::{Handle, Shared};
 use crate::mailbox::Inbox;
 use crate::metrics::{Published, ShellMetrics};
@@ -52,6 +53,8 @@ pub struct StartOptions {
     pub client_tls: Option<TlsAcceptor>,
     /// TLS between nodes.
     pub peer_tls: Option<PeerTls>,
+    /// What the node takes part in the membership with; `None` keeps it out of it.
+    pub gossip: Option<GossipOptions>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// Where metrics are registered; those of the gateway may be there already.
@@ -154,6 +157,19 @@ fn recover(dir: &mut DataDir, disk: &Arc<dyn Disk>, config: &mut NodeConfig) -> 
     Ok(Recovered { wal, engine, applier, node, identity, members })
 }
 
+/// What the driver and its handles share, before the node has done anything.
+fn shared_of(identity: &Identity, registry: Registry) -> Arc<Shared> {
+    Arc::new(Shared {
+        cluster: identity.cluster,
+        node: identity.node,
+        inbox: Inbox::default(),
+        pending: AtomicUsize::new(0),
+        health: Mutex::new(Health { live: true, ready: false, reasons: vec!["the node is starting".to_owned()] }),
+        registry,
+        next_stream: AtomicU64::new(1),
+    })
+}
+
 /// Starts a node. `gateway` makes what serves its clients; `ended` is told once when the node has ended, in good order or
 /// not. After an end that is not in good order the process must end, too.
 pub fn start<G: Gateway>(
@@ -168,15 +184,7 @@ pub fn start<G: Gateway>(
     let transport_metrics = Arc::default();
     let published = Arc::new(Published::new(Arc::clone(&transport_metrics)));
     metrics.register(&mut options.registry, Arc::clone(&published));
-    let shared = Arc::new(Shared {
-        cluster: recovered.identity.cluster,
-        node: recovered.identity.node,
-        inbox: Inbox::default(),
-        pending: AtomicUsize::new(0),
-        health: Mutex::new(Health { live: true, ready: false, reasons: vec!["the node is starting".to_owned()] }),
-        registry: std::mem::take(&mut options.registry),
-        next_stream: AtomicU64::new(1),
-    });
+    let shared = shared_of(&recovered.identity, std::mem::take(&mut options.registry));
     let failure = Arc::new(Mutex::new(None));
     let ports = Ports::default();
     let crew = Crew {
@@ -192,8 +200,19 @@ pub fn start<G: Gateway>(
         let shared = Arc::clone(&shared);
         Arc::new(move |event| shared.inbox.push(Event::Peer(event)))
     };
+    let transport = Transport::new(TransportOptions {
+        me: identity.clone(),
+        book,
+        tls: options.peer_tls,
+        events,
+        metrics: transport_metrics,
+    });
+    let seeds = seeds(&options.hints, &members);
+    let gossip =
+        options.gossip.map(|gossip| crew.gossip(gossip, identity, seeds, &transport, &options.clock, &published));
+    let gossip = gossip.transpose()?;
     let shell = Shell {
-        transport: TransportOptions { me: identity, book, tls: options.peer_tls, events, metrics: transport_metrics },
+        transport,
         node,
         members,
         clock: options.clock,
@@ -211,6 +230,9 @@ pub fn start<G: Gateway>(
     let ports = crew.ports.clone();
     let finish = move |result: Result<(), Fatal>| {
         shell_end(&ports, workers);
+        if let Some(gossip) = gossip {
+            gossip.end();
+        }
         let first = failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         ended(first.map_or(result, Err));
     };
@@ -224,6 +246,31 @@ fn shell_end(ports: &Ports, workers: Vec<JoinHandle<()>>) {
     for worker in workers {
         // A panic of a worker was recorded as the node's failure already.
         let _ = worker.join();
+    }
+}
+
+/// Where the membership begins: all addresses at which other members may be found.
+fn seeds(hints: &BTreeMap<NodeId, Vec<Address>>, members: &Membership) -> Vec<(NodeId, Address)> {
+    let told = members.members.iter().flat_map(|member| {
+        let urls = member.peer_urls.iter().filter_map(|url| url.parse().ok());
+        urls.map(|address| (member.id, address))
+    });
+    let hinted = hints.iter().flat_map(|(node, addresses)| addresses.iter().map(|address| (*node, address.clone())));
+    told.chain(hinted).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The membership's thread, and what ends it.
+struct GossipHandle {
+    stop: watch::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl GossipHandle {
+    /// Lets the node leave the membership.
+    fn end(self) {
+        drop(self.stop);
+        // That it panicked was said when it did.
+        let _ = self.thread.join();
     }
 }
 
@@ -287,6 +334,42 @@ impl Crew {
         ])
     }
 
+    /// Starts the membership. Its failure is not the node's: nothing depends on it.
+    fn gossip(
+        &self,
+        options: GossipOptions,
+        me: Identity,
+        seeds: Vec<(NodeId, Address)>,
+        transport: &Transport,
+        clock: &Arc<dyn Clock>,
+        published: &Arc<Published>,
+    ) -> Result<GossipHandle, Fatal> {
+        let (answerer, called) = mpsc::channel(MAX_CALLED);
+        transport.set_push_pull(answerer);
+        let (stop, stopped) = watch::channel(());
+        let numbers = Arc::clone(published);
+        let requests = move || numbers.node.lock().unwrap_or_else(std::sync::PoisonError::into_inner).0.requests;
+        let thread = GossipThread {
+            options,
+            me,
+            seeds,
+            caller: transport.caller(),
+            called,
+            stop: stopped,
+            clock: Arc::clone(clock),
+            disk: Arc::clone(&self.disk),
+            requests: Box::new(requests),
+            view: Arc::clone(&published.gossip),
+        };
+        let ended = |result: Result<(), Fatal>| {
+            if let Err(error) = result {
+                tracing::error!("the membership has ended; the node serves on without it: {error}");
+            }
+        };
+        let thread = threads::spawn(format!("{}-gossip", self.name), move || thread.run(), ended)?;
+        Ok(GossipHandle { stop, thread })
+    }
+
     fn report<T>(&self, event: impl Fn(T) -> Event + Send + 'static) -> Box<dyn Fn(T) + Send> {
         let shared = Arc::clone(&self.shared);
         Box::new(move |report| shared.inbox.push(event(report)))
@@ -312,7 +395,7 @@ impl Crew {
 
 /// What the driver's thread starts from.
 struct Shell {
-    transport: TransportOptions,
+    transport: Transport,
     node: Node,
     members: Membership,
     clock: Arc<dyn Clock>,
@@ -349,7 +432,7 @@ impl Shell {
     }
 
     async fn drive<G: Gateway>(mut self, gateway: impl FnOnce(Arc<dyn Service>) -> G) -> Result<(), Fatal> {
-        let mut transport = Transport::new(self.transport);
+        let mut transport = self.transport;
         transport.listen(listener(self.peers)?);
         let gateway = gateway(Arc::new(Handle(Arc::clone(&self.shared))));
         let (stop, stopping) = watch::channel(());

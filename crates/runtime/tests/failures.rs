@@ -158,6 +158,7 @@ fn alone(path: &Path, disk: FailingDisk) -> (Running, Receiver<Result<(), Fatal>
         peers: TcpListener::bind("127.0.0.1:0").unwrap(),
         client_tls: None,
         peer_tls: None,
+        gossip: None,
         clock: Arc::new(RealClock::start()),
         registry: Default::default(),
     };

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use althing_runtime::transport::address::Address;
 use althing_runtime::transport::frame;
-use althing_runtime::transport::handshake::{Answer, HandshakeError, Hello, Identity};
+use althing_runtime::transport::handshake::{Answer, HandshakeError, Hello, Identity, Purpose};
 use althing_runtime::transport::lineage::{Lineage, Sightings};
+use althing_runtime::transport::push_pull::Called;
 use althing_runtime::transport::{Book, BookError, Event, Transport, TransportOptions};
 use althing_types::{ClusterId, NodeId};
 use bytes::Bytes;
@@ -120,13 +121,16 @@ async fn a_foreign_cluster_a_wrong_node_and_an_old_run_are_refused() {
         (identity(1, 2, 1), 2, "node 2 called itself: two nodes run with the same id, or an address leads back"),
     ];
     for (from, to, reason) in refusals {
-        let (answer, mut stream) = say_hello(two.address, Hello { from, to: NodeId(to) }).await;
+        let (answer, mut stream) =
+            say_hello(two.address, Hello { purpose: Purpose::Frames, from, to: NodeId(to) }).await;
         assert_eq!(answer, Answer::Refused(reason.into()));
         assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "the connection is closed");
     }
-    let (answer, _) = say_hello(two.address, Hello { from: identity(1, 1, 5), to: NodeId(2) }).await;
+    let (answer, _) =
+        say_hello(two.address, Hello { purpose: Purpose::Frames, from: identity(1, 1, 5), to: NodeId(2) }).await;
     assert_eq!(answer, Answer::Welcome(identity(1, 2, 1)));
-    let (answer, _) = say_hello(two.address, Hello { from: identity(1, 1, 4), to: NodeId(2) }).await;
+    let (answer, _) =
+        say_hello(two.address, Hello { purpose: Purpose::Frames, from: identity(1, 1, 4), to: NodeId(2) }).await;
     let Answer::Dismissed(reason) = answer else { panic!("let in an old run") };
     assert!(
         reason.starts_with("node 1 runs on a copied or rolled-back data directory (start 4 does not follow start 5")
@@ -174,7 +178,8 @@ async fn the_caller_refuses_a_wrong_node_and_never_sends_to_it() {
 #[tokio::test]
 async fn a_corrupt_frame_ends_the_connection_and_is_never_delivered() {
     let mut two = Side::start(identity(1, 2, 1)).await;
-    let (answer, mut stream) = say_hello(two.address, Hello { from: identity(1, 1, 1), to: NodeId(2) }).await;
+    let (answer, mut stream) =
+        say_hello(two.address, Hello { purpose: Purpose::Frames, from: identity(1, 1, 1), to: NodeId(2) }).await;
     assert!(matches!(answer, Answer::Welcome(_)));
     let payload = b"a good frame";
     let good = [&frame::header(payload)[..], payload].concat();
@@ -195,4 +200,47 @@ async fn what_does_not_speak_the_protocol_is_cut_off() {
     // A reset is as good as an end: what was sent and not read makes one.
     let _ = stream.read_to_end(&mut rest).await;
     assert!(rest.is_empty());
+}
+
+/// What a node that knows nobody says in a push/pull.
+fn pages(node: u64) -> Vec<Bytes> {
+    use althing_gossip::{Config, Contact, Gossip, Identity, Seal, Timing};
+    let contact = Contact::new("127.0.0.1:1").unwrap();
+    let identity = Identity { node: NodeId(node), generation: 1, renewal: 0, contact };
+    let seal = Seal::new(ClusterId(1), None);
+    Gossip::new(Config { identity, seal, seed: node, timing: Timing::default() }).pages()
+}
+
+#[tokio::test]
+async fn a_push_pull_carries_pages_both_ways_beside_the_frames() {
+    let one = Side::start(identity(1, 1, 1)).await;
+    let two = Side::start(identity(1, 2, 1)).await;
+    let address: Address = two.address.to_string().parse().unwrap();
+    let unanswered = one.transport.caller().exchange(NodeId(2), &address, &pages(1)).await;
+    assert!(unanswered.is_err(), "nobody answers push/pulls there yet");
+
+    let (answerer, mut called) = tokio::sync::mpsc::channel(1);
+    two.transport.set_push_pull(answerer);
+    tokio::spawn(async move {
+        let call: Called = called.recv().await.unwrap();
+        assert_eq!((call.from, call.pages), (NodeId(1), pages(1)));
+        call.answer.send(pages(2)).unwrap();
+    });
+    let answer = one.transport.caller().exchange(NodeId(2), &address, &pages(1)).await.unwrap();
+    assert_eq!(answer, pages(2));
+}
+
+#[tokio::test]
+async fn a_push_pull_with_a_stranger_or_of_nonsense_is_refused() {
+    let two = Side::start(identity(1, 2, 1)).await;
+    let (answerer, mut called) = tokio::sync::mpsc::channel(1);
+    two.transport.set_push_pull(answerer);
+    let address: Address = two.address.to_string().parse().unwrap();
+    let stranger = Side::start(identity(9, 1, 1)).await;
+    let error = stranger.transport.caller().exchange(NodeId(2), &address, &pages(1)).await.unwrap_err();
+    assert!(error.to_string().contains("belongs to cluster"), "{error}");
+    let one = Side::start(identity(1, 1, 1)).await;
+    let nonsense = [Bytes::from_static(b"no page")];
+    assert!(one.transport.caller().exchange(NodeId(2), &address, &nonsense).await.is_err());
+    assert!(called.try_recv().is_err(), "nothing of it got through");
 }

@@ -113,6 +113,7 @@ fn launch(root: &std::path::Path, groups: u64) -> Result<Vec<Running>, Box<dyn E
             peers,
             client_tls: None,
             peer_tls: None,
+            gossip: None,
             clock: Arc::clone(&clock),
             registry: Registry::default(),
         };

@@ -1,7 +1,7 @@
 //! From settings to a running node.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use althing_gateway_etcd as gateway;
 use althing_node::NodeConfig;
 use althing_runtime::directory::{Birth, DataDir, Owner};
 use althing_runtime::transport::address::Address;
-use althing_runtime::{Fatal, Running, StartOptions, start, tls};
+use althing_runtime::{Fatal, GossipOptions, Running, StartOptions, start, tls};
 use althing_types::{ClusterId, NodeId};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc::UnboundedSender;
@@ -33,6 +33,7 @@ pub async fn launch(
     dir.check(&settings.cluster, &settings.name).map_err(CliError::usage)?;
     let clients = bind("listen-client", settings.listen_client)?;
     let peers = bind("listen-peer", settings.listen_peer)?;
+    let gossip = gossip(&settings)?;
     let client_tls = settings.client_tls.as_ref().map(tls::for_clients).transpose().map_err(CliError::usage)?;
     let peer_tls = settings.peer_tls.as_ref().map(tls::for_peers).transpose().map_err(CliError::usage)?;
     if dir.owner().is_none() {
@@ -52,6 +53,7 @@ pub async fn launch(
         peers,
         client_tls,
         peer_tls,
+        gossip: Some(gossip),
         clock: Arc::clone(&clock),
         registry,
     };
@@ -67,12 +69,36 @@ pub async fn launch(
 
 /// Takes an address, or says who should change what.
 fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, CliError> {
-    TcpListener::bind(address).map_err(|error| match error.kind() {
+    TcpListener::bind(address).map_err(|error| not_bound(flag, &address.to_string(), &error))
+}
+
+fn not_bound(flag: &str, address: &str, error: &std::io::Error) -> CliError {
+    match error.kind() {
         std::io::ErrorKind::AddrInUse => CliError::usage(format!(
             "{address} is in use by another program; stop that one or choose another address with --{flag}"
         )),
         _ => CliError::usage(format!("cannot listen on {address}: {error}; choose another address with --{flag}")),
-    })
+    }
+}
+
+/// What the node takes part in the membership with: datagrams come in on the number of the peer port.
+fn gossip(settings: &Settings) -> Result<GossipOptions, CliError> {
+    let at = settings.listen_peer;
+    let socket = UdpSocket::bind(at).map_err(|error| not_bound("listen-peer", &format!("{at} (UDP)"), &error))?;
+    let secret = settings.cluster_key.read().map_err(CliError::usage)?;
+    match (&secret, at.ip().is_loopback()) {
+        (None, false) => tracing::warn!(
+            "there is no cluster_key: datagrams of the membership are checked by the cluster's id only, so anybody on this \
+             network can make nodes look alive or dead; no data depends on it"
+        ),
+        (None, true) => tracing::info!(
+            "there is no cluster_key: datagrams of the membership are checked by the cluster's id only, which is fine on \
+             loopback"
+        ),
+        (Some(_), _) => {}
+    }
+    let contact = settings.peer_url.parse().map_err(CliError::usage)?;
+    Ok(GossipOptions { socket, contact, secret, client_urls: settings.client_urls.clone() })
 }
 
 /// Whose a new directory becomes.

@@ -52,6 +52,10 @@ const TABLE: &[Mutant] = &[
     Mutant::RenewWithoutRestoring,
     Mutant::ShortTakeover,
     Mutant::IgnoreRenewals,
+    Mutant::IgnoreComparisons,
+    Mutant::ReadPagesNow,
+    Mutant::ForgetVersionsBefore,
+    Mutant::CompactTooMuch,
 ];
 
 const WATCHES: &[Mutant] = &[
@@ -62,14 +66,8 @@ const WATCHES: &[Mutant] = &[
     Mutant::SilentSnapshot,
 ];
 
-const LOG: &[Mutant] = &[
-    Mutant::RecoverTornBatch,
-    Mutant::IgnoreChecksums,
-    Mutant::RecycleNeeded,
-    Mutant::ClaimDurable,
-    Mutant::RetrySync,
-    Mutant::ForgetCarry,
-];
+const LOG: &[Mutant] =
+    &[Mutant::IgnoreChecksums, Mutant::RecycleNeeded, Mutant::ClaimDurable, Mutant::RetrySync, Mutant::ForgetCarry];
 
 /// Runs each with the seeds of the CI set until one notices, and fails if none does.
 fn assert_all_noticed(mutants: &[Mutant]) {

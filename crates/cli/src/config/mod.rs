@@ -4,6 +4,7 @@
 //! `ALTHING_` the variable. `docs/configuration.md` is made from the same definition. [`Settings`] is what they mean
 //! together, checked.
 
+mod secret;
 mod settings;
 
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use clap::{Args, Command};
 use serde::{Deserialize, Serialize};
 
 use crate::args::LogArgs;
+pub use secret::{ClusterKey, Secret};
 pub use settings::{MemberSetting, Settings, parse_members};
 
 /// The settings of `althing server` as they are given.
@@ -52,7 +54,7 @@ pub struct ServerArgs {
     #[arg(long, env = "ALTHING_LISTEN_CLIENT", value_name = "IP:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen_client: Option<SocketAddr>,
-    /// Where to listen for other nodes. Default: 127.0.0.1:2380.
+    /// Where to listen for other nodes, TCP and UDP. Default: 127.0.0.1:2380.
     #[arg(long, env = "ALTHING_LISTEN_PEER", value_name = "IP:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen_peer: Option<SocketAddr>,
@@ -89,6 +91,16 @@ pub struct ServerArgs {
     #[arg(long, env = "ALTHING_PEER_TLS_CA", value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer_tls_ca: Option<PathBuf>,
+    /// The cluster's secret, the same on all nodes, at least 16 bytes: who does not know it cannot speak in the membership
+    /// (UDP on the number of listen-peer). Prefer the file or the environment: other users of the machine see flags.
+    /// Default: none: datagrams are checked by the cluster's id only.
+    #[arg(long, env = "ALTHING_CLUSTER_KEY", value_name = "SECRET", hide_env_values = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_key: Option<Secret>,
+    /// A file that holds the cluster's secret, instead of cluster-key.
+    #[arg(long, env = "ALTHING_CLUSTER_KEY_FILE", value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_key_file: Option<PathBuf>,
     /// Listen off loopback without TLS. Default: false: the node refuses to start.
     #[arg(long, env = "ALTHING_INSECURE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]

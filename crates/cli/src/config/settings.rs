@@ -7,6 +7,7 @@ use std::time::Duration;
 use althing_runtime::tls::TlsFiles;
 use althing_runtime::transport::address::Address;
 
+use super::secret::ClusterKey;
 use super::{ConfigError, ServerArgs, invalid};
 
 /// One member as it is configured.
@@ -43,6 +44,8 @@ pub struct Settings {
     pub client_tls: Option<TlsFiles>,
     /// TLS between nodes.
     pub peer_tls: Option<TlsFiles>,
+    /// The cluster's secret.
+    pub cluster_key: ClusterKey,
     /// What the quota of the default table should be, in bytes; `None` leaves it as it is.
     pub quota_bytes: Option<u64>,
     /// The least election timeout; the greatest is twice this.
@@ -90,6 +93,7 @@ impl Settings {
             data_dir: args.data_dir.unwrap_or_else(|| format!("./{name}.althing").into()),
             join: args.join.unwrap_or_default(),
             client_urls: client_urls(args.advertise_client, listen_client, client_tls.is_some())?,
+            cluster_key: ClusterKey::resolve(args.cluster_key, args.cluster_key_file)?,
             quota_bytes: args.quota_bytes,
             election_timeout: election_timeout(args.election_timeout_ms)?,
             watch_progress_interval: watch_progress_interval(args.watch_progress_interval_ms)?,

@@ -384,6 +384,16 @@ pub fn random() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
+/// A secret of the system's generator: 32 bytes as hexadecimal digits.
+pub fn secret() -> std::io::Result<String> {
+    let mut bytes = [0; 32];
+    let drawn = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    if drawn < bytes.len() {
+        return Err(std::io::Error::other("the system's generator gave too few bytes"));
+    }
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// The directory and the latest run of each peer that this node has spoken with, kept in the file `peers`.
 #[derive(Debug)]
 pub struct PeerBook {

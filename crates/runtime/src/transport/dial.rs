@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::address::Address;
 use super::backoff::Backoff;
 use super::frame::{self, FrameError, FrameReader, HEADER_BYTES};
-use super::handshake::{Answer, HandshakeError, Hello, MAX_HANDSHAKE_BYTES};
+use super::handshake::{Answer, HandshakeError, Hello, MAX_HANDSHAKE_BYTES, Purpose};
 use super::outbox::{Link, Outbox};
 use super::{BookError, Event, Shared, Stream, count, tune};
 
@@ -26,7 +26,7 @@ const WRITE_BYTES: usize = 256 * 1024;
 
 /// Why a peer could not be reached.
 #[derive(Debug, thiserror::Error)]
-enum DialError {
+pub(super) enum DialError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("no answer within {} s", CONNECT_TIMEOUT.as_secs())]
@@ -53,6 +53,42 @@ impl DialError {
     }
 }
 
+/// A connection to a peer whose identity was checked.
+pub(super) async fn connect(
+    shared: &Shared,
+    peer: NodeId,
+    address: &Address,
+    purpose: Purpose,
+) -> Result<Box<dyn Stream>, DialError> {
+    let tcp = TcpStream::connect((address.host.as_str(), address.port)).await?;
+    tune(&tcp)?;
+    let mut stream: Box<dyn Stream> = match &shared.tls {
+        None => Box::new(tcp),
+        Some(tls) => {
+            let name = ServerName::try_from(address.host.clone()).map_err(|_| DialError::ServerName)?;
+            Box::new(tls.connector.connect(name, tcp).await?)
+        }
+    };
+    shake_hands(shared, peer, purpose, &mut stream).await?;
+    Ok(stream)
+}
+
+async fn shake_hands(
+    shared: &Shared,
+    peer: NodeId,
+    purpose: Purpose,
+    stream: &mut Box<dyn Stream>,
+) -> Result<(), DialError> {
+    let hello = Hello { purpose, from: shared.me.clone(), to: peer }.encode();
+    stream.write_all(&[&frame::header(&hello)[..], &hello].concat()).await?;
+    stream.flush().await?;
+    let message = FrameReader::new(MAX_HANDSHAKE_BYTES).read(stream).await?.ok_or(DialError::Closed)?;
+    let lineage = Answer::decode(message)?.check(&shared.me, peer)?;
+    let book = Arc::clone(&shared.book);
+    tokio::task::spawn_blocking(move || book.enter(peer, &lineage)).await.map_err(io::Error::other)??;
+    Ok(())
+}
+
 /// Calls one peer for as long as the task lives.
 pub(super) struct Dialer {
     shared: Arc<Shared>,
@@ -76,7 +112,7 @@ impl Dialer {
         loop {
             for at in 0..self.addresses.len() {
                 let address = self.addresses[at].clone();
-                match timeout(CONNECT_TIMEOUT, self.connect(&address)).await {
+                match timeout(CONNECT_TIMEOUT, connect(&self.shared, self.peer, &address, Purpose::Frames)).await {
                     Ok(Ok(stream)) => self.serve(&address, stream).await,
                     Ok(Err(error)) => {
                         self.complain(&address, &error);
@@ -104,31 +140,6 @@ impl Dialer {
             tracing::warn!(peer = %self.peer, %address, "cannot reach the peer: {text}");
         }
         self.complaint = Some(text);
-    }
-
-    async fn connect(&self, address: &Address) -> Result<Box<dyn Stream>, DialError> {
-        let tcp = TcpStream::connect((address.host.as_str(), address.port)).await?;
-        tune(&tcp)?;
-        let mut stream: Box<dyn Stream> = match &self.shared.tls {
-            None => Box::new(tcp),
-            Some(tls) => {
-                let name = ServerName::try_from(address.host.clone()).map_err(|_| DialError::ServerName)?;
-                Box::new(tls.connector.connect(name, tcp).await?)
-            }
-        };
-        self.shake_hands(&mut stream).await?;
-        Ok(stream)
-    }
-
-    async fn shake_hands(&self, stream: &mut Box<dyn Stream>) -> Result<(), DialError> {
-        let hello = Hello { from: self.shared.me.clone(), to: self.peer }.encode();
-        stream.write_all(&[&frame::header(&hello)[..], &hello].concat()).await?;
-        stream.flush().await?;
-        let message = FrameReader::new(MAX_HANDSHAKE_BYTES).read(stream).await?.ok_or(DialError::Closed)?;
-        let lineage = Answer::decode(message)?.check(&self.shared.me, self.peer)?;
-        let (book, peer) = (Arc::clone(&self.shared.book), self.peer);
-        tokio::task::spawn_blocking(move || book.enter(peer, &lineage)).await.map_err(io::Error::other)??;
-        Ok(())
     }
 
     async fn serve(&mut self, address: &Address, stream: Box<dyn Stream>) {

@@ -1,11 +1,12 @@
 //! The first words on every connection between nodes: who calls whom.
 //!
 //! The caller sends one frame, [`Hello`]; the called node checks it and answers with one frame, [`Answer`]: its own
-//! identity, or the reason why it refuses, in words that the caller can show to a person. Then frames flow from the
-//! caller to the called node only.
+//! identity, or the reason why it refuses, in words that the caller can show to a person. What follows is what the hello's
+//! first word says: frames from the caller to the called node only, or one push/pull of the membership.
 //!
 //! ```text
-//! hello   "ALTHPEER"  version  cluster:8  from:8  lineage  to:8
+//! hello   "ALTHPEER"  version  cluster:8  from:8  lineage  to:8                 frames follow
+//!         "ALTHPUSH"  version  cluster:8  from:8  lineage  to:8                 a push/pull follows
 //! answer  "ALTHPEER"  version  0  cluster:8  node:8  lineage      welcome
 //!         "ALTHPEER"  version  1  text                            refused
 //!         "ALTHPEER"  version  2  text                            refused for good: this directory must never come again
@@ -21,8 +22,10 @@ use bytes::Bytes;
 
 use super::lineage::{Lineage, LineageError};
 
-/// What every message of the handshake begins with.
+/// What every message of the handshake begins with, but for a hello before a push/pull.
 const MAGIC: &[u8; 8] = b"ALTHPEER";
+/// What a hello before a push/pull begins with.
+const PUSH_PULL_MAGIC: &[u8; 8] = b"ALTHPUSH";
 /// The version of the protocol that this program speaks.
 pub const PROTOCOL_VERSION: u64 = 1;
 /// The longest message of a handshake, in bytes.
@@ -39,9 +42,29 @@ pub struct Identity {
     pub lineage: Lineage,
 }
 
+/// What a connection is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// Frames of the node, from the caller to the called node.
+    Frames,
+    /// All that each side knows of the membership, once: see `althing_gossip::page`.
+    PushPull,
+}
+
+impl Purpose {
+    const fn magic(self) -> &'static [u8; 8] {
+        match self {
+            Self::Frames => MAGIC,
+            Self::PushPull => PUSH_PULL_MAGIC,
+        }
+    }
+}
+
 /// The caller's message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hello {
+    /// What it calls for.
+    pub purpose: Purpose,
     /// The caller.
     pub from: Identity,
     /// Whom it means to call.
@@ -141,16 +164,16 @@ fn read_identity(reader: &mut Reader) -> Result<Identity, DecodeError> {
     })
 }
 
-fn begin() -> Writer {
+fn begin(magic: &[u8; 8]) -> Writer {
     let mut writer = Writer::with_capacity(64);
-    writer.raw(MAGIC);
+    writer.raw(magic);
     writer.u64(PROTOCOL_VERSION);
     writer
 }
 
 /// Reads magic and version; what follows depends on the version, so nothing of another one is parsed.
-fn open(message: Bytes) -> Result<Reader, HandshakeError> {
-    if message.get(..MAGIC.len()) != Some(MAGIC) {
+fn open(message: Bytes, magic: &[u8; 8]) -> Result<Reader, HandshakeError> {
+    if message.get(..MAGIC.len()) != Some(magic) {
         return Err(HandshakeError::Magic);
     }
     let mut reader = Reader::new(message.slice(MAGIC.len()..));
@@ -164,7 +187,7 @@ impl Hello {
     /// The message's bytes.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let mut writer = begin();
+        let mut writer = begin(self.purpose.magic());
         write_identity(&mut writer, &self.from);
         writer.fixed_u64(self.to.get());
         writer.finish()
@@ -172,8 +195,10 @@ impl Hello {
 
     /// Reads the message.
     pub fn decode(message: Bytes) -> Result<Self, HandshakeError> {
-        let mut reader = open(message)?;
-        let hello = Self { from: read_identity(&mut reader)?, to: NodeId(reader.fixed_u64("to")?) };
+        let is_push_pull = message.starts_with(PUSH_PULL_MAGIC);
+        let purpose = if is_push_pull { Purpose::PushPull } else { Purpose::Frames };
+        let mut reader = open(message, purpose.magic())?;
+        let hello = Self { purpose, from: read_identity(&mut reader)?, to: NodeId(reader.fixed_u64("to")?) };
         reader.finish()?;
         Ok(hello)
     }
@@ -203,7 +228,7 @@ impl Answer {
     /// The message's bytes.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let mut writer = begin();
+        let mut writer = begin(MAGIC);
         match self {
             Self::Welcome(identity) => {
                 writer.u8(0);
@@ -223,7 +248,7 @@ impl Answer {
 
     /// Reads the message.
     pub fn decode(message: Bytes) -> Result<Self, HandshakeError> {
-        let mut reader = open(message)?;
+        let mut reader = open(message, MAGIC)?;
         let answer = match reader.u8("answer")? {
             0 => Self::Welcome(read_identity(&mut reader)?),
             1 => Self::Refused(reader.str("reason")?),
@@ -271,19 +296,27 @@ mod tests {
 
     #[test]
     fn a_member_of_the_cluster_is_let_in() {
-        assert_eq!(said(Hello { from: identity(1, 3, 7, 77), to: NodeId(2) }), Ok(()));
+        assert_eq!(said(Hello { purpose: Purpose::Frames, from: identity(1, 3, 7, 77), to: NodeId(2) }), Ok(()));
+    }
+
+    #[test]
+    fn a_push_pull_is_told_from_frames_and_checked_alike() {
+        let hello = Hello { purpose: Purpose::PushPull, from: identity(1, 3, 7, 77), to: NodeId(2) };
+        assert_eq!(Hello::decode(hello.encode()), Ok(hello));
+        let foreign = Hello { purpose: Purpose::PushPull, from: identity(9, 3, 8, 1), to: NodeId(2) };
+        assert!(matches!(said(foreign), Err(HandshakeError::ForeignCluster { .. })));
     }
 
     #[test]
     fn strangers_are_refused_and_told_why() {
-        let foreign = said(Hello { from: identity(9, 3, 8, 1), to: NodeId(2) }).unwrap_err();
+        let foreign = said(Hello { purpose: Purpose::Frames, from: identity(9, 3, 8, 1), to: NodeId(2) }).unwrap_err();
         assert_eq!(
             foreign.to_string(),
             "the other side belongs to cluster 0000000000000009, this node to 0000000000000001"
         );
-        let wrong = said(Hello { from: identity(1, 3, 8, 1), to: NodeId(6) }).unwrap_err();
+        let wrong = said(Hello { purpose: Purpose::Frames, from: identity(1, 3, 8, 1), to: NodeId(6) }).unwrap_err();
         assert_eq!(wrong.to_string(), "node 6 was called, but node 2 stands at this address");
-        let myself = said(Hello { from: identity(1, 2, 8, 1), to: NodeId(2) }).unwrap_err();
+        let myself = said(Hello { purpose: Purpose::Frames, from: identity(1, 2, 8, 1), to: NodeId(2) }).unwrap_err();
         assert_eq!(myself, HandshakeError::Myself(NodeId(2)));
     }
 
@@ -291,7 +324,10 @@ mod tests {
     fn the_longest_messages_fit_into_a_handshake() {
         let lineage = Lineage::new(u64::MAX, u64::MAX, vec![u64::MAX; LINEAGE_STARTS]).unwrap();
         let from = Identity { lineage, ..me() };
-        assert!(Hello { from: from.clone(), to: NodeId(3) }.encode().len() <= MAX_HANDSHAKE_BYTES);
+        assert!(
+            Hello { purpose: Purpose::PushPull, from: from.clone(), to: NodeId(3) }.encode().len()
+                <= MAX_HANDSHAKE_BYTES
+        );
         assert!(Answer::Welcome(from).encode().len() <= MAX_HANDSHAKE_BYTES);
         assert!(Answer::Dismissed("x".repeat(2_000)).encode().len() <= MAX_HANDSHAKE_BYTES);
     }
@@ -322,7 +358,7 @@ mod tests {
     proptest! {
         #[test]
         fn hostile_bytes_are_refused(tail: Vec<u8>) {
-            let mut message = begin();
+            let mut message = begin(MAGIC);
             message.raw(&tail);
             let message = message.finish();
             if let Ok(hello) = Hello::decode(message.clone()) {

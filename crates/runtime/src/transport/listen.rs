@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::frame::{self, FrameError, FrameReader, HEADER_BYTES};
-use super::handshake::{Answer, HandshakeError, Hello, MAX_HANDSHAKE_BYTES};
+use super::handshake::{Answer, HandshakeError, Hello, MAX_HANDSHAKE_BYTES, Purpose};
+use super::push_pull::{self, PushPullError};
 use super::{BookError, Event, Shared, Stream, count, tune};
 
 /// How long a caller may take to say who it is.
@@ -38,6 +39,8 @@ enum ListenError {
     Book(#[from] BookError),
     #[error("the caller left before it said who it is")]
     Left,
+    #[error("{0}")]
+    PushPull(#[from] PushPullError),
 }
 
 impl ListenError {
@@ -46,6 +49,7 @@ impl ListenError {
         match self {
             Self::Handshake(error) | Self::Book(BookError::Refused(error)) => error.is_final(),
             Self::Io(_) | Self::Timeout | Self::Frame(_) | Self::Book(BookError::Disk(_)) | Self::Left => false,
+            Self::PushPull(_) => false,
         }
     }
 }
@@ -79,8 +83,12 @@ pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
 async fn serve(shared: &Shared, tcp: TcpStream) -> Result<(), ListenError> {
     tune(&tcp)?;
     let greeting = timeout(HANDSHAKE_TIMEOUT, greet(shared, tcp)).await.map_err(|_| ListenError::Timeout)?;
-    let (from, mut stream, mut reader) = greeting.inspect_err(|_| count(&shared.metrics.handshakes_failed, 1))?;
-    reader.set_limit(MAX_FRAME_BYTES);
+    let greeting = greeting.inspect_err(|_| count(&shared.metrics.handshakes_failed, 1))?;
+    let Greeting { from, purpose, mut stream, mut reader } = greeting;
+    match purpose {
+        Purpose::Frames => reader.set_limit(MAX_FRAME_BYTES),
+        Purpose::PushPull => return Ok(push_pull::answer(shared, from, stream, reader).await?),
+    }
     while let Some(bytes) = reader.read(&mut stream).await? {
         count(&shared.metrics.frames_received, 1);
         count(&shared.metrics.bytes_received, (HEADER_BYTES + bytes.len()) as u64);
@@ -89,8 +97,16 @@ async fn serve(shared: &Shared, tcp: TcpStream) -> Result<(), ListenError> {
     Ok(())
 }
 
+/// A caller that was let in.
+struct Greeting {
+    from: NodeId,
+    purpose: Purpose,
+    stream: Box<dyn Stream>,
+    reader: FrameReader,
+}
+
 /// Learns who calls, and tells it to go on or why not.
-async fn greet(shared: &Shared, tcp: TcpStream) -> Result<(NodeId, Box<dyn Stream>, FrameReader), ListenError> {
+async fn greet(shared: &Shared, tcp: TcpStream) -> Result<Greeting, ListenError> {
     let mut stream: Box<dyn Stream> = match &shared.tls {
         None => Box::new(tcp),
         Some(tls) => Box::new(tls.acceptor.accept(tcp).await?),
@@ -106,10 +122,11 @@ async fn greet(shared: &Shared, tcp: TcpStream) -> Result<(NodeId, Box<dyn Strea
     let answer = answer.encode();
     stream.write_all(&[&frame::header(&answer)[..], &answer].concat()).await?;
     stream.flush().await?;
-    Ok((checked?, stream, reader))
+    let (from, purpose) = checked?;
+    Ok(Greeting { from, purpose, stream, reader })
 }
 
-async fn check(shared: &Shared, message: Bytes) -> Result<NodeId, ListenError> {
+async fn check(shared: &Shared, message: Bytes) -> Result<(NodeId, Purpose), ListenError> {
     let hello = Hello::decode(message)?;
     hello.check(&shared.me)?;
     if shared.removed.lock().unwrap_or_else(PoisonError::into_inner).contains(&hello.from.node) {
@@ -118,5 +135,5 @@ async fn check(shared: &Shared, message: Bytes) -> Result<NodeId, ListenError> {
     let (book, from, lineage) = (Arc::clone(&shared.book), hello.from.node, hello.from.lineage);
     let entered = tokio::task::spawn_blocking(move || book.enter(from, &lineage));
     entered.await.map_err(io::Error::other)??;
-    Ok(from)
+    Ok((from, hello.purpose))
 }

@@ -2,7 +2,8 @@
 //!
 //! Each node calls every peer and sends only on the connection it made itself; what comes in on the other one is
 //! only received. A connection begins with the [`handshake`], then carries [`frame`]s, each one turn's worth of messages.
-//! A lost connection loses what was in flight and queued: everything above expects that and sends again.
+//! A lost connection loses what was in flight and queued: everything above expects that and sends again. A [`push_pull`] of
+//! the membership has a connection of its own, which ends with it.
 //!
 //! All tasks live on the driver's own thread, so that a frame crosses no thread between the socket and the node.
 
@@ -13,16 +14,18 @@ pub mod frame;
 pub mod handshake;
 mod listen;
 mod outbox;
+pub mod push_pull;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub use althing_node::lineage;
 use althing_types::NodeId;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::tls::PeerTls;
@@ -30,6 +33,7 @@ use address::Address;
 use handshake::{HandshakeError, Identity};
 use lineage::Lineage;
 use outbox::Outbox;
+use push_pull::{Called, Caller};
 
 /// What the transport tells the driver.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -106,6 +110,8 @@ struct Shared {
     tls: Option<PeerTls>,
     events: Events,
     metrics: Arc<TransportMetrics>,
+    /// Who answers push/pulls; nobody until it is told.
+    push_pull: OnceLock<mpsc::Sender<Called>>,
 }
 
 /// What the transport needs to begin.
@@ -147,8 +153,20 @@ impl Transport {
     #[must_use]
     pub fn new(options: TransportOptions) -> Self {
         let TransportOptions { me, book, tls, events, metrics } = options;
-        let shared = Arc::new(Shared { me, book, removed: Mutex::default(), tls, events, metrics });
+        let shared =
+            Arc::new(Shared { me, book, removed: Mutex::default(), tls, events, metrics, push_pull: OnceLock::new() });
         Self { shared, peers: BTreeMap::new(), listening: Vec::new() }
+    }
+
+    /// From now on hands push/pulls that come in to `answerer`. Only the first call counts.
+    pub fn set_push_pull(&self, answerer: mpsc::Sender<Called>) {
+        let _ = self.shared.push_pull.set(answerer);
+    }
+
+    /// What calls peers for a push/pull, from any thread.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        Caller::new(Arc::clone(&self.shared))
     }
 
     /// The counters.

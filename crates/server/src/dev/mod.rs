@@ -15,6 +15,7 @@ use plan::Plan;
 pub fn run(args: DevArgs) -> Result<(), CliError> {
     logging::init(&args.log, "warn")?;
     let plan = Plan::new(&args)?;
+    plan.draw_key()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::failed)?;
     if args.processes { runtime.block_on(processes::run(plan)) } else { runtime.block_on(threads::run(plan)) }
 }

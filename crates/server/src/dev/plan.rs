@@ -1,9 +1,12 @@
 //! Which nodes there are, and where each stands.
 //!
 //! Node i of a cluster (from 0) has its etcd API on base + 100·i and its peer port one above: 2379 and 2380, 2479 and 2480,
-//! 2579 and 2580. Data is in DIR/n1, DIR/n2, ….
+//! 2579 and 2580. Data is in DIR/n1, DIR/n2, …, the cluster's secret in DIR/cluster.key.
 
+use std::fs::File;
+use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use althing_cli::CliError;
@@ -63,6 +66,24 @@ impl Plan {
         Ok(Self { nodes, dir, json: args.json, log: args.log.clone() })
     }
 
+    /// Where the cluster's secret stands.
+    fn key_file(&self) -> PathBuf {
+        self.dir.join("cluster.key")
+    }
+
+    /// Draws the cluster's secret, unless the directory has one.
+    pub fn draw_key(&self) -> Result<(), CliError> {
+        let file = self.key_file();
+        let failed = |error: std::io::Error| CliError::failed(format!("cannot write {}: {error}", file.display()));
+        if file.exists() {
+            return Ok(());
+        }
+        std::fs::create_dir_all(&self.dir).map_err(failed)?;
+        let secret = althing_runtime::directory::secret().map_err(failed)?;
+        let open = File::options().write(true).create_new(true).mode(0o600).open(&file);
+        open.and_then(|mut file| file.write_all(format!("{secret}\n").as_bytes())).map_err(failed)
+    }
+
     /// What a node of the plan is started with.
     pub fn server_args(&self, node: &NodePlan) -> ServerArgs {
         let members = self.nodes.iter().map(|node| format!("{}=http://{}", node.name, node.peer));
@@ -73,6 +94,7 @@ impl Plan {
             initial_cluster: Some(members.collect()),
             listen_client: Some(node.etcd),
             listen_peer: Some(node.peer),
+            cluster_key_file: Some(self.key_file()),
             log: self.log.clone(),
             ..ServerArgs::default()
         }
@@ -93,6 +115,7 @@ impl Plan {
         flag("initial-cluster", args.initial_cluster.map(|members| members.join(",")));
         flag("listen-client", args.listen_client.map(|address| address.to_string()));
         flag("listen-peer", args.listen_peer.map(|address| address.to_string()));
+        flag("cluster-key-file", args.cluster_key_file.map(|file| file.display().to_string()));
         flag("log-level", Some(args.log.log_level.unwrap_or_else(|| "warn".to_owned())));
         flag(
             "log-format",
@@ -157,6 +180,20 @@ mod tests {
         let althing_cli::Command::Server(parsed) = cli.command else { panic!("not server") };
         let planned = plan.server_args(&plan.nodes[1]);
         assert_eq!(Settings::resolve(*parsed).unwrap(), Settings::resolve(planned).unwrap());
+    }
+
+    #[test]
+    fn the_secret_is_drawn_once_and_is_the_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("d").display().to_string();
+        let plan = Plan::new(&args(&["--dir", &dir])).unwrap();
+        plan.draw_key().unwrap();
+        let key = || std::fs::read_to_string(plan.key_file()).unwrap();
+        let drawn = key();
+        plan.draw_key().unwrap();
+        assert_eq!((drawn.trim().len(), key()), (64, drawn));
+        assert_eq!(std::fs::metadata(plan.key_file()).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

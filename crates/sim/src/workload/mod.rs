@@ -152,6 +152,8 @@ pub struct WorkloadOptions {
     pub registers: u64,
     /// How many of a hundred operations go to the hot register.
     pub hot_percent: u32,
+    /// How many of a hundred values on registers are large: up to 8 kB, so that a batch of the log has many sectors.
+    pub large_percent: u32,
     /// Clients that hold leases.
     pub lease_clients: usize,
     /// Clients that watch.
@@ -195,6 +197,7 @@ impl Default for WorkloadOptions {
             register_clients: 6,
             registers: 8,
             hot_percent: 25,
+            large_percent: 8,
             lease_clients: 2,
             watch_clients: 3,
             keepers: 1,

@@ -21,9 +21,7 @@ use crate::history::ClientId;
 /// Keys of registers begin with this.
 pub const REGISTER_PREFIX: &[u8] = b"r/";
 
-/// How many of a hundred values are large.
-const LARGE_PERCENT: u32 = 8;
-/// How large.
+/// How large the large values are.
 const LARGE_BYTES: std::ops::Range<usize> = 200..8000;
 
 /// The key of a register; number 0 is the hot one.
@@ -154,7 +152,7 @@ fn pick_register(cx: &mut Context<'_>) -> Bytes {
 
 fn new_value(cx: &mut Context<'_>) -> Bytes {
     let mut value = cx.shared.new_value().to_string().into_bytes();
-    if cx.rng.u32(0..100) < LARGE_PERCENT {
+    if cx.rng.u32(0..100) < cx.options.large_percent {
         value.resize(cx.rng.usize(LARGE_BYTES), b' ');
     }
     Bytes::from(value)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use althing_env::{Disk, DiskError, OpenMode};
 
-use althing_probe::{Mark, Mutant};
+use althing_probe::Mark;
 
 use super::format::{BATCH_HEADER_BYTES, Link, Origin, SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::head::{self, Place};
@@ -103,13 +103,9 @@ fn replay(
                 ledger.push_segment(Segment::new(header.sequence, header.base));
             }
             Step::Batch(batch) => hand_out(batch, segment.header.base, &mut ledger, visit),
-            Step::End { cut, stop } => {
+            Step::End { cut, .. } => {
                 if cut.is_some() {
                     althing_probe::hit(Mark::TailCut);
-                }
-                let torn = stop.torn.filter(|_| althing_probe::is(Mutant::RecoverTornBatch));
-                if let Some((header, records)) = torn {
-                    hand_out(ReadBatch { header, records }, segment.header.base, &mut ledger, visit);
                 }
                 let end = End { header: segment.header, link: segment.link, durable_to: segment.durable_to };
                 return Ok(Some((end, ledger, cut)));
