@@ -98,7 +98,10 @@ impl Operator {
                 if let Ok(Answer { body: Body::MemberAdd { added, .. }, .. }) = result {
                     cx.asks.push(Ask::SetUp(vec![added.id]));
                 }
-                let pause = self.pace.draw_gap(cx.rng).unwrap_or(LIST_PATIENCE);
+                let gap = self.pace.draw_gap(cx.rng).unwrap_or(LIST_PATIENCE);
+                // A member that is lost for good is in the way of all others; its removal is tried again soon.
+                let is_hindered = cx.nodes.iter().any(|node| cx.shared.condemned.contains(node));
+                let pause = if is_hindered { gap.min(LIST_PATIENCE) } else { gap };
                 cx.asks.push(Ask::Wake(pause));
             }
         }
@@ -137,7 +140,10 @@ impl Operator {
 
     fn send(&mut self, request: Request, patience: Duration, cx: &mut Context<'_>) {
         self.ticket = self.ticket.next();
-        let (ticket, node) = (self.ticket, cx.any_node());
+        let sound = cx.nodes.iter().copied().filter(|node| !cx.shared.condemned.contains(node));
+        let sound: Vec<NodeId> = sound.collect();
+        let node = if sound.is_empty() { cx.any_node() } else { sound[cx.rng.usize(..sound.len())] };
+        let ticket = self.ticket;
         let call = Call { timeout: Some(patience), ..Call::new(request) };
         cx.asks.push(Ask::Call { ticket, node, call, patience });
     }
