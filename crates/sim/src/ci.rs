@@ -15,6 +15,10 @@ use crate::{FaultPlan, Options};
 /// Their seeds.
 pub const SEEDS: Range<u64> = 0..120;
 
+/// Their seeds where a mistake is looked for. Most are noticed by the first of them; those that need two rare things at once get
+/// more tries, so that not every change of the simulator hides one of them.
+pub const MUTANT_SEEDS: Range<u64> = 0..400;
+
 /// How long faults go on in each.
 pub const DURATION: Duration = Duration::from_secs(6);
 

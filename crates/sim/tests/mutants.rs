@@ -73,7 +73,7 @@ const LOG: &[Mutant] =
 fn assert_all_noticed(mutants: &[Mutant]) {
     let mut survivors = Vec::new();
     for mutant in mutants {
-        let found = ci::SEEDS.into_iter().find_map(|seed| {
+        let found = ci::MUTANT_SEEDS.into_iter().find_map(|seed| {
             let report = run(Options { mutant: Some(*mutant), ..ci::options(seed) });
             let finding = report.findings.into_iter().next()?;
             // What is found without the mistake as well says nothing of it.
@@ -84,7 +84,7 @@ fn assert_all_noticed(mutants: &[Mutant]) {
             None => survivors.push(mutant.name()),
         }
     }
-    assert!(survivors.is_empty(), "nobody notices {survivors:?} within the seeds {:?}", ci::SEEDS);
+    assert!(survivors.is_empty(), "nobody notices {survivors:?} within the seeds {:?}", ci::MUTANT_SEEDS);
 }
 
 #[test]

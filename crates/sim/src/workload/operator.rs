@@ -32,6 +32,8 @@ enum Stage {
 pub struct Operator {
     pace: Episodes,
     voters: u64,
+    /// Who had a vote when it was last told for certain.
+    known_voters: Vec<NodeId>,
     ticket: Ticket,
     stage: Stage,
     drive: Drive,
@@ -52,7 +54,7 @@ impl Operator {
     #[must_use]
     pub fn new(pace: Episodes, voters: u64) -> Self {
         let (ticket, drive) = (Ticket::default(), Drive::default());
-        Self { pace, voters, ticket, stage: Stage::Change, drive, rest: Rest::Awake }
+        Self { pace, voters, known_voters: Vec::new(), ticket, stage: Stage::Change, drive, rest: Rest::Awake }
     }
 
     pub(super) fn finish(&mut self) {
@@ -87,6 +89,8 @@ impl Operator {
         match (self.stage, result) {
             (Stage::Members, Ok(answer)) => {
                 let members = members(&answer, cx);
+                let voters = members.iter().filter(|member| !member.is_learner);
+                self.known_voters = voters.map(|member| member.id).collect();
                 self.change(&members, cx);
             }
             (Stage::Hearsay, Ok(answer)) => {
@@ -138,11 +142,19 @@ impl Operator {
         })
     }
 
+    /// A machine that has a vote and was not given up, as far as is known: learners answer little, lost machines nothing.
+    fn whom_to_ask(&self, cx: &mut Context<'_>) -> NodeId {
+        let is_able = |node: &NodeId| {
+            let has_vote = self.known_voters.is_empty() || self.known_voters.contains(node);
+            has_vote && !cx.shared.condemned.contains(node)
+        };
+        let able: Vec<NodeId> = cx.nodes.iter().copied().filter(is_able).collect();
+        if able.is_empty() { cx.any_node() } else { able[cx.rng.usize(..able.len())] }
+    }
+
     fn send(&mut self, request: Request, patience: Duration, cx: &mut Context<'_>) {
         self.ticket = self.ticket.next();
-        let sound = cx.nodes.iter().copied().filter(|node| !cx.shared.condemned.contains(node));
-        let sound: Vec<NodeId> = sound.collect();
-        let node = if sound.is_empty() { cx.any_node() } else { sound[cx.rng.usize(..sound.len())] };
+        let node = self.whom_to_ask(cx);
         let ticket = self.ticket;
         let call = Call { timeout: Some(patience), ..Call::new(request) };
         cx.asks.push(Ask::Call { ticket, node, call, patience });
