@@ -227,6 +227,10 @@ pub struct Shared {
     pub revision: Revision,
     /// Nodes whose machines were given up: the operator removes them.
     pub condemned: BTreeSet<NodeId>,
+    /// A machine that has lost what it had synced, and has not been replaced yet: nobody else's vote may be taken away now.
+    pub lost: Option<NodeId>,
+    /// A voter whose removal was asked for, until it is certain what came of it: no machine may lose anything now.
+    pub removing: Option<NodeId>,
     /// The resource outside of the store that locks guard.
     pub resource: lock::Resource,
     clients: u64,

@@ -91,6 +91,7 @@ impl Operator {
                 let members = members(&answer, cx);
                 let voters = members.iter().filter(|member| !member.is_learner);
                 self.known_voters = voters.map(|member| member.id).collect();
+                cx.shared.removing = None;
                 self.change(&members, cx);
             }
             (Stage::Hearsay, Ok(answer)) => {
@@ -113,7 +114,10 @@ impl Operator {
 
     fn change(&mut self, members: &[Member], cx: &mut Context<'_>) {
         let Some(request) = self.next_change(members, cx) else {
-            self.rest = Rest::Asleep;
+            match cx.shared.lost {
+                Some(_) if self.drive == Drive::Working => cx.asks.push(Ask::Wake(LIST_PATIENCE)),
+                Some(_) | None => self.rest = Rest::Asleep,
+            }
             return;
         };
         self.stage = Stage::Change;
@@ -134,7 +138,12 @@ impl Operator {
         Some(match learner {
             Some(id) if cx.rng.u32(0..5) > 0 || self.pace == Episodes::NONE => Request::MemberPromote(id),
             Some(id) => Request::MemberRemove(id),
-            None if voters.len() as u64 > self.voters => Request::MemberRemove(voters[cx.rng.usize(..voters.len())]),
+            None if voters.len() as u64 > self.voters && cx.shared.lost.is_none() => {
+                let removed = voters[cx.rng.usize(..voters.len())];
+                cx.shared.removing = Some(removed);
+                Request::MemberRemove(removed)
+            }
+            None if voters.len() as u64 > self.voters => return None,
             None => Request::MemberAdd {
                 peer_urls: vec![format!("http://machine-{}:2380", cx.shared.new_value())],
                 is_learner: cx.rng.u32(0..4) > 0,

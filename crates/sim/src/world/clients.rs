@@ -37,6 +37,7 @@ impl World {
             News::Broken { ticket } if !self.open.remove(&(slot, *ticket)) => return,
             News::Streamed { .. } | News::Broken { .. } | News::Wake => {}
         }
+        self.shared.lost = self.budget.lost();
         let mut asks = Vec::new();
         let mut context = Context {
             now: self.agenda.now(),

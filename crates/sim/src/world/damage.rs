@@ -86,7 +86,7 @@ impl World {
         let sight = Sight { now: self.agenda.now(), in_force: &in_force, machines: &self.nodes };
         let judged = self.budget.judge(node, sight);
         self.margin = judged.unwrap_or(Margin::Tight);
-        judged.is_ok()
+        judged.is_ok() && self.shared.removing.is_none()
     }
 
     /// Sees whether a lost machine has been replaced by now.
