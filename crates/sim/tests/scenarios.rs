@@ -46,6 +46,16 @@ fn slow_and_full_disks_cost_time_only() {
 }
 
 #[test]
+fn what_has_forgotten_what_it_promised_is_refused_and_replaced() {
+    let rotten = reports("rotten-log");
+    assert_eq!(total(&rotten, |report| report.faults.rot + report.faults.rot_on_read), 4);
+    assert_eq!(total(&rotten, |report| report.faults.condemned), 2);
+    let backup = reports("yesterdays-backup");
+    assert_eq!(total(&backup, |report| report.faults.rolled_back + report.faults.copied), 4);
+    assert_eq!(total(&backup, |report| report.faults.condemned), 2);
+}
+
+#[test]
 fn a_follower_that_needs_a_snapshot_gets_one_while_the_leader_moves() {
     assert!(total(&reports("snapshot-to-a-moving-target"), |report| report.faults.snapshots) >= 1);
 }

@@ -21,10 +21,12 @@ pub const LIBRARY: &[(&str, &str)] = &[
     file!("members-change-in-a-partition"),
     file!("one-slow-disk"),
     file!("rolling-power-cuts"),
+    file!("rotten-log"),
     file!("snapshot-to-a-moving-target"),
     file!("split-brain"),
     file!("split-brain-one-way"),
     file!("swizzle"),
+    file!("yesterdays-backup"),
 ];
 
 /// The text of a scenario of the library.
