@@ -25,12 +25,19 @@ fn light() -> WorkloadOptions {
         lease_clients: 0,
         watch_clients: 1,
         keepers: 0,
+        bank_clients: 0,
+        list_clients: 0,
+        lock_clients: 0,
+        range_clients: 0,
+        controllers: 0,
+        reflectors: 0,
+        compactors: 0,
         think: Latency::even(Duration::from_millis(200), Duration::from_millis(100)),
         ..WorkloadOptions::default()
     }
 }
 
-/// Ten clients that rest for 15 ms on average, and the others as usual.
+/// Ten clients on registers that rest for 15 ms on average, and all the others as usual.
 fn heavy() -> WorkloadOptions {
     let think = Latency::even(Duration::ZERO, Duration::from_millis(30));
     WorkloadOptions { register_clients: 10, registers: 64, hot_percent: 2, think, ..WorkloadOptions::default() }

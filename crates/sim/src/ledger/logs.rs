@@ -152,19 +152,21 @@ fn of<T>(node: NodeId, result: Result<T, String>) -> Result<T, Contradiction> {
 impl Logs {
     /// A node hands records over to be written with batch `seq`.
     pub fn writes(&mut self, node: NodeId, seq: u64, records: &[Record]) -> Result<(), Contradiction> {
+        let mut changed = BTreeSet::new();
         for record in records {
             let mut log = std::mem::take(&mut self.replica(record.group, node).written);
             let result = self.write(record, node, &mut log, Order::Written);
             let replica = self.replica(record.group, node);
             replica.written = log;
             replica.under_way.entry(seq).or_default().push(record.clone());
-            of(node, result)?;
+            if of(node, result)?.contains(&EntryKind::ConfChange) {
+                changed.insert(record.group);
+            }
             if record.kind == RecordKind::Truncated {
                 of(node, self.check_truncation(record.group, node))?;
             }
         }
-        let groups: Vec<GroupId> = records.iter().map(|record| record.group).collect();
-        groups.into_iter().try_for_each(|group| of(node, self.check_changes(group, node)))
+        changed.into_iter().try_for_each(|group| of(node, self.check_changes(group, node)))
     }
 
     /// A node is told that all up to batch `seq` is durable.
@@ -290,8 +292,10 @@ impl Logs {
         self.replicas.entry((group, node)).or_default()
     }
 
-    fn write(&mut self, record: &Record, node: NodeId, log: &mut Log, order: Order) -> Result<(), String> {
-        for entry in apply(record, log, order)? {
+    /// Does to a log what a record says. The kinds of the entries that it has now because of it.
+    fn write(&mut self, record: &Record, node: NodeId, log: &mut Log, order: Order) -> Result<Vec<EntryKind>, String> {
+        let entries = apply(record, log, order)?;
+        for entry in &entries {
             let Some(before) = log.term_at(entry.index - 1) else { continue };
             let known = Known { data_hash: xxh3_64(&entry.data), before, node };
             let first = *self.known.entry((record.group, entry.index, entry.term)).or_insert(known);
@@ -299,7 +303,7 @@ impl Logs {
                 return Err(format!("entry {} of term {} is {known:?}, but {first:?}", entry.index, entry.term));
             }
         }
-        Ok(())
+        Ok(entries.iter().map(|entry| entry.kind).collect())
     }
 
     fn check_changes(&mut self, group: GroupId, node: NodeId) -> Result<(), String> {
