@@ -33,7 +33,11 @@ impl World {
                 None => false,
             },
             Fault::Crash(node) => !self.host(*node).has_lied() || self.can_do_without(*node),
-            Fault::KeepImage(node) => self.is_sound(*node) && self.budget.lost() != Some(*node),
+            Fault::KeepImage(node) => {
+                self.is_sound(*node) && self.budget.lost() != Some(*node) && !self.host(*node).is_lying()
+            }
+            // What a sync that fails leaves of those that were answered and not done is nobody's promise.
+            Fault::FailSync(node) | Fault::FailWrite(node) => !self.host(*node).is_lying(),
             Fault::RotOnRead { node, .. } => self.is_sound(*node),
             Fault::Copy(node) => self.host(*node).image.is_some() && self.is_sound(*node),
             Fault::Partition { .. }
@@ -44,8 +48,6 @@ impl World {
             | Fault::Pause(_)
             | Fault::Resume(_)
             | Fault::SlowDisk { .. }
-            | Fault::FailSync(_)
-            | Fault::FailWrite(_)
             | Fault::FillDisk(_)
             | Fault::FreeDisk(_)
             | Fault::TransferLeader(_)

@@ -149,6 +149,10 @@ impl World {
     fn witness_members(&mut self, node: NodeId, group: GroupId) {
         let Some(process) = self.host(node).running() else { return };
         let members = process.node.members(group);
+        // Its table is being replaced by a snapshot: it has none to speak of.
+        if members.is_empty() {
+            return;
+        }
         let seen = self.ledger.configurations.table_says(group, node, &members);
         self.contradicts(seen);
     }
