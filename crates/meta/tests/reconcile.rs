@@ -30,7 +30,7 @@ fn settle(world: &mut World, delivery: Delivery) -> usize {
         }
         quiet = if wrote { 0 } else { quiet + 1 };
         if quiet == REST {
-            return tick - REST;
+            return tick.saturating_sub(REST);
         }
     }
     panic!("it goes on for ever");
