@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use althing_api::service::Target;
 use althing_api::watch::WatchCommand;
 use althing_api::{Call, Error, ErrorKind};
 use althing_storage::engine::Applied;
@@ -42,8 +43,8 @@ pub enum Input {
     WatchOpen {
         /// Names the stream.
         stream: StreamId,
-        /// On which group.
-        group: GroupId,
+        /// On what.
+        target: Target,
         /// End the watches when there is no leader.
         require_leader: bool,
     },
@@ -70,8 +71,8 @@ pub enum Input {
     SnapshotOpen {
         /// Names the download.
         stream: StreamId,
-        /// Of which group.
-        group: GroupId,
+        /// Of what.
+        target: Target,
     },
     /// The client wants the next chunk.
     SnapshotPull {
@@ -149,6 +150,13 @@ pub enum Done {
     },
     /// The group now stands on the space that a snapshot has filled.
     Installed(GroupState),
+    /// A replica that came to this node is open.
+    Opened(GroupState),
+    /// A replica that left this node is gone; nothing of it that was under way comes any more.
+    Closed {
+        /// Of which group.
+        group: GroupId,
+    },
     /// Compaction up to the group's compact revision has given back all it allows.
     CompactionFinished {
         /// Of which group.

@@ -141,8 +141,8 @@ fn recover(dir: &mut DataDir, disk: &Arc<dyn Disk>, config: &mut NodeConfig) -> 
     }
     let options = LsmOptions::new(config.cluster, config.node);
     let engine: Arc<dyn Engine> = Arc::new(LsmEngine::open(&dir.path().join(ENGINE_DIR), &options)?);
-    let (applier, states) = Applier::open(Arc::clone(&engine), config, &records.spaces())
-        .map_err(|error| StartError::Tables(error.to_string()))?;
+    let (applier, states) =
+        Applier::open(Arc::clone(&engine), config, &records).map_err(|error| StartError::Tables(error.to_string()))?;
     let members = Membership::of(states.first().map(|state| &state.reader), &config.initial_members);
     // Only now: a directory whose first start failed half-way is still a new one.
     let identity = dir.start()?;
