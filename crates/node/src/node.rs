@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use althing_api::{Call, ErrorKind, SnapshotChunk};
+use althing_api::service::DEFAULT_GROUP;
+use althing_api::watch::{CancelReason, WatchCommand, WatchEvent};
+use althing_api::{Call, ErrorKind, SnapshotChunk, Target};
 use althing_consensus::RecoveryError;
 use althing_probe::Mutant;
 use althing_storage::engine::Applied;
-use althing_types::{Duration, GroupId, Instant, NodeId, RequestId, Revision, SpaceId, StreamId, limits};
+use althing_types::{
+    Duration, GroupId, Instant, NodeId, RequestId, Revision, SpaceId, StreamId, TableName, WatchId, limits,
+};
 use bytes::Bytes;
 
 use crate::config::NodeConfig;
@@ -45,6 +49,8 @@ pub struct Node {
     /// Groups whose clock ticks.
     awake: BTreeSet<GroupId>,
     pub(crate) streams: BTreeMap<StreamId, GroupId>,
+    /// Streams on what is not here: their watches are refused.
+    refused_streams: BTreeMap<StreamId, ErrorKind>,
     pub(crate) downloads: BTreeMap<StreamId, Download>,
     lifecycle: Lifecycle,
     /// What the log is told with the first turn.
@@ -70,6 +76,7 @@ impl Node {
             dirty: all.clone(),
             awake: all,
             streams: BTreeMap::new(),
+            refused_streams: BTreeMap::new(),
             downloads: BTreeMap::new(),
             lifecycle: Lifecycle::Running,
             clock: SteadyClock::default(),
@@ -86,13 +93,10 @@ impl Node {
             Input::PeerDown(peer) => self.peer_down(now, peer, out),
             Input::Request { id, call } => self.request(now, id, call, out),
             Input::Cancel { id } => self.for_all(now, out, |group, cx| group.cancel(cx, id)),
-            Input::WatchOpen { stream, group, require_leader } => {
-                self.streams.insert(stream, group);
-                self.with(now, group, out, |group, cx| group.open_stream(cx, stream, require_leader));
+            Input::WatchOpen { stream, target, require_leader } => {
+                self.open_stream(now, stream, &target, require_leader, out);
             }
-            Input::Watch { stream, command } => {
-                self.with_stream(now, stream, out, |group, cx| group.watch_command(cx, stream, command));
-            }
+            Input::Watch { stream, command } => self.watch(now, stream, command, out),
             Input::WatchDrained { stream, bytes } => {
                 self.with_stream(now, stream, out, |group, cx| group.drained(cx, stream, bytes));
             }
@@ -100,8 +104,9 @@ impl Node {
             Input::WatchClose { stream } => {
                 self.with_stream(now, stream, out, |group, cx| group.close_stream(cx, stream));
                 self.streams.remove(&stream);
+                self.refused_streams.remove(&stream);
             }
-            Input::SnapshotOpen { stream, group } => self.open_download(stream, group, out),
+            Input::SnapshotOpen { stream, target } => self.open_download(stream, &target, out),
             Input::SnapshotPull { stream } => self.pull(stream, out),
             Input::SnapshotClose { stream } => {
                 self.downloads.remove(&stream);
@@ -267,15 +272,15 @@ impl Node {
         if self.lifecycle != Lifecycle::Running {
             return out.responses.push((id, Err(ErrorKind::Stopped.into())));
         }
-        let Some(group) = self.groups.get(&call.group) else {
-            let unknown = ErrorKind::InvalidArgument(format!("there is no group {} here", call.group));
-            return out.responses.push((id, Err(unknown.into())));
+        let (target, group) = match self.resolve(&call.target) {
+            Ok(found) => found,
+            Err(unknown) => return out.responses.push((id, Err(unknown.into()))),
         };
         if group.pending() >= limits::MAX_PENDING_REQUESTS || group.pending_bytes() >= limits::MAX_PENDING_BYTES {
             self.shared.metrics.overloads += 1;
             return out.responses.push((id, Err(ErrorKind::Overloaded.into())));
         }
-        self.with(now, call.group, out, |group, cx| group.request(cx, id, call));
+        self.with(now, target, out, |group, cx| group.request(cx, id, call));
     }
 
     fn frame(&mut self, now: Instant, from: NodeId, bytes: Bytes, out: &mut Effects) {
@@ -362,10 +367,50 @@ impl Node {
         }
     }
 
-    fn open_download(&mut self, stream: StreamId, group: GroupId, out: &mut Effects) {
-        let Some(group) = self.groups.get(&group) else {
-            let unknown = ErrorKind::InvalidArgument(format!("there is no group {group} here"));
-            return out.snapshot.push((stream, Some(Err(unknown.into()))));
+    /// The group that a call is for.
+    fn resolve(&self, target: &Target) -> Result<(GroupId, &Group), ErrorKind> {
+        let id = match target {
+            Target::Group(id) => *id,
+            Target::Table(name) if *name == TableName::DEFAULT => DEFAULT_GROUP,
+            Target::Table(name) => return Err(ErrorKind::UnknownTable(name.clone())),
+        };
+        let group = self.groups.get(&id);
+        group.map(|group| (id, group)).ok_or_else(|| ErrorKind::InvalidArgument(format!("there is no group {id} here")))
+    }
+
+    fn open_stream(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        target: &Target,
+        require_leader: bool,
+        out: &mut Effects,
+    ) {
+        match self.resolve(target).map(|(id, _)| id) {
+            Ok(group) => {
+                self.streams.insert(stream, group);
+                self.with(now, group, out, |group, cx| group.open_stream(cx, stream, require_leader));
+            }
+            Err(unknown) => {
+                self.refused_streams.insert(stream, unknown);
+            }
+        }
+    }
+
+    fn watch(&mut self, now: Instant, stream: StreamId, command: WatchCommand, out: &mut Effects) {
+        let Some(unknown) = self.refused_streams.get(&stream) else {
+            return self.with_stream(now, stream, out, |group, cx| group.watch_command(cx, stream, command));
+        };
+        if let WatchCommand::Create(_) = command {
+            let reason = CancelReason::Refused(unknown.clone());
+            out.watch.push((stream, WatchEvent::Canceled { id: WatchId(-1), revision: Revision(0), reason }));
+        }
+    }
+
+    fn open_download(&mut self, stream: StreamId, target: &Target, out: &mut Effects) {
+        let group = match self.resolve(target) {
+            Ok((_, group)) => group,
+            Err(unknown) => return out.snapshot.push((stream, Some(Err(unknown.into())))),
         };
         self.downloads.insert(stream, Download::new(group.reader()));
     }
