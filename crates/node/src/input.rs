@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use althing_api::service::Target;
 use althing_api::watch::WatchCommand;
-use althing_api::{Call, Error, ErrorKind};
+use althing_api::{Call, Error, ErrorKind, Target};
 use althing_storage::engine::Applied;
 use althing_strong::watch::History;
 use althing_strong::{ApplyOutput, Export, Reader};
@@ -43,7 +42,7 @@ pub enum Input {
     WatchOpen {
         /// Names the stream.
         stream: StreamId,
-        /// On what.
+        /// On which table or group.
         target: Target,
         /// End the watches when there is no leader.
         require_leader: bool,
@@ -71,7 +70,7 @@ pub enum Input {
     SnapshotOpen {
         /// Names the download.
         stream: StreamId,
-        /// Of what.
+        /// Of which table or group.
         target: Target,
     },
     /// The client wants the next chunk.

@@ -2,20 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use althing_api::service::{META_GROUP, Target};
-use althing_api::watch::{CancelReason, WatchCommand, WatchEvent};
-use althing_api::{Call, ErrorKind, SnapshotChunk};
+use althing_api::service::META_GROUP;
+use althing_api::{Call, ErrorKind, SnapshotChunk, Target};
 use althing_consensus::RecoveryError;
 use althing_probe::Mutant;
 use althing_storage::engine::Applied;
-use althing_types::{Duration, GroupId, Instant, NodeId, RequestId, Revision, SpaceId, StreamId, WatchId, limits};
+use althing_types::{Duration, GroupId, Instant, NodeId, RequestId, Revision, SpaceId, StreamId, limits};
 use bytes::Bytes;
 
 use crate::config::{GroupConfig, NodeConfig};
 use crate::context::{Context, Shared};
+use crate::control::{self, Control};
 use crate::download::Download;
 use crate::effects::{Effects, ReadWork};
-use crate::control::{self, Control};
 use crate::envelope::{self, Message, Told};
 use crate::group::Group;
 use crate::input::{Done, ExportPurpose, Input, ReadDone};
@@ -51,8 +50,8 @@ pub struct Node {
     /// Groups whose clock ticks.
     awake: BTreeSet<GroupId>,
     pub(crate) streams: BTreeMap<StreamId, GroupId>,
-    /// Streams of clients that no replica serves, and why.
-    homeless: BTreeMap<StreamId, String>,
+    /// Streams on what no known node serves: their watches are refused.
+    pub(crate) homeless: BTreeMap<StreamId, ErrorKind>,
     pub(crate) downloads: BTreeMap<StreamId, Download>,
     pub(crate) comings: Comings,
     pub(crate) router: Router,
@@ -96,32 +95,6 @@ impl Node {
         Ok(node)
     }
 
-    /// A client opens a stream: on a replica of this node, or at a node that has one. Where there is none, the watches that it
-    /// asks for are told so.
-    fn open_stream(&mut self, now: Instant, stream: StreamId, target: &Target, leader: bool, out: &mut Effects) {
-        match self.locate_whole(target) {
-            Ok(group) if self.serves(group) => {
-                self.streams.insert(stream, group);
-                self.with(now, group, out, |group, cx| group.open_stream(cx, stream, leader));
-            }
-            Ok(group) => {
-                if !self.follow(now, stream, group, leader) {
-                    self.homeless.insert(stream, format!("no node that has a replica of group {group} is known"));
-                }
-            }
-            Err(error) => {
-                self.homeless.insert(stream, error.to_string());
-            }
-        }
-    }
-
-    /// A watch on a stream that leads nowhere.
-    fn refuse_watch(&self, stream: StreamId, command: &WatchCommand, out: &mut Effects) {
-        let (Some(why), WatchCommand::Create(create)) = (self.homeless.get(&stream), command) else { return };
-        let (id, revision) = (create.id.unwrap_or(WatchId(-1)), Revision::FIRST);
-        out.watch.push((stream, WatchEvent::Canceled { id, revision, reason: CancelReason::Gone(why.clone()) }));
-    }
-
     /// Takes in one thing that has happened.
     pub fn handle(&mut self, now: Instant, input: Input, out: &mut Effects) {
         let now = self.clock.read(now);
@@ -135,16 +108,13 @@ impl Node {
                 self.cancel_route(id);
                 self.for_all(now, out, |group, cx| group.cancel(cx, id));
             }
-            Input::WatchOpen { stream, target, require_leader } => self.open_stream(now, stream, &target, require_leader, out),
+            Input::WatchOpen { stream, target, require_leader } => {
+                self.open_stream(now, stream, &target, require_leader, out);
+            }
             Input::Watch { stream, command } if self.is_followed(stream) => self.say(stream, command),
             Input::WatchDrained { stream, bytes } if self.is_followed(stream) => self.say_drained(stream, bytes),
             Input::WatchClose { stream } if self.is_followed(stream) => self.unfollow(stream),
-            Input::Watch { stream, command } if self.homeless.contains_key(&stream) => {
-                self.refuse_watch(stream, &command, out);
-            }
-            Input::Watch { stream, command } => {
-                self.with_stream(now, stream, out, |group, cx| group.watch_command(cx, stream, command));
-            }
+            Input::Watch { stream, command } => self.watch(now, stream, command, out),
             Input::WatchDrained { stream, bytes } => {
                 self.with_stream(now, stream, out, |group, cx| group.drained(cx, stream, bytes));
             }

@@ -17,6 +17,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use althing_api::ErrorKind;
 use althing_consensus::HardState;
 use althing_storage::wal::{Record, RecordKind};
 use althing_types::{GroupId, Instant};
@@ -100,7 +101,10 @@ impl Node {
         out.work.push(Work::Close { group: id });
         self.comings.graves.insert(id, HardState { commit: 0, ..hard_state });
         self.comings.closing.insert(id);
-        self.streams.retain(|_, group| *group != id);
+        self.end_lent(id);
+        for (stream, _) in self.streams.extract_if(.., |_, group| *group == id) {
+            self.homeless.insert(stream, ErrorKind::ShardUnavailable);
+        }
     }
 
     /// The applier has closed it.

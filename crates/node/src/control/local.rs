@@ -51,7 +51,11 @@ impl Node {
             // Ids of groups are given out in order and never again: one that the map has passed and does not hold was deleted.
             // The map is in the log before a replica is, so no replica is from a later map than this.
             None if self.control.view.cluster().is_some_and(|cluster| group.get() < cluster.status.next_group) => {
-                if group < althing_api::service::FIRST_SHARD_GROUP { Wish::Leaving } else { Wish::Gone }
+                if group < althing_api::service::FIRST_SHARD_GROUP {
+                    Wish::Leaving
+                } else {
+                    Wish::Gone
+                }
             }
             None => Wish::Leaving,
         }
@@ -113,7 +117,8 @@ impl Node {
         self.control.doubts.insert(group, Doubt { asked: now, heard });
         let ticket = self.shared.internal_ticket();
         let voters = self.control.view.shard(group).map(|shard| shard.status.voters.clone()).unwrap_or_default();
-        for voter in voters.into_iter().filter(|voter| *voter != self.shared.node()) {
+        let own = self.shared.node();
+        for voter in voters.into_iter().filter(|voter| *voter != own) {
             self.shared.peers.send(voter, &Message::Ask { group, ticket, question: Question::Membership });
         }
     }

@@ -1,8 +1,12 @@
 //! What the map says of a call: whose it is, and who has it.
 
+use std::collections::BTreeSet;
+
+use althing_api::keys::{Keys, cross_shard, shard_keys};
+use althing_api::kv::RangeEnd;
 use althing_api::service::{DEFAULT_GROUP, Target};
 use althing_api::{Call, ErrorKind, Request};
-use althing_types::{GroupId, Instant, NodeId};
+use althing_types::{GroupId, Instant, NodeId, TableName};
 use bytes::Bytes;
 
 use crate::node::Node;
@@ -12,11 +16,44 @@ impl Node {
     pub(crate) fn locate(&self, call: &Call) -> Result<GroupId, ErrorKind> {
         match &call.target {
             Target::Group(group) => Ok(*group),
-            Target::Table(name) if self.control.is_absent() => match name.as_str() {
-                althing_manifest::table::DEFAULT => Ok(althing_api::service::DEFAULT_GROUP),
-                _ => Err(ErrorKind::UnknownTable(name.clone())),
-            },
+            Target::Table(name) if self.control.is_absent() => without_map(name),
             Target::Table(name) => self.locate_in(name, &call.request),
+        }
+    }
+
+    fn locate_in(&self, name: &TableName, request: &Request) -> Result<GroupId, ErrorKind> {
+        let mut shards = self.control.view.locate_range(name.as_str(), &[], None);
+        match (shards.next(), shards.next()) {
+            (Some(shard), None) => Ok(shard.spec.group),
+            (None, _) => self.no_shard(name),
+            (Some(_), Some(_)) => self.locate_keys(name, request),
+        }
+    }
+
+    /// The one shard of a table with many that holds all keys of a request.
+    fn locate_keys(&self, name: &TableName, request: &Request) -> Result<GroupId, ErrorKind> {
+        let (keys, ranges) = match shard_keys(request) {
+            Keys::None => return Err(cross_shard(request)),
+            Keys::Single(key) => (BTreeSet::from([key]), Vec::new()),
+            Keys::Many(keys) => (keys, Vec::new()),
+            Keys::Range { ranges, keys } => (keys, ranges),
+        };
+        let (view, table) = (&self.control.view, name.as_str());
+        let mut groups = BTreeSet::new();
+        for key in keys {
+            groups.insert(view.locate(table, key).ok_or(ErrorKind::ShardUnavailable)?.spec.group);
+        }
+        for range in ranges {
+            let end = match &range.end {
+                RangeEnd::Before(end) => Some(end.as_ref()),
+                RangeEnd::Single | RangeEnd::Unbounded => None,
+            };
+            groups.extend(view.locate_range(table, &range.start, end).map(|shard| shard.spec.group));
+        }
+        match (groups.pop_first(), groups.is_empty()) {
+            (Some(group), true) => Ok(group),
+            (Some(_), false) => Err(cross_shard(request)),
+            (None, _) => Err(ErrorKind::ShardUnavailable),
         }
     }
 
@@ -27,13 +64,13 @@ impl Node {
             Target::Table(name) => name,
         };
         if self.control.is_absent() {
-            return self.locate(&Call { target: target.clone(), ..Call::new(Request::Status) });
+            return without_map(name);
         }
         let mut shards = self.control.view.locate_range(name.as_str(), &[], None);
         match (shards.next(), shards.next()) {
             (Some(shard), None) => Ok(shard.spec.group),
             (Some(_), Some(_)) => Err(ErrorKind::CrossShard(format!(
-                "table {name} has many shards, and this is asked of all of them; ask of single keys"
+                "table {name} has many shards, each with revisions of its own: there is no one to watch or to download"
             ))),
             (None, _) => self.no_shard(name),
         }
@@ -89,5 +126,13 @@ impl Node {
         let mut candidates = candidates.filter(|node| *node != own && !tried.contains(node));
         let first = candidates.clone().next();
         candidates.find(|node| self.shared.peers.is_heard(now, *node)).or(first)
+    }
+}
+
+/// What a node without a control plane knows of tables.
+fn without_map(name: &TableName) -> Result<GroupId, ErrorKind> {
+    match name.as_str() {
+        althing_manifest::table::DEFAULT => Ok(DEFAULT_GROUP),
+        _ => Err(ErrorKind::UnknownTable(name.clone())),
     }
 }

@@ -30,7 +30,7 @@ use crate::effects::Effects;
 use crate::node::Node;
 
 pub(crate) use self::local::Doubt;
-pub(crate) use self::sync::{NO_GROUP, recovered};
+pub(crate) use self::sync::recovered;
 
 use self::sync::Subscriber;
 

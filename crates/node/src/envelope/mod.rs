@@ -378,11 +378,9 @@ impl Message {
             },
             ROUTE => Self::Route(Route::decode(group, r)?),
             ROUTED => Self::Routed { name: r.u64("a routed call's name")?, result: r.bytes("a result")? },
-            WRONG_SHARD => Self::WrongShard {
-                group,
-                name: r.u64("a routed call's name")?,
-                current: r.bytes("a shard's entry")?,
-            },
+            WRONG_SHARD => {
+                Self::WrongShard { group, name: r.u64("a routed call's name")?, current: r.bytes("a shard's entry")? }
+            }
             STREAM => Self::Stream { name: r.u64("a stream's name")?, message: StreamMessage::decode(r)? },
             MAP_WANT => Self::MapWant { have: r.u64("a revision of the map")? },
             MAP_UPDATE => Self::MapUpdate(r.bytes("an update of the map")?),

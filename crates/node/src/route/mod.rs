@@ -85,11 +85,6 @@ impl Router {
         self.next_lent += 1;
         LENT | self.next_lent
     }
-
-    /// Calls and streams that are under way.
-    pub(crate) fn len(&self) -> usize {
-        self.routed.len() + self.lent.len() + self.following.len() + self.lending.len()
-    }
 }
 
 /// Whether a request of this name was begun by another node's client.

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use althing_api::watch::{CancelReason, WatchCommand, WatchEvent};
+use althing_api::{ErrorKind, Target};
 use althing_types::{Duration, GroupId, Instant, NodeId, Revision, StreamId, WatchId};
 
 use crate::effects::Effects;
@@ -45,8 +46,41 @@ pub(crate) struct Lending {
 }
 
 impl Node {
+    /// A client opens a stream: on a replica of this node, or at a node that has one. Where there is none, the watches that it
+    /// asks for are refused.
+    pub(crate) fn open_stream(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        target: &Target,
+        require_leader: bool,
+        out: &mut Effects,
+    ) {
+        let refused = match self.locate_whole(target) {
+            Ok(group) if self.serves(group) => {
+                self.streams.insert(stream, group);
+                return self.with(now, group, out, |group, cx| group.open_stream(cx, stream, require_leader));
+            }
+            Ok(group) if self.follow(now, stream, group, require_leader) => return,
+            Ok(_) => ErrorKind::ShardUnavailable,
+            Err(error) => error,
+        };
+        self.homeless.insert(stream, refused);
+    }
+
+    /// The client says something on a stream of this node.
+    pub(crate) fn watch(&mut self, now: Instant, stream: StreamId, command: WatchCommand, out: &mut Effects) {
+        let Some(refused) = self.homeless.get(&stream) else {
+            return self.with_stream(now, stream, out, |group, cx| group.watch_command(cx, stream, command));
+        };
+        if let WatchCommand::Create(_) = command {
+            let reason = CancelReason::Refused(refused.clone());
+            out.watch.push((stream, WatchEvent::Canceled { id: WatchId(-1), revision: Revision(0), reason }));
+        }
+    }
+
     /// Opens a stream at a node that has a replica. `false` if none is known.
-    pub(crate) fn follow(&mut self, now: Instant, stream: StreamId, group: GroupId, require_leader: bool) -> bool {
+    fn follow(&mut self, now: Instant, stream: StreamId, group: GroupId, require_leader: bool) -> bool {
         let Some(from) = self.replica_for(now, group, &[]) else { return false };
         let watches = BTreeSet::new();
         let following = Following { from, said: 0, seen: 0, heard: now, watches, revision: Revision::FIRST };
@@ -114,15 +148,7 @@ impl Node {
     }
 
     /// Serves a stream for another node's client.
-    fn lend(
-        &mut self,
-        now: Instant,
-        to: NodeId,
-        name: u64,
-        group: GroupId,
-        require_leader: bool,
-        out: &mut Effects,
-    ) {
+    fn lend(&mut self, now: Instant, to: NodeId, name: u64, group: GroupId, require_leader: bool, out: &mut Effects) {
         if !self.serves(group) || self.lent_stream(to, name).is_some() {
             return self.shared.peers.send(to, &Message::Stream { name, message: StreamMessage::Ended });
         }
