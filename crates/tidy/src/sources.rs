@@ -30,12 +30,13 @@ const WORLD: [&str; 9] = [
 ];
 
 /// What crates must not say outside their tests, benches and examples.
-const FORBIDDEN: [(&str, &[&str]); 15] = [
+const FORBIDDEN: [(&str, &[&str]); 16] = [
     ("types", &WORLD),
     ("codec", &WORLD),
     ("consensus", &WORLD),
     ("placement", &WORLD),
     ("gossip", &WORLD),
+    ("resilience", &WORLD),
     ("env", &WORLD),
     ("api", &WORLD),
     ("faultdisk", &WORLD),
