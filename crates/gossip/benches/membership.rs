@@ -3,7 +3,7 @@
 //!
 //! ```sh
 //! cargo bench -p althing-gossip
-//! cargo bench -p althing-gossip -- 100 5 3600 4000 6000    # nodes, loss, quiet seconds, suspicion's scale and floor in ms
+//! cargo bench -p althing-gossip -- 100 5 3600 4000 6000 1   # nodes, loss, quiet seconds; suspicion's scale and floor in ms; seed
 //! ```
 
 #[allow(dead_code, reason = "the tests use the rest of it")]
@@ -45,10 +45,10 @@ impl Case {
     ];
 }
 
-fn measure(case: &Case, timing: Timing) {
+fn measure(case: &Case, timing: Timing, seed: u64) {
     let Case { nodes, loss_percent, quiet_seconds } = *case;
     let limit = Duration::from_secs(120);
-    let mut world = World::new(1, Network::lan(loss_percent));
+    let mut world = World::new(seed, Network::lan(loss_percent));
     world.timing = timing;
     let bootstrap = world.settle(nodes);
     let (mut joins, mut states, mut suspected, mut crashes) = (vec![], vec![], vec![], vec![]);
@@ -97,14 +97,15 @@ fn main() {
     let arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
     let numbers: Vec<u64> = arguments.map(|argument| argument.parse().expect("a number")).collect();
     let mut timing = Timing::default();
-    if let [_, _, _, scale, floor] = numbers[..] {
+    if let [_, _, _, scale, floor, ..] = numbers[..] {
         (timing.suspicion_scale, timing.min_suspicion) = (Duration::from_millis(scale), Duration::from_millis(floor));
     }
+    let seed = numbers.get(5).copied().unwrap_or(1);
     match numbers[..] {
         [nodes, loss, quiet_seconds, ..] => {
             let loss_percent = u32::try_from(loss).expect("a share in percent");
-            measure(&Case { nodes, loss_percent, quiet_seconds }, timing);
+            measure(&Case { nodes, loss_percent, quiet_seconds }, timing, seed);
         }
-        _ => Case::ALL.iter().for_each(|case| measure(case, timing)),
+        _ => Case::ALL.iter().for_each(|case| measure(case, timing, seed)),
     }
 }
