@@ -128,6 +128,7 @@ async fn ask_to_join(settings: &Settings) -> Result<(ClusterId, NodeId, Vec<Memb
         cert: settings.client_tls.as_ref().map(|tls| tls.cert.clone()),
         key: settings.client_tls.as_ref().map(|tls| tls.key.clone()),
         timeout_ms: 5_000,
+        ..RemoteArgs::default()
     };
     let list = remote.members().await?;
     let cluster = ClusterId(list.header.map_or(0, |header| header.cluster_id));
