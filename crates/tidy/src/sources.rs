@@ -30,10 +30,12 @@ const WORLD: [&str; 9] = [
 ];
 
 /// What crates must not say outside their tests, benches and examples.
-const FORBIDDEN: [(&str, &[&str]); 15] = [
+const FORBIDDEN: [(&str, &[&str]); 17] = [
     ("types", &WORLD),
     ("codec", &WORLD),
     ("consensus", &WORLD),
+    ("manifest", &WORLD),
+    ("meta", &WORLD),
     ("placement", &WORLD),
     ("gossip", &WORLD),
     ("env", &WORLD),
