@@ -79,6 +79,14 @@ pub struct Report {
     pub groups: BTreeMap<GroupId, GroupReport>,
 }
 
+impl Heard {
+    /// The groups of which it holds a replica.
+    #[must_use]
+    pub const fn groups(&self) -> &BTreeSet<GroupId> {
+        &self.groups
+    }
+}
+
 /// A node that was heard.
 #[derive(Clone, Debug)]
 pub struct Heard {
