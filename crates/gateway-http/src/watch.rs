@@ -44,7 +44,8 @@ impl Watchers {
     pub(crate) fn enter(&self) -> Result<Place, Status> {
         let place = Place(Arc::clone(&self.0));
         if self.0.fetch_add(1, Ordering::Relaxed) >= MAX_WATCHERS {
-            let message = format!("{MAX_WATCHERS} streams follow objects through this node; ask another node, or later");
+            let message =
+                format!("{MAX_WATCHERS} streams follow objects through this node; ask another node, or later");
             return Err(Status::new(Reason::TooManyRequests, message));
         }
         Ok(place)
