@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use althing_api::Service;
 use althing_api::cluster::Member;
 use althing_cli::CliError;
 use althing_cli::config::Settings;
@@ -19,6 +20,8 @@ use althing_runtime::{Fatal, GossipOptions, Running, StartOptions, start, tls};
 use althing_types::{ClusterId, NodeId};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc::UnboundedSender;
+
+use crate::port::Port;
 
 /// A node has ended: its name, and how.
 pub type Ended = (String, Result<(), Fatal>);
@@ -59,7 +62,10 @@ pub async fn launch(
     };
     let name = settings.name.clone();
     tracing::info!(node = %owner.node, cluster = %owner.cluster, name, "starting the node");
-    let serve = move |service| gateway::router(service, gateway::Options { clock, metrics });
+    let serve = move |service: Arc<dyn Service>| {
+        let objects = althing_gateway_http::router(Arc::clone(&service));
+        Port::new(objects, gateway::router(service, gateway::Options { clock, metrics }))
+    };
     let tell = move |result| {
         // Whoever waited is gone when the process is ending anyhow.
         let _ = ended.send((name, result));
