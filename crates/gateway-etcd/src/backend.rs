@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use althing_api::request::Body;
-use althing_api::service::DEFAULT_GROUP;
-use althing_api::{Answer, Call, Header, Reply, Request, Service, SnapshotStream, WatchSession};
+use althing_api::{Answer, Call, Header, Reply, Request, Service, SnapshotStream, Target, WatchSession};
 use althing_etcd_proto::etcdserverpb as pb;
 use althing_types::{NodeId, Revision};
 use http::HeaderMap;
@@ -73,7 +72,7 @@ impl Backend {
     /// Sends a request; it starts at once, whether or not the reply is polled.
     pub(crate) fn send(&self, request: Request, context: Context) -> Reply {
         let Context { timeout, require_leader } = context;
-        self.0.service.call(Call { group: DEFAULT_GROUP, request, timeout, require_leader })
+        self.0.service.call(Call { target: Target::default(), request, timeout, require_leader })
     }
 
     /// Asks the node and waits for the answer; errors come in etcd's words.
@@ -128,11 +127,11 @@ impl Backend {
     }
 
     pub(crate) fn watch(&self, context: Context) -> Box<dyn WatchSession> {
-        self.0.service.watch(DEFAULT_GROUP, context.require_leader)
+        self.0.service.watch(Target::default(), context.require_leader)
     }
 
     pub(crate) fn snapshot(&self) -> SnapshotStream {
-        self.0.service.snapshot(DEFAULT_GROUP)
+        self.0.service.snapshot(Target::default())
     }
 
     pub(crate) fn service(&self) -> &dyn Service {

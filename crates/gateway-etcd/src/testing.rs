@@ -16,11 +16,11 @@ use althing_api::lease::{LeaseGranted, LeaseStatus};
 use althing_api::request::Body;
 use althing_api::watch::{CancelReason, WatchCommand, WatchCreate, WatchEvent};
 use althing_api::{
-    Answer, Call, Error, ErrorKind, Header, Health, Reply, Request, Service, SnapshotChunk, SnapshotStream,
+    Answer, Call, Error, ErrorKind, Header, Health, Reply, Request, Service, SnapshotChunk, SnapshotStream, Target,
     WatchSession,
 };
 use althing_env::Clock;
-use althing_types::{ClusterId, GroupId, Instant, LeaseId, NodeId, Revision, WallTime, WatchId};
+use althing_types::{ClusterId, Instant, LeaseId, NodeId, Revision, WallTime, WatchId};
 use bytes::Bytes;
 use futures_channel::mpsc;
 use futures_core::Stream;
@@ -348,7 +348,7 @@ impl Service for TestNode {
         Reply::ready(result.map(|body| Answer { header, body }).map_err(Error::not_done))
     }
 
-    fn watch(&self, _: GroupId, require_leader: bool) -> Box<dyn WatchSession> {
+    fn watch(&self, _: Target, require_leader: bool) -> Box<dyn WatchSession> {
         let (sender, receiver) = mpsc::unbounded();
         if require_leader {
             self.table().needy.push(sender.clone());
@@ -356,7 +356,7 @@ impl Service for TestNode {
         Box::new(TestSession { node: self.clone(), sender, receiver, next: 0 })
     }
 
-    fn snapshot(&self, _: GroupId) -> SnapshotStream {
+    fn snapshot(&self, _: Target) -> SnapshotStream {
         let chunk = |bytes: &'static [u8], remaining_bytes| SnapshotChunk {
             bytes: Bytes::from_static(bytes),
             remaining_bytes,

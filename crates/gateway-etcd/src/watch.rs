@@ -21,7 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::backend::{Backend, Context, wire_header};
 use crate::metrics::{Metrics, OpenStream};
-use crate::status::{COMPACTED, Refusal};
+use crate::status::{COMPACTED, Refusal, status};
 use crate::{convert, respond};
 
 pub(crate) struct WatchService {
@@ -120,7 +120,7 @@ where
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(event)) => Poll::Ready(Some(response(&this.backend, event))),
             // The node stops: the client resumes its watches at another.
-            Poll::Ready(None) => Poll::Ready(Some(Err(crate::status::status(&althing_api::ErrorKind::Stopped.into())))),
+            Poll::Ready(None) => Poll::Ready(Some(Err(status(&althing_api::ErrorKind::Stopped.into())))),
         }
     }
 }
@@ -182,6 +182,7 @@ fn canceled(header: althing_api::Header, id: WatchId, reason: CancelReason) -> R
         CancelReason::Compacted(revision) => ended(COMPACTED.to_owned(), revision),
         CancelReason::DuplicateId => refused(header, "mvcc: duplicate watch ID provided on the WatchStream".to_owned()),
         CancelReason::InvalidRange => refused(header, "mvcc: watcher range is empty".to_owned()),
+        CancelReason::Refused(kind) => refused(header, status(&kind.into()).message().to_owned()),
         CancelReason::TooMany => refused(header, "etcdserver: too many watches on this stream".to_owned()),
         CancelReason::NoLeader => return Err(Refusal::NoLeader.into()),
         // What one watch has lost they all have: an error of the stream makes clients resume every watch elsewhere,

@@ -141,9 +141,8 @@ fn recover(dir: &mut DataDir, disk: &Arc<dyn Disk>, config: &mut NodeConfig) -> 
     }
     let options = LsmOptions::new(config.cluster, config.node);
     let engine: Arc<dyn Engine> = Arc::new(LsmEngine::open(&dir.path().join(ENGINE_DIR), &options)?);
-    let (applier, states) = Applier::open(Arc::clone(&engine), config, &records.spaces())
-        .map_err(|error| StartError::Tables(error.to_string()))?;
-    let members = Membership::of(states.first().map(|state| &state.reader), &config.initial_members);
+    let (applier, states) =
+        Applier::open(Arc::clone(&engine), config, &records).map_err(|error| StartError::Tables(error.to_string()))?;
     // Only now: a directory whose first start failed half-way is still a new one.
     let identity = dir.start()?;
     let run = identity.lineage.run();
@@ -154,6 +153,7 @@ fn recover(dir: &mut DataDir, disk: &Arc<dyn Disk>, config: &mut NodeConfig) -> 
     config.seed = identity.node.get() ^ run.nonce;
     let node =
         Node::new(config.clone(), records.join(states)).map_err(|error| StartError::Tables(error.to_string()))?;
+    let members = node.membership();
     Ok(Recovered { wal, engine, applier, node, identity, members })
 }
 

@@ -13,7 +13,7 @@ use althing_cli::ids::Founding;
 use althing_cli::remote::RemoteArgs;
 use althing_env::Clock;
 use althing_gateway_etcd as gateway;
-use althing_node::NodeConfig;
+use althing_node::{ControlPlane, NodeConfig};
 use althing_runtime::directory::{Birth, DataDir, Owner};
 use althing_runtime::transport::address::Address;
 use althing_runtime::{Fatal, GossipOptions, Running, StartOptions, start, tls};
@@ -164,10 +164,13 @@ fn node_config(settings: &Settings, owner: &Owner) -> NodeConfig {
     let mut config = NodeConfig::new(owner.cluster, owner.node, owner.members.clone());
     config.name.clone_from(&settings.name);
     config.client_urls.clone_from(&settings.client_urls);
-    config.join = match owner.birth {
-        Birth::Joined => true,
-        Birth::Founded | Birth::Restored => false,
+    let mut config = match owner.birth {
+        Birth::Founded | Birth::Restored => config.with_control_plane(),
+        Birth::Joined => NodeConfig { join: true, control: ControlPlane::Present, ..config },
+        Birth::Registered => NodeConfig { join: true, groups: Vec::new(), control: ControlPlane::Present, ..config },
     };
+    config.peer_urls = vec![settings.peer_url.clone()];
+    config.version = env!("CARGO_PKG_VERSION").to_owned();
     for group in &mut config.groups {
         group.quota_bytes = settings.quota_bytes;
     }

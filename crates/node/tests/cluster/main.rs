@@ -44,7 +44,7 @@ fn found(id: NodeId, members: Vec<Member>, quota_bytes: Option<u64>) -> (NodeCon
     let mut config = NodeConfig::new(ClusterId(1), id, members);
     config.groups[0].quota_bytes = quota_bytes;
     let engine: Arc<dyn Engine> = Arc::new(ModelEngine::new());
-    let (applier, states) = Applier::open(engine, &config, &BTreeMap::new()).unwrap();
+    let (applier, states) = Applier::open(engine, &config, &LogRecovery::default()).unwrap();
     (config, applier, states)
 }
 
