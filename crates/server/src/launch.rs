@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use althing_api::Service;
 use althing_api::cluster::Member;
 use althing_cli::CliError;
 use althing_cli::config::{Settings, TablePort};
@@ -19,6 +20,8 @@ use althing_runtime::{Fatal, GossipOptions, Running, StartOptions, start, tls};
 use althing_types::{ClusterId, NodeId, TableName};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc::UnboundedSender;
+
+use crate::port::Port;
 
 /// A node has ended: its name, and how.
 pub type Ended = (String, Result<(), Fatal>);
@@ -62,9 +65,10 @@ pub async fn launch(
     let name = settings.name.clone();
     tracing::info!(node = %owner.node, cluster = %owner.cluster, name, "starting the node");
     let serving = gateway::Options { clock, metrics };
-    let serve = move |service, table: Option<TableName>| {
-        let gateway = gateway::router(service, serving.clone());
-        table.map_or_else(|| gateway.clone(), |name| gateway.for_table(name))
+    let serve = move |service: Arc<dyn Service>, table: Option<TableName>| {
+        let objects = althing_gateway_http::router(Arc::clone(&service));
+        let etcd = gateway::router(service, serving.clone());
+        Port::new(objects, table.map_or_else(|| etcd.clone(), |name| etcd.for_table(name)))
     };
     let tell = move |result| {
         // Whoever waited is gone when the process is ending anyhow.
@@ -140,6 +144,7 @@ async fn ask_to_join(settings: &Settings) -> Result<(ClusterId, NodeId, Vec<Memb
         cert: settings.client_tls.as_ref().map(|tls| tls.cert.clone()),
         key: settings.client_tls.as_ref().map(|tls| tls.key.clone()),
         timeout_ms: 5_000,
+        ..RemoteArgs::default()
     };
     let list = remote.members().await?;
     let cluster = ClusterId(list.header.map_or(0, |header| header.cluster_id));

@@ -74,7 +74,8 @@ impl Cluster {
     /// Every object, as any node reads it.
     fn objects(&mut self) -> BTreeMap<String, Object> {
         let id = *self.nodes.keys().next_back().unwrap();
-        let keys = KeyRange { start: "/althing/v1/".into(), end: althing_api::kv::RangeEnd::Before("/althing/v10".into()) };
+        let keys =
+            KeyRange { start: "/althing/v1/".into(), end: althing_api::kv::RangeEnd::Before("/althing/v10".into()) };
         let range = Request::Range(RangeRequest::new(keys));
         let Ok(answer) = self.call(id, Call { target: META, ..Call::new(range) }) else { return BTreeMap::new() };
         let Body::Range(found) = answer.body else { panic!("no range") };
@@ -111,14 +112,8 @@ impl Cluster {
         let peer_urls = vec![format!("http://{name}:2380")];
         let spec = NodeSpec { peer_urls: peer_urls.clone(), ..NodeSpec::new(NodeId(id)) };
         self.write(Object::Node(NodeObject::new(&name, spec)));
-        let config = NodeConfig {
-            name,
-            peer_urls,
-            join: true,
-            groups: Vec::new(),
-            control: ControlPlane::Present,
-            ..config
-        };
+        let config =
+            NodeConfig { name, peer_urls, join: true, groups: Vec::new(), control: ControlPlane::Present, ..config };
         self.nodes.insert(NodeId(id), node_with(config));
     }
 }
