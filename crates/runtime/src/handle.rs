@@ -9,14 +9,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use althing_api::watch::{WatchCommand, WatchEvent};
-use althing_api::{Call, Error, ErrorKind, Health, Reply, Service, SnapshotChunk, SnapshotStream, WatchSession};
+use althing_api::{
+    Call, Error, ErrorKind, Health, Reply, Service, SnapshotChunk, SnapshotStream, Target, WatchSession,
+};
 use althing_node::effects::event_bytes;
 use althing_types::limits::MAX_PENDING_REQUESTS;
-use althing_types::{ClusterId, GroupId, NodeId, StreamId};
+use althing_types::{ClusterId, NodeId, StreamId};
 use futures_core::Stream;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
+use crate::admission::Doors;
 use crate::driver::Event;
 use crate::feed::Feed;
 use crate::mailbox::Inbox;
@@ -32,6 +35,8 @@ pub(crate) struct Shared {
     pub inbox: Inbox<Event>,
     /// Requests that were taken in and are not answered.
     pub pending: AtomicUsize,
+    /// Which requests are let in at all.
+    pub doors: Arc<Doors>,
     pub health: Mutex<Health>,
     pub registry: Registry,
     pub next_stream: AtomicU64,
@@ -64,21 +69,24 @@ impl Service for Handle {
         if self.0.pending.load(Ordering::Relaxed) >= MAX_PENDING_REQUESTS {
             return Reply::ready(Err(Error::not_done(ErrorKind::Overloaded)));
         }
+        let Some(place) = self.0.doors.admit(&call.request) else {
+            return Reply::ready(Err(Error::not_done(ErrorKind::Overloaded)));
+        };
         self.0.pending.fetch_add(1, Ordering::Relaxed);
         let (sender, reply) = Reply::channel();
-        self.0.inbox.push(Event::Request { call, sender });
+        self.0.inbox.push(Event::Request { call, sender, place });
         reply
     }
 
-    fn watch(&self, group: GroupId, require_leader: bool) -> Box<dyn WatchSession> {
+    fn watch(&self, target: Target, require_leader: bool) -> Box<dyn WatchSession> {
         let (stream, feed) = (self.0.stream(), Arc::new(Feed::default()));
-        self.0.inbox.push(Event::WatchOpen { stream, group, require_leader, feed: Arc::clone(&feed) });
+        self.0.inbox.push(Event::WatchOpen { stream, target, require_leader, feed: Arc::clone(&feed) });
         Box::new(Session { shared: Arc::clone(&self.0), stream, feed, drained_bytes: 0 })
     }
 
-    fn snapshot(&self, group: GroupId) -> SnapshotStream {
+    fn snapshot(&self, target: Target) -> SnapshotStream {
         let (stream, feed) = (self.0.stream(), Arc::new(Feed::default()));
-        self.0.inbox.push(Event::SnapshotOpen { stream, group, feed: Arc::clone(&feed) });
+        self.0.inbox.push(Event::SnapshotOpen { stream, target, feed: Arc::clone(&feed) });
         Box::pin(Download { shared: Arc::clone(&self.0), stream, feed, asked: Asked::No })
     }
 
