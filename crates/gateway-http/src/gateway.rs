@@ -21,7 +21,7 @@ use crate::route::{Target, Verb, allow};
 use crate::status::{Reason, Status};
 use crate::store::Store;
 use crate::watch::{self, Watchers};
-use crate::{BASE, CLUSTER_ID_HEADER, META_GROUP, discovery};
+use crate::{BASE, CLUSTER_ID_HEADER, discovery};
 
 /// Bytes of a body: an object with all the spaces that people like.
 pub(crate) const MAX_BODY_BYTES: usize = 4 * althing_manifest::MAX_OBJECT_BYTES;
@@ -43,7 +43,7 @@ pub type Answering = Pin<Box<dyn Future<Output = Result<Response<ObjectBody>, In
 
 impl Gateway {
     pub(crate) fn new(service: Arc<dyn Node>) -> Self {
-        Self { store: Store::new(service, META_GROUP), watchers: Watchers::default() }
+        Self { store: Store::new(service), watchers: Watchers::default() }
     }
 
     /// Whether a path is one of this gateway's; all others are another one's.

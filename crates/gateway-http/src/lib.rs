@@ -32,7 +32,6 @@ pub mod watch;
 use std::sync::Arc;
 
 use althing_api::Service;
-pub(crate) use althing_manifest::META_GROUP;
 
 pub use body::ObjectBody;
 pub use gateway::{Answering, Gateway};

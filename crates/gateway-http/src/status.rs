@@ -166,6 +166,8 @@ const fn reason(kind: &ErrorKind) -> Reason {
         | ErrorKind::Stopped
         | ErrorKind::NotLeader
         | ErrorKind::Unhealthy
+        | ErrorKind::WrongShard
+        | ErrorKind::ShardUnavailable
         | ErrorKind::Learner => Reason::ServiceUnavailable,
         ErrorKind::EmptyKey
         | ErrorKind::KeyTooLong { .. }
@@ -188,6 +190,9 @@ const fn reason(kind: &ErrorKind) -> Reason {
         | ErrorKind::LearnerNotReady(_)
         | ErrorKind::TooManyLearners
         | ErrorKind::Unsupported(_)
+        | ErrorKind::UnknownTable(_)
+        | ErrorKind::CrossShard(_)
+        | ErrorKind::NotBuilt(_)
         | ErrorKind::Storage(_) => Reason::InternalError,
     }
 }

@@ -8,8 +8,9 @@ use althing_api::kv::{
     PutValue, RangeEnd, RangeRequest, RangeResponse, TxnRequest,
 };
 use althing_api::request::Body;
+use althing_api::service::{META_GROUP, Target};
 use althing_api::{Answer, Call, Request, Service};
-use althing_types::{GroupId, Revision};
+use althing_types::Revision;
 use bytes::Bytes;
 
 use crate::status::{Reason, Status};
@@ -23,7 +24,6 @@ pub(crate) const PAGE: u64 = 256;
 #[derive(Clone)]
 pub(crate) struct Store {
     service: Arc<dyn Service>,
-    group: GroupId,
 }
 
 /// An object as it is stored.
@@ -62,8 +62,8 @@ pub(crate) struct Page {
 }
 
 impl Store {
-    pub(crate) fn new(service: Arc<dyn Service>, group: GroupId) -> Self {
-        Self { service, group }
+    pub(crate) fn new(service: Arc<dyn Service>) -> Self {
+        Self { service }
     }
 
     pub(crate) fn service(&self) -> &dyn Service {
@@ -71,7 +71,8 @@ impl Store {
     }
 
     async fn ask(&self, request: Request) -> Result<Answer, Status> {
-        let call = Call { group: self.group, timeout: Some(CALL_TIMEOUT), ..Call::new(request) };
+        let target = Target::Group(META_GROUP);
+        let call = Call { target, timeout: Some(CALL_TIMEOUT), ..Call::new(request) };
         self.service.call(call).await.map_err(Status::from)
     }
 
@@ -204,7 +205,7 @@ mod tests {
     use crate::testing::TestNode;
 
     fn store(node: &TestNode) -> Store {
-        Store::new(Arc::new(node.clone()), crate::META_GROUP)
+        Store::new(Arc::new(node.clone()))
     }
 
     #[tokio::test]

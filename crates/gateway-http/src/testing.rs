@@ -8,15 +8,14 @@ use althing_api::kv::{
     RangeResponse, TxnRequest, TxnResponse,
 };
 use althing_api::request::Body;
+use althing_api::service::{META_GROUP, Target};
 use althing_api::{
     Answer, Call, Error, ErrorKind, Header, Health, Reply, Request, Service, SnapshotChunk, SnapshotStream,
     WatchSession,
 };
 use althing_manifest::{Condition, Liveness, Node, NodeSpec, Object, Schedule, Table, TableSpec, Truth, condition};
-use althing_types::{ClusterId, GroupId, NodeId, Revision};
+use althing_types::{ClusterId, NodeId, Revision};
 use bytes::Bytes;
-
-use crate::META_GROUP;
 
 /// The node. Clones share it.
 #[derive(Clone, Default)]
@@ -165,7 +164,7 @@ impl Values {
         if let Some(kind) = &self.refuse {
             return Err(kind.clone());
         }
-        assert_eq!(call.group, META_GROUP, "objects are in the meta table");
+        assert_eq!(call.target, Target::Group(META_GROUP), "objects are in the meta table");
         let body = match call.request {
             Request::Range(request) => Body::Range(self.range(&request)?),
             Request::Txn(txn) => Body::Txn(self.txn(&txn)?),
@@ -195,11 +194,11 @@ impl Service for TestNode {
         Reply::ready(self.values().answer(call).map_err(Error::not_done))
     }
 
-    fn watch(&self, _: GroupId, _: bool) -> Box<dyn WatchSession> {
+    fn watch(&self, _: Target, _: bool) -> Box<dyn WatchSession> {
         panic!("the gateway follows objects by reading: a node without the meta table has no watches of it")
     }
 
-    fn snapshot(&self, _: GroupId) -> SnapshotStream {
+    fn snapshot(&self, _: Target) -> SnapshotStream {
         Box::pin(Ended)
     }
 

@@ -25,12 +25,8 @@ impl<G> Port<G> {
 
 impl<G, B, R> Service<Request<B>> for Port<G>
 where
-    objects::Gateway: Service<
-            Request<B>,
-            Response = Response<objects::ObjectBody>,
-            Error = Infallible,
-            Future = objects::Answering,
-        >,
+    objects::Gateway:
+        Service<Request<B>, Response = Response<objects::ObjectBody>, Error = Infallible, Future = objects::Answering>,
     G: Service<Request<B>, Response = Response<R>, Error = Infallible>,
     G::Future: Unpin,
 {

@@ -81,7 +81,9 @@ fn set(contexts: &mut Contexts, args: SetArgs) -> Result<String, CliError> {
         context.endpoints = endpoints;
     }
     if context.endpoints.is_empty() {
-        return Err(CliError::usage("--endpoints: a new context needs at least one, such as --endpoints 10.0.0.1:2379"));
+        return Err(CliError::usage(
+            "--endpoints: a new context needs at least one, such as --endpoints 10.0.0.1:2379",
+        ));
     }
     // A relative path would mean another file wherever the command is run next.
     context.cacert = absolute(cacert)?.or(context.cacert.take());

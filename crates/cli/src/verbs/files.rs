@@ -76,7 +76,8 @@ fn parse(name: &str, text: &str) -> Result<Vec<Document>, CliError> {
     let values = if is_json { from_json(text) } else { from_yaml(text) };
     let values = values.map_err(|error| CliError::usage(format!("{name}: {error}")))?;
     let mut values: Vec<Value> = values.into_iter().filter(|value| !value.is_null()).collect();
-    let only_a_list = matches!(values.as_slice(), [one] if one["kind"].as_str().is_some_and(|kind| kind.ends_with("List")));
+    let only_a_list =
+        matches!(values.as_slice(), [one] if one["kind"].as_str().is_some_and(|kind| kind.ends_with("List")));
     if let (true, Some(Value::Array(items))) = (only_a_list, values[0].get_mut("items").map(Value::take)) {
         values = items;
     }
@@ -110,16 +111,23 @@ mod tests {
     #[test]
     fn yaml_of_many_documents_and_json_one_after_the_other_are_read() {
         let yaml = "# a comment\nkind: Table\nspec: {shards: 2}\n---\n---\nkind: Node\nspec:\n  zone: 'a'\n";
-        let expected = [json!({"kind": "Table", "spec": {"shards": 2}}), json!({"kind": "Node", "spec": {"zone": "a"}})];
+        let expected =
+            [json!({"kind": "Table", "spec": {"shards": 2}}), json!({"kind": "Node", "spec": {"zone": "a"}})];
         assert_eq!(values(yaml), expected);
-        assert_eq!(values("{\"kind\":\"Table\",\"spec\":{\"shards\":2}}\n{\"kind\":\"Node\",\"spec\":{\"zone\":\"a\"}}"), expected);
+        assert_eq!(
+            values("{\"kind\":\"Table\",\"spec\":{\"shards\":2}}\n{\"kind\":\"Node\",\"spec\":{\"zone\":\"a\"}}"),
+            expected
+        );
         let origins: Vec<_> = parse("f", yaml).unwrap().into_iter().map(|document| document.origin).collect();
         assert_eq!(origins, ["f, document 1", "f, document 2"]);
     }
 
     #[test]
     fn a_list_as_get_prints_it_is_taken_apart() {
-        assert_eq!(values("{\"kind\":\"TableList\",\"items\":[{\"a\":1},{\"a\":2}]}"), [json!({"a": 1}), json!({"a": 2})]);
+        assert_eq!(
+            values("{\"kind\":\"TableList\",\"items\":[{\"a\":1},{\"a\":2}]}"),
+            [json!({"a": 1}), json!({"a": 2})]
+        );
         assert_eq!(values("kind: List\nitems:\n- a: 1\n"), [json!({"a": 1})]);
     }
 

@@ -1,12 +1,11 @@
 use std::future::poll_fn;
 
 use super::*;
-use crate::META_GROUP;
 use crate::testing::{TestNode, table};
 use althing_api::ErrorKind;
 
 fn store(node: &TestNode) -> Store {
-    Store::new(Arc::new(node.clone()), META_GROUP)
+    Store::new(Arc::new(node.clone()))
 }
 
 async fn open(node: &TestNode, selector: &str, since: Option<Revision>) -> Result<Lines, Status> {
