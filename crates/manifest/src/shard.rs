@@ -45,10 +45,6 @@ pub struct ShardSpec {
     /// The nodes that should hold it. Empty until it has been placed for the first time.
     #[serde(default, with = "text::node_ids")]
     pub replicas: BTreeSet<NodeId>,
-    /// The nodes that it was placed on for the first time: the first voters of its group. They found it, each by itself and all in
-    /// the same way, so this is written together with the first placement and never again.
-    #[serde(default, with = "text::node_ids")]
-    pub birth: BTreeSet<NodeId>,
     /// The one of them that should lead while it can.
     #[serde(default, with = "text::node_id_option", skip_serializing_if = "Option::is_none")]
     pub leader: Option<NodeId>,

@@ -13,11 +13,12 @@ use althing_node::{Applier, DiskSpace, LogRecovery, MAX_INCARNATION, Membership,
 use althing_storage::engine::lsm::{LsmEngine, LsmOptions};
 use althing_storage::engine::{Engine, EngineError};
 use althing_storage::wal::{self, Wal, WalError, WalOptions};
-use althing_types::NodeId;
+use althing_types::{NodeId, TableName};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
+use crate::admission::Doors;
 use crate::clients::{self, Gateway};
 use crate::directory::{DataDir, DirectoryError, ENGINE_DIR, WAL_DIR};
 use crate::driver::{Driver, Ending, Event, Ports};
@@ -47,6 +48,8 @@ pub struct StartOptions {
     pub hints: BTreeMap<NodeId, Vec<Address>>,
     /// Where it listens for clients.
     pub clients: TcpListener,
+    /// Where it listens for clients that cannot name a table: one port for each of these tables.
+    pub tables: Vec<(TableName, TcpListener)>,
     /// Where it listens for other nodes.
     pub peers: TcpListener,
     /// TLS for clients.
@@ -158,23 +161,24 @@ fn recover(dir: &mut DataDir, disk: &Arc<dyn Disk>, config: &mut NodeConfig) -> 
 }
 
 /// What the driver and its handles share, before the node has done anything.
-fn shared_of(identity: &Identity, registry: Registry) -> Arc<Shared> {
+fn shared_of(identity: &Identity, registry: Registry, doors: Arc<Doors>) -> Arc<Shared> {
     Arc::new(Shared {
         cluster: identity.cluster,
         node: identity.node,
         inbox: Inbox::default(),
         pending: AtomicUsize::new(0),
+        doors,
         health: Mutex::new(Health { live: true, ready: false, reasons: vec!["the node is starting".to_owned()] }),
         registry,
         next_stream: AtomicU64::new(1),
     })
 }
 
-/// Starts a node. `gateway` makes what serves its clients; `ended` is told once when the node has ended, in good order or
+/// Starts a node. `gateway` makes what serves its clients, and for a table's own port what serves those; `ended` is told once when the node has ended, in good order or
 /// not. After an end that is not in good order the process must end, too.
 pub fn start<G: Gateway>(
     mut options: StartOptions,
-    gateway: impl FnOnce(Arc<dyn Service>) -> G + Send + 'static,
+    gateway: impl Fn(Arc<dyn Service>, Option<TableName>) -> G + Send + 'static,
     ended: impl FnOnce(Result<(), Fatal>) + Send + 'static,
 ) -> Result<Running, StartError> {
     let recovered = recover(&mut options.dir, &options.log_disk, &mut options.node)?;
@@ -182,9 +186,10 @@ pub fn start<G: Gateway>(
     let name = options.node.name.clone();
     let metrics = ShellMetrics::default();
     let transport_metrics = Arc::default();
-    let published = Arc::new(Published::new(Arc::clone(&transport_metrics)));
+    let doors = Arc::new(Doors::new(Arc::clone(&options.clock)));
+    let published = Arc::new(Published::new(Arc::clone(&transport_metrics), Arc::clone(&doors)));
     metrics.register(&mut options.registry, Arc::clone(&published));
-    let shared = shared_of(&recovered.identity, std::mem::take(&mut options.registry));
+    let shared = shared_of(&recovered.identity, std::mem::take(&mut options.registry), doors);
     let failure = Arc::new(Mutex::new(None));
     let ports = Ports::default();
     let crew = Crew {
@@ -223,6 +228,7 @@ pub fn start<G: Gateway>(
         shared: Arc::clone(&shared),
         ports: crew.ports.clone(),
         clients: options.clients,
+        tables: options.tables,
         peers: options.peers,
         client_tls: options.client_tls,
         dir: options.dir,
@@ -406,6 +412,7 @@ struct Shell {
     shared: Arc<Shared>,
     ports: Ports,
     clients: TcpListener,
+    tables: Vec<(TableName, TcpListener)>,
     peers: TcpListener,
     client_tls: Option<TlsAcceptor>,
     /// Holds the directory's lock for as long as anything of the node runs.
@@ -422,7 +429,7 @@ fn listener(listener: TcpListener) -> Result<tokio::net::TcpListener, Fatal> {
 }
 
 impl Shell {
-    fn run<G: Gateway>(self, gateway: impl FnOnce(Arc<dyn Service>) -> G) -> Result<(), Fatal> {
+    fn run<G: Gateway>(self, gateway: impl Fn(Arc<dyn Service>, Option<TableName>) -> G) -> Result<(), Fatal> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("start a runtime"))?;
         let shared = Arc::clone(&self.shared);
@@ -431,12 +438,20 @@ impl Shell {
         result
     }
 
-    async fn drive<G: Gateway>(mut self, gateway: impl FnOnce(Arc<dyn Service>) -> G) -> Result<(), Fatal> {
+    async fn drive<G: Gateway>(
+        mut self,
+        gateway: impl Fn(Arc<dyn Service>, Option<TableName>) -> G,
+    ) -> Result<(), Fatal> {
         let mut transport = self.transport;
         transport.listen(listener(self.peers)?);
-        let gateway = gateway(Arc::new(Handle(Arc::clone(&self.shared))));
         let (stop, stopping) = watch::channel(());
-        let clients = tokio::spawn(clients::serve(listener(self.clients)?, self.client_tls, gateway, stopping));
+        let mut clients = Vec::new();
+        let tables = self.tables.into_iter().map(|(table, port)| (Some(table), port));
+        for (table, port) in [(None, self.clients)].into_iter().chain(tables) {
+            let gateway = gateway(Arc::new(Handle(Arc::clone(&self.shared))), table);
+            let serving = clients::serve(listener(port)?, self.client_tls.clone(), gateway, stopping.clone());
+            clients.push(tokio::spawn(serving));
+        }
         let mut driver = Driver {
             node: self.node,
             clock: self.clock,
@@ -459,12 +474,14 @@ impl Shell {
         match ending {
             Ending::Stopped => {
                 drop(stop);
-                // A task that was aborted or panicked has nothing left to finish.
-                let _ = clients.await;
+                for port in clients {
+                    // A task that was aborted or panicked has nothing left to finish.
+                    let _ = port.await;
+                }
             }
-            Ending::Failed => clients.abort(),
+            Ending::Failed => clients.iter().for_each(tokio::task::JoinHandle::abort),
             Ending::Dismissed(reason) => {
-                clients.abort();
+                clients.iter().for_each(tokio::task::JoinHandle::abort);
                 if let Err(error) = self.dir.dismiss(&reason) {
                     tracing::error!("cannot note that the other nodes refuse this directory for good: {error}");
                 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use althing_api::Service;
 use althing_api::cluster::Member;
 use althing_cli::CliError;
-use althing_cli::config::Settings;
+use althing_cli::config::{Settings, TablePort};
 use althing_cli::ids::Founding;
 use althing_cli::remote::RemoteArgs;
 use althing_env::Clock;
@@ -17,7 +17,7 @@ use althing_node::{ControlPlane, NodeConfig};
 use althing_runtime::directory::{Birth, DataDir, Owner};
 use althing_runtime::transport::address::Address;
 use althing_runtime::{Fatal, GossipOptions, Running, StartOptions, start, tls};
-use althing_types::{ClusterId, NodeId};
+use althing_types::{ClusterId, NodeId, TableName};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -35,6 +35,7 @@ pub async fn launch(
     let mut dir = DataDir::open(&settings.data_dir).map_err(CliError::usage)?;
     dir.check(&settings.cluster, &settings.name).map_err(CliError::usage)?;
     let clients = bind("listen-client", settings.listen_client)?;
+    let tables = table_ports(&settings)?;
     let peers = bind("listen-peer", settings.listen_peer)?;
     let gossip = gossip(&settings)?;
     let client_tls = settings.client_tls.as_ref().map(tls::for_clients).transpose().map_err(CliError::usage)?;
@@ -53,6 +54,7 @@ pub async fn launch(
         log_disk: Arc::new(dir.disk()),
         dir,
         clients,
+        tables,
         peers,
         client_tls,
         peer_tls,
@@ -62,15 +64,23 @@ pub async fn launch(
     };
     let name = settings.name.clone();
     tracing::info!(node = %owner.node, cluster = %owner.cluster, name, "starting the node");
-    let serve = move |service: Arc<dyn Service>| {
+    let serving = gateway::Options { clock, metrics };
+    let serve = move |service: Arc<dyn Service>, table: Option<TableName>| {
         let objects = althing_gateway_http::router(Arc::clone(&service));
-        Port::new(objects, gateway::router(service, gateway::Options { clock, metrics }))
+        let etcd = gateway::router(service, serving.clone());
+        Port::new(objects, table.map_or_else(|| etcd.clone(), |name| etcd.for_table(name)))
     };
     let tell = move |result| {
         // Whoever waited is gone when the process is ending anyhow.
         let _ = ended.send((name, result));
     };
     start(options, serve, tell).map_err(CliError::failed)
+}
+
+/// The ports of single tables.
+fn table_ports(settings: &Settings) -> Result<Vec<(TableName, TcpListener)>, CliError> {
+    let port = |setting: &TablePort| Ok((setting.table.clone(), bind("table-listen", setting.listen)?));
+    settings.table_listen.iter().map(port).collect()
 }
 
 /// Takes an address, or says who should change what.

@@ -30,7 +30,7 @@ const WORLD: [&str; 9] = [
 ];
 
 /// What crates must not say outside their tests, benches and examples.
-const FORBIDDEN: [(&str, &[&str]); 18] = [
+const FORBIDDEN: [(&str, &[&str]); 19] = [
     ("types", &WORLD),
     ("codec", &WORLD),
     ("consensus", &WORLD),
@@ -38,6 +38,7 @@ const FORBIDDEN: [(&str, &[&str]); 18] = [
     ("meta", &WORLD),
     ("placement", &WORLD),
     ("gossip", &WORLD),
+    ("resilience", &WORLD),
     ("env", &WORLD),
     ("api", &WORLD),
     ("faultdisk", &WORLD),

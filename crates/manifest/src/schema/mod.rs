@@ -158,7 +158,6 @@ pub const MAX_TEXT_BYTES: usize = 4096;
 pub const MAX_LIST: usize = 256;
 
 /// All fields of a kind, those that hold others before these.
-#[must_use]
 pub fn fields(kind: Kind) -> impl Iterator<Item = &'static Field> {
     let own = match kind {
         Kind::Cluster => fields::CLUSTER,

@@ -32,7 +32,7 @@ impl Node {
         match &self.control.reign {
             Reign::Leading { term: known, .. } if *known == term => {}
             Reign::Leading { .. } | Reign::No => {
-                let reconciler = Box::new(Reconciler::new(now, self.founders()));
+                let reconciler = Box::new(Reconciler::new(self.founders()));
                 let reports = Box::new(Reports::new(now));
                 self.control.reign = Reign::Leading { term, reconciler, reports, proposed: None };
                 // What this node knows of itself should not wait for the next report.
@@ -74,6 +74,7 @@ impl Node {
             name: member.name.clone(),
             peer_urls: member.peer_urls.clone(),
             client_urls: member.client_urls.clone(),
+            zone: String::new(),
         };
         self.shared.config.initial_members.iter().map(founder).collect()
     }

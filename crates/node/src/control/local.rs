@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use althing_api::service::{DEFAULT_GROUP, FIRST_SHARD_GROUP};
 use althing_manifest::{Phase, Shard};
 use althing_placement::Placement;
 use althing_types::{Duration, GroupId, Instant, NodeId};
@@ -51,7 +52,7 @@ impl Node {
             // Ids of groups are given out in order and never again: one that the map has passed and does not hold was deleted.
             // The map is in the log before a replica is, so no replica is from a later map than this.
             None if self.control.view.cluster().is_some_and(|cluster| group.get() < cluster.status.next_group) => {
-                if group < althing_api::service::FIRST_SHARD_GROUP {
+                if group < FIRST_SHARD_GROUP {
                     Wish::Leaving
                 } else {
                     Wish::Gone
@@ -69,9 +70,9 @@ impl Node {
         });
         let births = missing.map(|shard| {
             let group = shard.spec.group;
-            // One that was a founder and has never been here is like one that was away since: it has promised nothing.
-            let founds = shard.spec.birth.contains(&own) && !self.comings.is_grave(group);
-            let founders = || ReplicaBirth::Shard(shard.spec.birth.iter().copied().collect());
+            // Until a shard was seen alive the wish for its replicas does not change, so all its founders agree on who they are.
+            let founds = shard.status.epoch == 0 && !self.comings.is_grave(group);
+            let founders = || ReplicaBirth::Shard(shard.spec.replicas.iter().copied().collect());
             (group, if founds { founders() } else { ReplicaBirth::Joined })
         });
         let births: Vec<_> = births.take(MAX_OPENED_PER_TURN).collect();
@@ -138,6 +139,10 @@ impl Node {
         let wanted: Vec<_> = led
             .filter_map(|group| {
                 let shard = self.control.view.shard(group.id)?;
+                // Members of the default table may be changed by clients: only what meta has seen of them is moved on from.
+                if group.id == DEFAULT_GROUP && !group.has_voters(&shard.status.voters) {
+                    return None;
+                }
                 let wanted = Placement { replicas: shard.spec.replicas.clone(), leader: shard.spec.leader };
                 (!wanted.replicas.is_empty() && !group.is_settled(&wanted)).then_some((group.id, wanted))
             })

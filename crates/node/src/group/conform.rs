@@ -67,6 +67,12 @@ impl Group {
         is_there && wanted.leader.is_none_or(|leader| self.leader() == Some(leader))
     }
 
+    /// Whether these are the voters, and no change is half way.
+    pub(crate) fn has_voters(&self, voters: &BTreeSet<NodeId>) -> bool {
+        let conf = self.replica.conf_state();
+        !conf.is_joint() && conf.voters.len() == voters.len() && conf.voters.iter().all(|voter| voters.contains(voter))
+    }
+
     /// Whether the replica has applied the change that took it away.
     pub(crate) fn is_left_behind(&self, own: NodeId) -> bool {
         let conf = self.replica.conf_state();
