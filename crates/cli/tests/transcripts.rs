@@ -13,14 +13,15 @@ use althing_cli::{Cli, CliError, Command, remote};
 use althing_gateway_http::testing::TestNode;
 use althing_gateway_http::{Gateway, router};
 use althing_manifest::{
-    Cluster as ClusterObject, ClusterSpec, Condition, Liveness, Node, NodeSpec, Object, Phase, Shard, ShardSpec, Slice,
-    Table, TableSpec, Truth, condition,
+    Cluster as ClusterObject, ClusterSpec, Condition, Liveness, Node, NodeSpec, Object, Shard, ShardSpec, Table,
+    TableSpec, Truth, condition,
 };
 use althing_types::{GroupId, NodeId};
 use bytes::Bytes;
 use clap::Parser;
 use http::Request;
 use http_body_util::{BodyExt, Full};
+use serde_json::json;
 
 /// The gateway, reached without a network.
 struct InProcess(Gateway);
@@ -44,14 +45,10 @@ fn ids(ids: &[u64]) -> BTreeSet<NodeId> {
 }
 
 fn shard(table: &str, group: u64, part: (u32, u32), wanted: &[u64], voters: &[u64], leader: u64) -> Shard {
-    let spec = ShardSpec {
-        table: table.into(),
-        group: GroupId(group),
-        slice: Slice::part(part.0, part.1),
-        replicas: ids(wanted),
-        leader: None,
-        phase: Phase::Serving,
-    };
+    let replicas: Vec<String> = wanted.iter().map(|id| format!("{id:x}")).collect();
+    let slice = json!({ "hash": { "index": part.0, "of": part.1 } });
+    let spec = json!({ "table": table, "group": group, "slice": slice, "replicas": replicas });
+    let spec: ShardSpec = serde_json::from_value(spec).unwrap();
     let mut shard = Shard::new(&althing_manifest::shard::name_of(table, GroupId(group)), spec);
     shard.metadata.generation = 1;
     let status = &mut shard.status;

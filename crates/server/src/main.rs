@@ -1,6 +1,7 @@
 //! The `althing` binary: takes the command line apart and wires nodes together. It decides nothing else.
 
 mod dev;
+mod join;
 mod launch;
 mod logging;
 mod port;

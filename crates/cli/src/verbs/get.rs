@@ -1,10 +1,12 @@
 //! `althing get`: objects as a table, as JSON or YAML, once or as they change.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use althing_manifest::{Kind, Object};
 use clap::{Args, ValueEnum};
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::columns::{Width, cells, heads};
 use super::files::to_yaml;
@@ -57,6 +59,9 @@ pub enum Form {
     /// Only KIND/NAME, a line each.
     Name,
 }
+
+/// How long to wait before a stream that has ended is opened again.
+const FOLLOW_AGAIN: Duration = Duration::from_secs(1);
 
 /// Gets objects.
 pub async fn run(args: &GetArgs, cluster: &Cluster, screen: &mut Screen<'_>) -> Result<(), CliError> {
@@ -197,8 +202,11 @@ async fn watch(args: &GetArgs, kind: Kind, cluster: &Cluster, screen: &mut Scree
         let event = follower.next().await;
         match event {
             Ok(Some(event)) => shown.event(event, screen)?,
-            // The node stops, or cannot reach the meta table: go on where it ended, or fail if nobody can.
-            Ok(None) => follower = cluster.follow(kind, args.selector.as_deref(), follower.revision).await?,
+            // The node ended the stream in good order: go on where it ended.
+            Ok(None) => {
+                sleep(FOLLOW_AGAIN).await;
+                follower = cluster.follow(kind, args.selector.as_deref(), follower.revision).await?;
+            }
             Err(refused) => return Err(refused.into()),
         }
     }

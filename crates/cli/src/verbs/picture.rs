@@ -105,19 +105,15 @@ fn rows(shards: &[&Shard], nodes: &[&Node], names: &Names) -> Vec<(NodeId, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use althing_manifest::{NodeSpec, ShardSpec, Slice};
-    use althing_types::GroupId;
+    use althing_manifest::{NodeSpec, ShardSpec};
+    use serde_json::json;
 
     fn shard(group: u64, wanted: &[u64], voters: &[u64], learners: &[u64], leader: u64) -> Shard {
         let ids = |ids: &[u64]| ids.iter().map(|id| NodeId(*id)).collect::<BTreeSet<_>>();
-        let spec = ShardSpec {
-            table: "t".into(),
-            group: GroupId(group),
-            slice: Slice::part(0, 1),
-            replicas: ids(wanted),
-            leader: None,
-            phase: Default::default(),
-        };
+        let replicas: Vec<String> = wanted.iter().map(|id| format!("{id:x}")).collect();
+        let slice = json!({ "hash": { "index": 0, "of": 1 } });
+        let spec = json!({ "table": "t", "group": group, "slice": slice, "replicas": replicas });
+        let spec: ShardSpec = serde_json::from_value(spec).unwrap();
         let mut shard = Shard::new(&format!("t-{group}"), spec);
         shard.status.voters = ids(voters);
         shard.status.learners = ids(learners);

@@ -1,6 +1,7 @@
 use althing_etcd_proto::etcdserverpb as pb;
-use althing_manifest::{Condition, NodeSpec, ShardSpec, Slice, TableSpec};
-use althing_types::{GroupId, NodeId};
+use althing_manifest::{Condition, NodeSpec, ShardSpec, TableSpec};
+use althing_types::NodeId;
+use serde_json::json;
 
 use super::*;
 use crate::verbs::doctor::gather::{Asked, Said};
@@ -28,14 +29,10 @@ fn table(name: &str) -> Table {
 
 fn shard(group: u64, wanted: &[u64], voters: &[u64], leader: Option<u64>) -> Shard {
     let ids = |ids: &[u64]| ids.iter().map(|id| NodeId(*id)).collect::<BTreeSet<_>>();
-    let spec = ShardSpec {
-        table: "t".into(),
-        group: GroupId(group),
-        slice: Slice::part(0, 1),
-        replicas: ids(wanted),
-        leader: None,
-        phase: Default::default(),
-    };
+    let replicas: Vec<String> = wanted.iter().map(|id| format!("{id:x}")).collect();
+    let slice = json!({ "hash": { "index": 0, "of": 1 } });
+    let spec = json!({ "table": "t", "group": group, "slice": slice, "replicas": replicas });
+    let spec: ShardSpec = serde_json::from_value(spec).unwrap();
     let mut shard = Shard::new(&format!("t-{group}"), spec);
     (shard.status.voters, shard.status.leader) = (ids(voters), leader.map(NodeId));
     shard
