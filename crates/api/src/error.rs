@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use althing_types::{LeaseId, NodeId, Revision};
+use althing_types::{LeaseId, NodeId, Revision, TableName};
 
 /// Whether the operation took effect.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -138,6 +138,22 @@ pub enum ErrorKind {
     /// This node is a learner, which does not serve this call.
     #[error("a learner does not serve this")]
     Learner,
+    /// There is no such table; create it or name another.
+    #[error("there is no table {0}")]
+    UnknownTable(TableName),
+    /// The shard that was asked does not hold the key (any more). Nodes say it to each other: who routed the request takes
+    /// the newer map and sends it again; no client sees it unless that fails for as long as it waits.
+    #[error("this shard does not hold the key; ask for the newer map and send it again")]
+    WrongShard,
+    /// No replica of the shard can be reached now; wait and send again.
+    #[error("no replica of the shard can be reached")]
+    ShardUnavailable,
+    /// The request touches keys of several shards, which its kind cannot; says why and what to do instead.
+    #[error("{0}")]
+    CrossShard(String),
+    /// What was asked for is planned and not built yet; names it.
+    #[error("{0}: not built yet")]
+    NotBuilt(String),
     /// The disk or the engine failed; the node stops.
     #[error("the storage failed: {0}")]
     Storage(String),

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use althing_types::{ClusterId, Duration, GroupId, NodeId, Revision};
+use althing_types::{ClusterId, Duration, GroupId, NodeId, Revision, TableName};
 use bytes::Bytes;
 use futures_channel::oneshot;
 use futures_core::Stream;
@@ -12,11 +12,27 @@ use crate::error::{Error, ErrorKind};
 use crate::request::{Answer, Request};
 use crate::watch::{WatchCommand, WatchEvent};
 
+/// Whom a call is for.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Target {
+    /// One shard, whatever table it belongs to.
+    Group(GroupId),
+    /// The shard of this table that holds the keys of the request.
+    Table(TableName),
+}
+
+impl Default for Target {
+    /// The default table.
+    fn default() -> Self {
+        Self::Table(TableName::DEFAULT)
+    }
+}
+
 /// One request on its way in.
-#[derive(Clone, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Call {
-    /// Of which shard.
-    pub group: GroupId,
+    /// Of which table or shard.
+    pub target: Target,
     /// What is asked.
     pub request: Request,
     /// How long the caller will wait; `None` for the node's default.
@@ -29,12 +45,17 @@ impl Call {
     /// A call of the default table without a deadline of its own.
     #[must_use]
     pub const fn new(request: Request) -> Self {
-        Self { group: DEFAULT_GROUP, request, timeout: None, require_leader: false }
+        Self { target: Target::Table(TableName::DEFAULT), request, timeout: None, require_leader: false }
     }
 }
 
 /// The group of the default table, which a cluster is born with.
 pub const DEFAULT_GROUP: GroupId = GroupId(1);
+
+/// The group of the control plane's own table, which a cluster is born with, too.
+pub const META_GROUP: GroupId = GroupId(2);
+/// The first group of a shard that was made later. Numbers below are the cluster's own.
+pub const FIRST_SHARD_GROUP: GroupId = GroupId(16);
 
 /// The answer to come.
 #[derive(Debug)]
@@ -111,11 +132,11 @@ pub struct Health {
 pub trait Service: Send + Sync + 'static {
     /// Asks for one thing. The request starts at once, not when the reply is polled.
     fn call(&self, call: Call) -> Reply;
-    /// Opens a stream of watches on a shard. With `require_leader` it ends its watches when there has been no leader
+    /// Opens a stream of watches on a table or a shard. With `require_leader` it ends its watches when there has been no leader
     /// for longer than an election should take.
-    fn watch(&self, group: GroupId, require_leader: bool) -> Box<dyn WatchSession>;
-    /// Downloads a consistent snapshot of a shard from this node.
-    fn snapshot(&self, group: GroupId) -> SnapshotStream;
+    fn watch(&self, target: Target, require_leader: bool) -> Box<dyn WatchSession>;
+    /// Downloads a consistent snapshot of a shard, or of a table that is one shard, from this node.
+    fn snapshot(&self, target: Target) -> SnapshotStream;
     /// The cluster's id.
     fn cluster(&self) -> ClusterId;
     /// The node's id.

@@ -2,6 +2,7 @@
 
 use althing_types::{Revision, WatchId};
 
+use crate::error::ErrorKind;
 use crate::kv::{Event, KeyRange};
 
 /// Which events a watch leaves out.
@@ -60,6 +61,8 @@ pub enum CancelReason {
     NoLeader,
     /// The replica that served it is gone (removed, quarantined or stopped).
     Gone(String),
+    /// It cannot be served: there is no such table, or its keys lie in several shards.
+    Refused(ErrorKind),
 }
 
 /// What a watch stream carries to the client, in order.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use althing_types::TableName;
+
 /// What the clients do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -29,6 +31,9 @@ pub struct Options {
     /// Endpoints, comma-separated; connections are dealt to them in turn
     #[arg(long, value_delimiter = ',', default_value = "127.0.0.1:2379", env = "ALTHING_ENDPOINT")]
     pub endpoints: Vec<String>,
+    /// The table, if not the default one (sent as the header althing-table)
+    #[arg(long, value_name = "NAME")]
+    pub table: Option<TableName>,
     /// Clients that each wait for their answer before they ask again; with a rate they only fill the keys
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub clients: u32,

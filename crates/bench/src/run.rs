@@ -118,7 +118,7 @@ async fn connect(options: &Options) -> Result<Vec<Connection>, BenchError> {
     for number in 0..options.connections.min(options.clients) {
         let endpoint = options.endpoint(number as usize);
         let failed = |source| BenchError::Connect { endpoint: endpoint.to_owned(), source };
-        connections.push(Connection::open(endpoint).await.map_err(failed)?);
+        connections.push(Connection::open(endpoint, options.table.as_ref()).await.map_err(failed)?);
     }
     Ok(connections)
 }

@@ -17,6 +17,7 @@ use tonic::{Request, Status};
 use crate::options::Options;
 use crate::report::{Latency, Report, histogram};
 use crate::run::{BenchError, Phase, Shared};
+use crate::wire::TABLE_HEADER;
 use crate::workload::Client;
 
 /// What the watchers have seen.
@@ -54,7 +55,11 @@ pub(crate) async fn start(options: &Options, shared: &Rc<Shared>, started: Insta
         for create in creates {
             let _ = sender.send(create).await;
         }
-        let requests = Request::new(Receiver(receiver));
+        let mut requests = Request::new(Receiver(receiver));
+        if let Some(table) = &options.table {
+            let name = table.as_str().parse().expect("a table's name has letters, digits and dashes only");
+            requests.metadata_mut().insert(TABLE_HEADER, name);
+        }
         let channel = connect(options.endpoint(number)).await?;
         let mut events = WatchClient::new(channel).watch(requests).await.map_err(BenchError::Watch)?.into_inner();
         let shared = shared.clone();

@@ -4,6 +4,7 @@
 //! ratio between them. A call here is one HEADERS and one DATA frame out and three frames back, with nothing queued in
 //! between; the messages themselves are the same `prost` types that every client sends.
 
+use althing_types::TableName;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use h2::RecvStream;
 use h2::client::{self, SendRequest};
@@ -13,6 +14,8 @@ use prost::Message;
 use tokio::net::TcpStream;
 use tonic::{Code, Status};
 
+/// The header that names the table of a call.
+pub(crate) const TABLE_HEADER: &str = "althing-table";
 /// Bytes before a message: a flag, and the length in four.
 const PREFIX_BYTES: usize = 5;
 /// What the server may send on one stream, and on all, before it is told that it was read.
@@ -41,8 +44,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to `HOST:PORT`. The connection's own work is a task of the local set.
-    pub async fn open(address: &str) -> std::io::Result<Self> {
+    /// Connects to `HOST:PORT`, for calls of `table`, or of the default one. The connection's own work is a task of the local set.
+    pub async fn open(address: &str, table: Option<&TableName>) -> std::io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let mut builder = client::Builder::new();
@@ -53,9 +56,12 @@ impl Connection {
         let uri = |method: &str| {
             format!("http://{address}/etcdserverpb.KV/{method}").parse::<Uri>().map_err(std::io::Error::other)
         };
-        let mut headers = HeaderMap::with_capacity(2);
+        let mut headers = HeaderMap::with_capacity(3);
         headers.insert(TE, HeaderValue::from_static("trailers"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        if let Some(table) = table {
+            headers.insert(TABLE_HEADER, table_value(table));
+        }
         Ok(Self { requests, put: uri("Put")?, range: uri("Range")?, txn: uri("Txn")?, headers })
     }
 
@@ -84,6 +90,11 @@ impl Connection {
         *request.headers_mut() = self.headers.clone();
         request
     }
+}
+
+/// The name of a table as a header's value.
+fn table_value(table: &TableName) -> HeaderValue {
+    HeaderValue::from_str(table.as_str()).expect("a table's name has letters, digits and dashes only")
 }
 
 fn frame(message: &impl Message) -> Bytes {

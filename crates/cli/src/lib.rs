@@ -5,15 +5,18 @@
 pub mod args;
 pub mod bench;
 pub mod config;
+pub mod contexts;
 pub mod error;
 pub mod ids;
 mod liveness;
 pub mod reference;
 pub mod remote;
+pub mod screen;
 pub mod sim;
 pub mod snapshot;
 pub mod status;
 mod table;
+pub mod verbs;
 pub mod wal;
 
 pub use args::{Cli, Command};

@@ -17,7 +17,7 @@ type Answer<T> = Result<Response<T>, Status>;
 
 impl AuthService {
     async fn header<T: Send>(&self, request: &Request<T>) -> Result<Option<pb::ResponseHeader>, Status> {
-        self.0.fresh_header(Context::of(request)).await.map(|header| Some(wire_header(header)))
+        self.0.fresh_header(&Context::of(request)).await.map(|header| Some(wire_header(header)))
     }
 }
 

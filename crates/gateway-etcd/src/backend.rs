@@ -1,11 +1,9 @@
 //! What every service of the gateway shares: the node, and what a request says besides its message.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use althing_api::request::Body;
-use althing_api::service::DEFAULT_GROUP;
 use althing_api::{Answer, Call, Header, Reply, Request, Service, SnapshotStream, WatchSession};
 use althing_etcd_proto::etcdserverpb as pb;
 use althing_types::{NodeId, Revision};
@@ -13,21 +11,17 @@ use http::HeaderMap;
 use tonic::Status;
 
 use crate::status::{Refusal, status};
+use crate::table::Table;
 
 /// The node, as the services see it. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Backend(Arc<Shared>);
+pub(crate) struct Backend(Arc<dyn Service>);
 
-struct Shared {
-    service: Arc<dyn Service>,
-    /// The greatest Raft term that an answer has carried: streams put it into their headers, which the node's events
-    /// do not carry. 0 until the first answer.
-    term: AtomicU64,
-}
-
-/// What a request says in its metadata.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// What a request says besides its message.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Context {
+    /// The table that it is for.
+    pub table: Table,
     /// How long the caller will wait.
     pub timeout: Option<Duration>,
     /// Refuse at once if there is no leader.
@@ -37,12 +31,20 @@ pub(crate) struct Context {
 impl Context {
     /// The context of a gRPC request.
     pub(crate) fn of<T>(request: &tonic::Request<T>) -> Self {
-        Self::of_headers(request.metadata().as_ref())
+        // The gateway's dispatcher has put it there.
+        let table = request.extensions().get::<Table>().cloned().unwrap_or_default();
+        Self::of_headers(table, request.metadata().as_ref())
     }
 
-    fn of_headers(headers: &HeaderMap) -> Self {
+    /// The context of requests that say nothing but their table.
+    pub(crate) fn of_table(table: Table) -> Self {
+        Self { table, ..Self::default() }
+    }
+
+    fn of_headers(table: Table, headers: &HeaderMap) -> Self {
         let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
         Self {
+            table,
             timeout: text("grpc-timeout").and_then(parse_timeout),
             require_leader: text("hasleader").is_some_and(|value| value == "true"),
         }
@@ -67,20 +69,21 @@ fn parse_timeout(text: &str) -> Option<Duration> {
 
 impl Backend {
     pub(crate) fn new(service: Arc<dyn Service>) -> Self {
-        Self(Arc::new(Shared { service, term: AtomicU64::new(0) }))
+        Self(service)
     }
 
     /// Sends a request; it starts at once, whether or not the reply is polled.
-    pub(crate) fn send(&self, request: Request, context: Context) -> Reply {
-        let Context { timeout, require_leader } = context;
-        self.0.service.call(Call { group: DEFAULT_GROUP, request, timeout, require_leader })
+    pub(crate) fn send(&self, request: Request, context: &Context) -> Reply {
+        let Context { table, timeout, require_leader } = context;
+        let target = table.target();
+        self.0.call(Call { target, request, timeout: *timeout, require_leader: *require_leader })
     }
 
     /// Asks the node and waits for the answer; errors come in etcd's words.
-    pub(crate) async fn ask(&self, request: Request, context: Context) -> Result<Answer, Status> {
+    pub(crate) async fn ask(&self, request: Request, context: &Context) -> Result<Answer, Status> {
         match self.send(request, context).await {
             Ok(answer) => {
-                self.learn_term(answer.header.raft_term);
+                context.table.learn_term(answer.header.raft_term);
                 Ok(answer)
             }
             Err(error) => Err(status(&error)),
@@ -88,55 +91,44 @@ impl Backend {
     }
 
     /// Refuses where no leader is known, if the request asks for that.
-    pub(crate) async fn check_leader(&self, context: Context) -> Result<(), Status> {
+    pub(crate) async fn check_leader(&self, context: &Context) -> Result<(), Status> {
         if !context.require_leader {
             return Ok(());
         }
-        let answer = self.ask(Request::Status, Context::default()).await?;
+        let context = Context::of_table(context.table.clone());
+        let answer = self.ask(Request::Status, &context).await?;
         let (_, status) = body!(answer, Body::Status(status) => status)?;
         if status.leader == NodeId::NONE { Err(Refusal::NoLeader.into()) } else { Ok(()) }
     }
 
-    /// Remembers the term of an answer that did not come through [`Backend::ask`].
-    pub(crate) fn learn_term(&self, term: u64) {
-        if term > self.0.term.load(Ordering::Relaxed) {
-            self.0.term.fetch_max(term, Ordering::Relaxed);
-        }
-    }
-
     /// A header for an event of a stream, with the newest term known.
-    pub(crate) fn header(&self, revision: Revision) -> Header {
-        Header {
-            cluster: self.0.service.cluster(),
-            member: self.0.service.member(),
-            revision,
-            raft_term: self.0.term.load(Ordering::Relaxed),
-        }
+    pub(crate) fn header(&self, table: &Table, revision: Revision) -> Header {
+        Header { cluster: self.0.cluster(), member: self.0.member(), revision, raft_term: table.term() }
     }
 
-    /// A header with the node's present revision.
-    pub(crate) async fn fresh_header(&self, context: Context) -> Result<Header, Status> {
+    /// A header with the table's present revision.
+    pub(crate) async fn fresh_header(&self, context: &Context) -> Result<Header, Status> {
         self.ask(Request::Status, context).await.map(|answer| answer.header)
     }
 
     /// Makes sure that a term is known before a stream begins.
-    pub(crate) async fn prepare_headers(&self) {
-        if self.0.term.load(Ordering::Relaxed) == 0 {
+    pub(crate) async fn prepare_headers(&self, table: &Table) {
+        if table.term() == 0 {
             // A node that cannot tell its term now gives headers without one; nothing else depends on it.
-            let _ = self.fresh_header(Context::default()).await;
+            let _ = self.fresh_header(&Context::of_table(table.clone())).await;
         }
     }
 
-    pub(crate) fn watch(&self, context: Context) -> Box<dyn WatchSession> {
-        self.0.service.watch(DEFAULT_GROUP, context.require_leader)
+    pub(crate) fn watch(&self, context: &Context) -> Box<dyn WatchSession> {
+        self.0.watch(context.table.target(), context.require_leader)
     }
 
-    pub(crate) fn snapshot(&self) -> SnapshotStream {
-        self.0.service.snapshot(DEFAULT_GROUP)
+    pub(crate) fn snapshot(&self, context: &Context) -> SnapshotStream {
+        self.0.snapshot(context.table.target())
     }
 
     pub(crate) fn service(&self) -> &dyn Service {
-        &*self.0.service
+        &*self.0
     }
 }
 
@@ -193,8 +185,8 @@ mod tests {
     #[test]
     fn the_leader_requirement_is_read_from_the_metadata() {
         let mut headers = HeaderMap::new();
-        assert!(!Context::of_headers(&headers).require_leader);
+        assert!(!Context::of_headers(Table::default(), &headers).require_leader);
         headers.insert("hasleader", http::HeaderValue::from_static("true"));
-        assert!(Context::of_headers(&headers).require_leader);
+        assert!(Context::of_headers(Table::default(), &headers).require_leader);
     }
 }

@@ -52,7 +52,7 @@ impl Cluster for ClusterService {
         let context = Context::of(&request);
         let pb::MemberAddRequest { peer_ur_ls, is_learner } = request.into_inner();
         let asked = Ask::MemberAdd { peer_urls: checked(peer_ur_ls)?, is_learner };
-        let answer = self.0.ask(asked, context).await?;
+        let answer = self.0.ask(asked, &context).await?;
         let (header, (added, all)) = body!(answer, Body::MemberAdd { added, members } => (added, members))?;
         Ok(Response::new(pb::MemberAddResponse { header, member: Some(member(added)), members: members(all) }))
     }
@@ -63,7 +63,7 @@ impl Cluster for ClusterService {
     ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
         let context = Context::of(&request);
         let id = NodeId(request.into_inner().id);
-        let answer = self.0.ask(Ask::MemberRemove(id), context).await?;
+        let answer = self.0.ask(Ask::MemberRemove(id), &context).await?;
         let (header, all) = body!(answer, Body::Members(all) => all)?;
         Ok(Response::new(pb::MemberRemoveResponse { header, members: members(all) }))
     }
@@ -75,7 +75,7 @@ impl Cluster for ClusterService {
         let context = Context::of(&request);
         let pb::MemberUpdateRequest { id, peer_ur_ls } = request.into_inner();
         let asked = Ask::MemberUpdate { id: NodeId(id), peer_urls: checked(peer_ur_ls)? };
-        let answer = self.0.ask(asked, context).await?;
+        let answer = self.0.ask(asked, &context).await?;
         let (header, all) = body!(answer, Body::Members(all) => all)?;
         Ok(Response::new(pb::MemberUpdateResponse { header, members: members(all) }))
     }
@@ -86,7 +86,7 @@ impl Cluster for ClusterService {
     ) -> Result<Response<pb::MemberListResponse>, Status> {
         let context = Context::of(&request);
         let linearizable = request.into_inner().linearizable;
-        let answer = self.0.ask(Ask::MemberList { linearizable }, context).await?;
+        let answer = self.0.ask(Ask::MemberList { linearizable }, &context).await?;
         let (header, all) = body!(answer, Body::Members(all) => all)?;
         Ok(Response::new(pb::MemberListResponse { header, members: members(all) }))
     }
@@ -97,7 +97,7 @@ impl Cluster for ClusterService {
     ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
         let context = Context::of(&request);
         let id = NodeId(request.into_inner().id);
-        let answer = self.0.ask(Ask::MemberPromote(id), context).await?;
+        let answer = self.0.ask(Ask::MemberPromote(id), &context).await?;
         let (header, all) = body!(answer, Body::Members(all) => all)?;
         Ok(Response::new(pb::MemberPromoteResponse { header, members: members(all) }))
     }

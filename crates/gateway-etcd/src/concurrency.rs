@@ -115,12 +115,12 @@ fn put(key: &Bytes, value: &Bytes, lease: LeaseId) -> Operation {
 }
 
 impl Client {
-    pub(crate) const fn new(backend: Backend, context: Context) -> Self {
+    pub(crate) fn new(backend: Backend, context: Context) -> Self {
         Self { backend, context: Context { timeout: None, ..context } }
     }
 
     async fn ask(&self, request: Ask) -> Result<(Header, Body), Status> {
-        let answer = self.backend.ask(request, self.context).await.map_err(as_a_client)?;
+        let answer = self.backend.ask(request, &self.context).await.map_err(as_a_client)?;
         Ok((answer.header, answer.body))
     }
 
@@ -213,7 +213,7 @@ impl Client {
 
     /// The events of a range from a revision on.
     pub(crate) fn follow(&self, keys: KeyRange, from: Revision, filter: WatchFilter) -> Follower {
-        let mut session = self.backend.watch(self.context);
+        let mut session = self.backend.watch(&self.context);
         session.command(WatchCommand::Create(WatchCreate {
             id: None,
             keys,
@@ -259,8 +259,9 @@ impl Client {
         self.ask(Ask::DeleteRange(request)).await.map(|(header, _)| header)
     }
 
-    pub(crate) const fn backend(&self) -> &Backend {
-        &self.backend
+    /// A header for an event, with the newest term known.
+    pub(crate) fn header(&self, revision: Revision) -> Header {
+        self.backend.header(&self.context.table, revision)
     }
 }
 
@@ -283,7 +284,7 @@ struct GiveUp<'a> {
 impl Drop for GiveUp<'_> {
     fn drop(&mut self) {
         if let Some(place) = self.place {
-            drop(self.client.backend.send(Ask::Txn(leaving(place)), self.client.context));
+            drop(self.client.backend.send(Ask::Txn(leaving(place)), &self.client.context));
         }
     }
 }
@@ -308,6 +309,9 @@ impl Follower {
                 Some(WatchEvent::Canceled { reason: CancelReason::Compacted(_), .. }) => return Ok(None),
                 Some(WatchEvent::Canceled { reason: CancelReason::NoLeader, .. }) => {
                     return Err(Refusal::NoLeader.into());
+                }
+                Some(WatchEvent::Canceled { reason: CancelReason::Refused(kind), .. }) => {
+                    return Err(status(&kind.into()));
                 }
                 Some(WatchEvent::Canceled { .. }) => return Err(Status::unavailable("etcdserver: lost the watch")),
                 None => return Err(status(&ErrorKind::Stopped.into())),

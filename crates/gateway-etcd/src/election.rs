@@ -22,8 +22,9 @@ pub(crate) struct ElectionService(pub(crate) Backend);
 impl Election for ElectionService {
     async fn campaign(&self, request: Request<pb::CampaignRequest>) -> Result<Response<pb::CampaignResponse>, Status> {
         let context = Context::of(&request);
+        let timeout = context.timeout;
         let client = Client::new(self.0.clone(), context);
-        within(context.timeout, campaign(client, request.into_inner())).await.map(Response::new)
+        within(timeout, campaign(client, request.into_inner())).await.map(Response::new)
     }
 
     async fn proclaim(&self, request: Request<pb::ProclaimRequest>) -> Result<Response<pb::ProclaimResponse>, Status> {
@@ -152,7 +153,7 @@ impl Observer {
     }
 
     fn tell(self, revision: Revision, kv: KeyValue) -> (pb::LeaderResponse, Self) {
-        let header = Some(wire_header(self.line.client.backend().header(revision)));
+        let header = Some(wire_header(self.line.client.header(revision)));
         (pb::LeaderResponse { header, kv: Some(key_value(kv)) }, self)
     }
 }

@@ -11,8 +11,8 @@ use althing_etcd_proto::etcdserverpb as pb;
 use althing_etcd_proto::health::health_server::HealthServer;
 use althing_etcd_proto::v3electionpb::election_server::ElectionServer;
 use althing_etcd_proto::v3lockpb::lock_server::LockServer;
-use althing_types::Instant;
 use althing_types::limits::{MAX_REQUEST_BYTES, MAX_REQUEST_OVERHEAD_BYTES};
+use althing_types::{Instant, TableName};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use tonic::body::Body;
@@ -32,6 +32,7 @@ use crate::maintenance::MaintenanceService;
 use crate::metrics::Metrics;
 use crate::rpc::{self, Rpc, Service};
 use crate::status::Refusal;
+use crate::table::{Serves, Table};
 use crate::watch::WatchService;
 use crate::{Options, trace, web};
 
@@ -44,7 +45,10 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// settings of its own, but clients expect a server that allows many concurrent streams (a watch is one for as long as
 /// it lives) and answers their keep-alive pings.
 #[derive(Clone)]
-pub struct Gateway(Arc<Parts>);
+pub struct Gateway {
+    parts: Arc<Parts>,
+    serves: Serves,
+}
 
 struct Parts {
     kv: pb::kv_server::KvServer<KvService>,
@@ -70,7 +74,7 @@ impl Gateway {
         let backend = Backend::new(service);
         let Options { clock, metrics } = options;
         let watch = WatchService::new(backend.clone(), metrics.clone());
-        Self(Arc::new(Parts {
+        let parts = Parts {
             kv: kv_server::KvServer::new(KvService(backend.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES),
             watch: watch_server::WatchServer::new(watch).max_decoding_message_size(MAX_MESSAGE_BYTES),
             lease: lease_server::LeaseServer::new(LeaseService(backend.clone())),
@@ -84,7 +88,15 @@ impl Gateway {
             backend,
             clock,
             metrics,
-        }))
+        };
+        Self { parts: Arc::new(parts), serves: Serves::Any(Table::default()) }
+    }
+
+    /// The same gateway for one table only: what stands behind a port of the table's own, for clients that cannot name it in
+    /// a header. It refuses requests that name another.
+    #[must_use]
+    pub fn for_table(&self, name: TableName) -> Self {
+        Self { parts: Arc::clone(&self.parts), serves: Serves::Only(Table::new(name)) }
     }
 
     /// Serves one HTTP request: gRPC, the JSON gateway or a plain page. It begins when the future is polled; dropping
@@ -104,32 +116,48 @@ impl Gateway {
     }
 
     /// Runs one RPC: the message of `request` is in gRPC's framing.
-    pub(crate) fn rpc<B>(&self, index: usize, rpc: &'static Rpc, request: Request<B>) -> RpcFuture
+    pub(crate) fn rpc<B>(&self, index: usize, rpc: &'static Rpc, mut request: Request<B>) -> RpcFuture
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError> + Send + 'static,
     {
-        let parts = &*self.0;
+        let parts = &*self.parts;
         let span = trace::span(rpc, request.headers());
         parts.metrics.started(index);
-        // A generated server's clone is one reference count; its `call` wants it mutable.
-        let running = match rpc.service {
-            Service::Kv => parts.kv.clone().call(request),
-            Service::Watch => parts.watch.clone().call(request),
-            Service::Lease => parts.lease.clone().call(request),
-            Service::Cluster => parts.cluster.clone().call(request),
-            Service::Maintenance => parts.maintenance.clone().call(request),
-            Service::Auth => parts.auth.clone().call(request),
-            Service::Lock => parts.lock.clone().call(request),
-            Service::Election => parts.election.clone().call(request),
-            Service::Health => parts.health.clone().call(request),
+        let running = match self.serves.table(request.headers()) {
+            Ok(table) => {
+                request.extensions_mut().insert(table);
+                parts.run(rpc, request)
+            }
+            Err(refusal) => Box::pin(std::future::ready(Ok(refusal.into_http()))),
         };
         let started = parts.clock.now();
-        RpcFuture { running, span, observed: Some(Observed { parts: self.0.clone(), index, started }) }
+        RpcFuture { running, span, observed: Some(Observed { parts: Arc::clone(&self.parts), index, started }) }
     }
 
     pub(crate) fn backend(&self) -> &Backend {
-        &self.0.backend
+        &self.parts.backend
+    }
+}
+
+impl Parts {
+    fn run<B>(&self, rpc: &'static Rpc, request: Request<B>) -> Running<Result<Response<Body>, Infallible>>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError> + Send + 'static,
+    {
+        // A generated server's clone is one reference count; its `call` wants it mutable.
+        match rpc.service {
+            Service::Kv => self.kv.clone().call(request),
+            Service::Watch => self.watch.clone().call(request),
+            Service::Lease => self.lease.clone().call(request),
+            Service::Cluster => self.cluster.clone().call(request),
+            Service::Maintenance => self.maintenance.clone().call(request),
+            Service::Auth => self.auth.clone().call(request),
+            Service::Lock => self.lock.clone().call(request),
+            Service::Election => self.election.clone().call(request),
+            Service::Health => self.health.clone().call(request),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ impl Kv for KvService {
     async fn range(&self, request: Request<pb::RangeRequest>) -> Result<Response<pb::RangeResponse>, Status> {
         let context = Context::of(&request);
         let asked = convert::range(request.into_inner())?;
-        let answer = self.0.ask(Ask::Range(asked), context).await?;
+        let answer = self.0.ask(Ask::Range(asked), &context).await?;
         let (header, found) = body!(answer, Body::Range(found) => found)?;
         Ok(Response::new(respond::range(header, found)))
     }
@@ -28,7 +28,7 @@ impl Kv for KvService {
         let bytes = request.get_ref().encoded_len();
         let asked = convert::put(request.into_inner())?;
         convert::check_size(bytes)?;
-        let answer = self.0.ask(Ask::Put(asked), context).await?;
+        let answer = self.0.ask(Ask::Put(asked), &context).await?;
         let (header, done) = body!(answer, Body::Put(done) => done)?;
         Ok(Response::new(respond::put(header, done)))
     }
@@ -41,7 +41,7 @@ impl Kv for KvService {
         let bytes = request.get_ref().encoded_len();
         let asked = convert::delete_range(request.into_inner())?;
         convert::check_size(bytes)?;
-        let answer = self.0.ask(Ask::DeleteRange(asked), context).await?;
+        let answer = self.0.ask(Ask::DeleteRange(asked), &context).await?;
         let (header, done) = body!(answer, Body::DeleteRange(done) => done)?;
         Ok(Response::new(respond::delete_range(header, done)))
     }
@@ -53,7 +53,7 @@ impl Kv for KvService {
         if !asked.is_read_only() {
             convert::check_size(bytes)?;
         }
-        let answer = self.0.ask(Ask::Txn(asked), context).await?;
+        let answer = self.0.ask(Ask::Txn(asked), &context).await?;
         match answer.body {
             Body::Txn(done) => Ok(Response::new(respond::txn(wire_header(answer.header), done))),
             _ => Err(wrong_body()),
@@ -67,7 +67,7 @@ impl Kv for KvService {
         let context = Context::of(&request);
         let pb::CompactionRequest { revision, physical } = request.into_inner();
         let asked = Ask::Compact { revision: Revision(revision), physical };
-        let answer = self.0.ask(asked, context).await?;
+        let answer = self.0.ask(asked, &context).await?;
         let (header, ()) = body!(answer, Body::Compact => ())?;
         Ok(Response::new(pb::CompactionResponse { header }))
     }

@@ -31,7 +31,7 @@ impl Lease for LeaseService {
             return Err(Status::invalid_argument("etcdserver: a lease id is above zero"));
         }
         let asked = Ask::LeaseGrant { id: convert::lease(id), ttl_seconds: ttl };
-        let answer = self.0.ask(asked, context).await?;
+        let answer = self.0.ask(asked, &context).await?;
         let (header, granted) = body!(answer, Body::LeaseGrant(granted) => granted)?;
         let error = String::new();
         Ok(Response::new(pb::LeaseGrantResponse { header, id: granted.id.get(), ttl: granted.ttl_seconds, error }))
@@ -43,7 +43,7 @@ impl Lease for LeaseService {
     ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
         let context = Context::of(&request);
         let id = convert::lease(request.into_inner().id).ok_or(Refusal::LeaseNotFound)?;
-        let answer = self.0.ask(Ask::LeaseRevoke(id), context).await?;
+        let answer = self.0.ask(Ask::LeaseRevoke(id), &context).await?;
         let (header, ()) = body!(answer, Body::LeaseRevoke => ())?;
         Ok(Response::new(pb::LeaseRevokeResponse { header }))
     }
@@ -56,7 +56,7 @@ impl Lease for LeaseService {
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
         // The deadline of a stream is not one of its requests.
         let context = Context { timeout: None, ..Context::of(&request) };
-        self.0.check_leader(context).await?;
+        self.0.check_leader(&context).await?;
         Ok(Response::new(KeepAlives::new(self.0.clone(), context, request.into_inner())))
     }
 
@@ -67,11 +67,11 @@ impl Lease for LeaseService {
         let context = Context::of(&request);
         let pb::LeaseTimeToLiveRequest { id, keys } = request.into_inner();
         let asked = Ask::LeaseTimeToLive { id: LeaseId(id), keys };
-        let answer = match self.0.ask(asked, context).await {
+        let answer = match self.0.ask(asked, &context).await {
             Ok(answer) => answer,
             // Etcd tells the end of a lease as a time to live of -1, never as an error.
             Err(status) if status.code() == tonic::Code::NotFound => {
-                let header = Some(wire_header(self.0.fresh_header(context).await?));
+                let header = Some(wire_header(self.0.fresh_header(&context).await?));
                 return Ok(Response::new(pb::LeaseTimeToLiveResponse { header, id, ttl: -1, ..Default::default() }));
             }
             Err(status) => return Err(status),
@@ -90,7 +90,7 @@ impl Lease for LeaseService {
         &self,
         request: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
-        let answer = self.0.ask(Ask::LeaseLeases, Context::of(&request)).await?;
+        let answer = self.0.ask(Ask::LeaseLeases, &Context::of(&request)).await?;
         let (header, found) = body!(answer, Body::LeaseLeases(found) => found)?;
         let leases = found.into_iter().map(|lease| pb::LeaseStatus { id: lease.get() }).collect();
         Ok(Response::new(pb::LeaseLeasesResponse { header, leases }))
@@ -124,11 +124,11 @@ async fn answer(
 ) -> Result<pb::LeaseKeepAliveResponse, Status> {
     let (header, ttl) = match reply.await {
         Ok(answer) => {
-            backend.learn_term(answer.header.raft_term);
+            context.table.learn_term(answer.header.raft_term);
             let Body::LeaseKeepAlive { ttl_seconds } = answer.body else { return Err(wrong_body()) };
             (answer.header, ttl_seconds)
         }
-        Err(error) if matches!(error.kind, ErrorKind::LeaseNotFound(_)) => (backend.fresh_header(context).await?, 0),
+        Err(error) if matches!(error.kind, ErrorKind::LeaseNotFound(_)) => (backend.fresh_header(&context).await?, 0),
         Err(error) => return Err(status(&error)),
     };
     Ok(pb::LeaseKeepAliveResponse { header: Some(wire_header(header)), id, ttl })
@@ -139,7 +139,7 @@ where
     S: Stream<Item = Result<pb::LeaseKeepAliveRequest, Status>> + Unpin,
 {
     fn new(backend: Backend, context: Context, requests: S) -> Self {
-        let leadership = context.require_leader.then(|| backend.watch(context));
+        let leadership = context.require_leader.then(|| backend.watch(&context));
         Self { backend, context, requests: Some(requests), pending: VecDeque::new(), leadership }
     }
 
@@ -161,8 +161,13 @@ where
             let Some(requests) = &mut self.requests else { return Ok(()) };
             match Pin::new(requests).poll_next(cx) {
                 Poll::Ready(Some(Ok(request))) => {
-                    let reply = self.backend.send(Ask::LeaseKeepAlive(LeaseId(request.id)), self.context);
-                    self.pending.push_back(Box::pin(answer(self.backend.clone(), self.context, request.id, reply)));
+                    let reply = self.backend.send(Ask::LeaseKeepAlive(LeaseId(request.id)), &self.context);
+                    self.pending.push_back(Box::pin(answer(
+                        self.backend.clone(),
+                        self.context.clone(),
+                        request.id,
+                        reply,
+                    )));
                 }
                 Poll::Ready(Some(Err(status))) => return Err(status),
                 Poll::Ready(None) => self.requests = None,

@@ -34,6 +34,7 @@ mod respond;
 pub mod rpc;
 pub mod sealed;
 pub mod status;
+mod table;
 #[cfg(test)]
 mod testing;
 mod trace;
@@ -47,6 +48,7 @@ use althing_env::Clock;
 
 pub use gateway::{Gateway, GatewayFuture};
 pub use metrics::Metrics;
+pub use table::TABLE_HEADER;
 
 /// The version of etcd whose API is spoken, as Status and `/version` report it: clients that probe it (kube-apiserver
 /// wants 3.5.13 or later before it trusts progress notifications) then use everything.

@@ -15,8 +15,9 @@ pub(crate) struct LockService(pub(crate) Backend);
 impl Lock for LockService {
     async fn lock(&self, request: Request<pb::LockRequest>) -> Result<Response<pb::LockResponse>, Status> {
         let context = Context::of(&request);
+        let timeout = context.timeout;
         let client = Client::new(self.0.clone(), context);
-        within(context.timeout, lock(client, request.into_inner())).await.map(Response::new)
+        within(timeout, lock(client, request.into_inner())).await.map(Response::new)
     }
 
     async fn unlock(&self, request: Request<pb::UnlockRequest>) -> Result<Response<pb::UnlockResponse>, Status> {

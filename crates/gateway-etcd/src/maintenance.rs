@@ -17,6 +17,7 @@ use crate::backend::{Backend, Context, body, wire_header};
 use crate::respond::count;
 use crate::sealed::{HASH_BYTES, Seal, trailer_bytes};
 use crate::status::{Refusal, status};
+use crate::table::Table;
 use crate::{CLUSTER_VERSION, SERVER_VERSION};
 
 pub(crate) struct MaintenanceService(pub(crate) Backend);
@@ -37,13 +38,13 @@ impl Maintenance for MaintenanceService {
             pb::AlarmType::Corrupt => Some(AlarmKind::Corrupt),
         };
         let asked = Ask::Alarm { action, member: NodeId(request.member_id), kind };
-        let answer = self.0.ask(asked, context).await?;
+        let answer = self.0.ask(asked, &context).await?;
         let (header, alarms) = body!(answer, Body::Alarms(alarms) => alarms)?;
         Ok(Response::new(pb::AlarmResponse { header, alarms: alarms.into_iter().map(alarm).collect() }))
     }
 
     async fn status(&self, request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
-        let answer = self.0.ask(Ask::Status, Context::of(&request)).await?;
+        let answer = self.0.ask(Ask::Status, &Context::of(&request)).await?;
         let (header, node) = body!(answer, Body::Status(node) => node)?;
         Ok(Response::new(node_status(header, node)))
     }
@@ -53,12 +54,12 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
-        let header = self.0.fresh_header(Context::of(&request)).await?;
+        let header = self.0.fresh_header(&Context::of(&request)).await?;
         Ok(Response::new(pb::DefragmentResponse { header: Some(wire_header(header)) }))
     }
 
     async fn hash(&self, request: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
-        let answer = self.0.ask(Ask::Hash, Context::of(&request)).await?;
+        let answer = self.0.ask(Ask::Hash, &Context::of(&request)).await?;
         let (header, hash) = body!(answer, Body::Hash(hash) => hash)?;
         Ok(Response::new(pb::HashResponse { header, hash }))
     }
@@ -67,7 +68,7 @@ impl Maintenance for MaintenanceService {
         let context = Context::of(&request);
         let revision = request.into_inner().revision;
         let asked = Ask::HashKv((revision > 0).then_some(Revision(revision)));
-        let answer = self.0.ask(asked, context).await?;
+        let answer = self.0.ask(asked, &context).await?;
         let (header, found) = body!(answer, Body::HashKv(found) => found)?;
         Ok(Response::new(pb::HashKvResponse {
             header,
@@ -79,9 +80,11 @@ impl Maintenance for MaintenanceService {
 
     type SnapshotStream = SealedSnapshot;
 
-    async fn snapshot(&self, _: Request<pb::SnapshotRequest>) -> Result<Response<SealedSnapshot>, Status> {
-        self.0.prepare_headers().await;
-        Ok(Response::new(SealedSnapshot::new(self.0.clone(), self.0.snapshot())))
+    async fn snapshot(&self, request: Request<pb::SnapshotRequest>) -> Result<Response<SealedSnapshot>, Status> {
+        let context = Context::of(&request);
+        self.0.prepare_headers(&context.table).await;
+        let stream = self.0.snapshot(&context);
+        Ok(Response::new(SealedSnapshot::new(self.0.clone(), context.table, stream)))
     }
 
     /// Only the leader hands its leadership over, so that a client knows whose it takes.
@@ -91,12 +94,12 @@ impl Maintenance for MaintenanceService {
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
         let context = Context::of(&request);
         let target = NodeId(request.into_inner().target_id);
-        let now = self.0.ask(Ask::Status, context).await?;
+        let now = self.0.ask(Ask::Status, &context).await?;
         let (_, node) = body!(now, Body::Status(node) => node)?;
         if node.leader != self.0.service().member() {
             return Err(status(&ErrorKind::NotLeader.into()));
         }
-        let answer = self.0.ask(Ask::MoveLeader(target), context).await?;
+        let answer = self.0.ask(Ask::MoveLeader(target), &context).await?;
         let (header, ()) = body!(answer, Body::MoveLeader => ())?;
         Ok(Response::new(pb::MoveLeaderResponse { header }))
     }
@@ -164,17 +167,18 @@ enum Stage {
 /// A snapshot on its way to a client, with the seal at its end.
 pub(crate) struct SealedSnapshot {
     backend: Backend,
+    table: Table,
     stage: Stage,
     revision: Revision,
 }
 
 impl SealedSnapshot {
-    fn new(backend: Backend, chunks: SnapshotStream) -> Self {
-        Self { backend, stage: Stage::Payload(chunks, Box::default()), revision: Revision(0) }
+    fn new(backend: Backend, table: Table, chunks: SnapshotStream) -> Self {
+        Self { backend, table, stage: Stage::Payload(chunks, Box::default()), revision: Revision(0) }
     }
 
     fn response(&self, blob: Bytes, remaining_bytes: u64) -> pb::SnapshotResponse {
-        let header = Some(wire_header(self.backend.header(self.revision)));
+        let header = Some(wire_header(self.backend.header(&self.table, self.revision)));
         pb::SnapshotResponse { header, remaining_bytes, blob, version: CLUSTER_VERSION.to_owned() }
     }
 }

@@ -137,7 +137,9 @@ const fn said(kind: &ErrorKind) -> Said {
         ErrorKind::TooManyLearners => Text(FailedPrecondition, "etcdserver: too many learner members in cluster"),
         ErrorKind::Unhealthy => Text(Unavailable, "etcdserver: unhealthy cluster"),
         ErrorKind::Learner => Text(Unavailable, "etcdserver: rpc not supported for learner"),
-        ErrorKind::Unsupported(_) => OwnWords(Unimplemented),
+        ErrorKind::WrongShard | ErrorKind::ShardUnavailable => OwnWords(Unavailable),
+        ErrorKind::UnknownTable(_) => OwnWords(NotFound),
+        ErrorKind::Unsupported(_) | ErrorKind::CrossShard(_) | ErrorKind::NotBuilt(_) => OwnWords(Unimplemented),
         ErrorKind::Storage(_) => OwnWords(Internal),
         ErrorKind::KeyTooLong { .. } | ErrorKind::InvalidArgument(_) => OwnWords(InvalidArgument),
     }

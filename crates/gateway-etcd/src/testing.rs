@@ -16,11 +16,11 @@ use althing_api::lease::{LeaseGranted, LeaseStatus};
 use althing_api::request::Body;
 use althing_api::watch::{CancelReason, WatchCommand, WatchCreate, WatchEvent};
 use althing_api::{
-    Answer, Call, Error, ErrorKind, Header, Health, Reply, Request, Service, SnapshotChunk, SnapshotStream,
+    Answer, Call, Error, ErrorKind, Header, Health, Reply, Request, Service, SnapshotChunk, SnapshotStream, Target,
     WatchSession,
 };
 use althing_env::Clock;
-use althing_types::{ClusterId, GroupId, Instant, LeaseId, NodeId, Revision, WallTime, WatchId};
+use althing_types::{ClusterId, Instant, LeaseId, NodeId, Revision, WallTime, WatchId};
 use bytes::Bytes;
 use futures_channel::mpsc;
 use futures_core::Stream;
@@ -61,6 +61,8 @@ pub(crate) struct Table {
     pub(crate) leaderless: bool,
     /// Whether the node is a learner; tests set it.
     pub(crate) learner: bool,
+    /// Whom calls, watches and downloads were for, in order; tests look.
+    pub(crate) targets: Vec<Target>,
 }
 
 struct TestWatch {
@@ -343,12 +345,14 @@ impl Stream for Chunks {
 impl Service for TestNode {
     fn call(&self, call: Call) -> Reply {
         let mut table = self.table();
+        table.targets.push(call.target);
         let result = table.answer(call.request);
         let header = Header { cluster: ClusterId(1), member: NodeId(2), revision: table.revision(), raft_term: 3 };
         Reply::ready(result.map(|body| Answer { header, body }).map_err(Error::not_done))
     }
 
-    fn watch(&self, _: GroupId, require_leader: bool) -> Box<dyn WatchSession> {
+    fn watch(&self, target: Target, require_leader: bool) -> Box<dyn WatchSession> {
+        self.table().targets.push(target);
         let (sender, receiver) = mpsc::unbounded();
         if require_leader {
             self.table().needy.push(sender.clone());
@@ -356,7 +360,8 @@ impl Service for TestNode {
         Box::new(TestSession { node: self.clone(), sender, receiver, next: 0 })
     }
 
-    fn snapshot(&self, _: GroupId) -> SnapshotStream {
+    fn snapshot(&self, target: Target) -> SnapshotStream {
+        self.table().targets.push(target);
         let chunk = |bytes: &'static [u8], remaining_bytes| SnapshotChunk {
             bytes: Bytes::from_static(bytes),
             remaining_bytes,

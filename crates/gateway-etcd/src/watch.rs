@@ -21,7 +21,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::backend::{Backend, Context, wire_header};
 use crate::metrics::{Metrics, OpenStream};
-use crate::status::{COMPACTED, Refusal};
+use crate::status::{COMPACTED, Refusal, status};
+use crate::table::Table;
 use crate::{convert, respond};
 
 pub(crate) struct WatchService {
@@ -44,11 +45,12 @@ impl Watch for WatchService {
         request: Request<Streaming<pb::WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let context = Context { timeout: None, ..Context::of(&request) };
-        self.backend.check_leader(context).await?;
-        self.backend.prepare_headers().await;
+        self.backend.check_leader(&context).await?;
+        self.backend.prepare_headers(&context.table).await;
         Ok(Response::new(Responses {
-            session: self.backend.watch(context),
+            session: self.backend.watch(&context),
             backend: self.backend.clone(),
+            table: context.table,
             requests: Some(request.into_inner()),
             _open: self.metrics.watch_stream(),
         }))
@@ -64,6 +66,7 @@ const REQUESTS_PER_TURN: usize = 64;
 /// The responses of one watch stream.
 pub(crate) struct Responses<S> {
     backend: Backend,
+    table: Table,
     session: Box<dyn WatchSession>,
     /// `None` once the client has closed its side.
     requests: Option<S>,
@@ -118,9 +121,9 @@ where
         }
         match Pin::new(&mut *this.session).poll_next(cx) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(event)) => Poll::Ready(Some(response(&this.backend, event))),
+            Poll::Ready(Some(event)) => Poll::Ready(Some(response(&this.backend, &this.table, event))),
             // The node stops: the client resumes its watches at another.
-            Poll::Ready(None) => Poll::Ready(Some(Err(crate::status::status(&althing_api::ErrorKind::Stopped.into())))),
+            Poll::Ready(None) => Poll::Ready(Some(Err(status(&althing_api::ErrorKind::Stopped.into())))),
         }
     }
 }
@@ -142,13 +145,13 @@ fn wanted(create: pb::WatchCreateRequest) -> WatchCreate {
 }
 
 /// An event of the session as a response, or as the error that ends the stream.
-fn response(backend: &Backend, event: WatchEvent) -> Result<pb::WatchResponse, Status> {
-    let header = |revision| Some(wire_header(backend.header(revision)));
+fn response(backend: &Backend, table: &Table, event: WatchEvent) -> Result<pb::WatchResponse, Status> {
+    let header = |revision| Some(wire_header(backend.header(table, revision)));
     Ok(match event {
         WatchEvent::Created { id, revision } => {
             pb::WatchResponse { header: header(revision), watch_id: id.get(), created: true, ..Default::default() }
         }
-        WatchEvent::Canceled { id, revision, reason } => canceled(backend.header(revision), id, reason)?,
+        WatchEvent::Canceled { id, revision, reason } => canceled(backend.header(table, revision), id, reason)?,
         WatchEvent::Events { id, revision, events, fragment } => pb::WatchResponse {
             header: header(revision),
             watch_id: id.get(),
@@ -182,6 +185,7 @@ fn canceled(header: althing_api::Header, id: WatchId, reason: CancelReason) -> R
         CancelReason::Compacted(revision) => ended(COMPACTED.to_owned(), revision),
         CancelReason::DuplicateId => refused(header, "mvcc: duplicate watch ID provided on the WatchStream".to_owned()),
         CancelReason::InvalidRange => refused(header, "mvcc: watcher range is empty".to_owned()),
+        CancelReason::Refused(kind) => refused(header, status(&kind.into()).message().to_owned()),
         CancelReason::TooMany => refused(header, "etcdserver: too many watches on this stream".to_owned()),
         CancelReason::NoLeader => return Err(Refusal::NoLeader.into()),
         // What one watch has lost they all have: an error of the stream makes clients resume every watch elsewhere,

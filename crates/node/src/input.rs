@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use althing_api::watch::WatchCommand;
-use althing_api::{Call, Error, ErrorKind};
+use althing_api::{Call, Error, ErrorKind, Target};
 use althing_storage::engine::Applied;
 use althing_strong::watch::History;
 use althing_strong::{ApplyOutput, Export, Reader};
@@ -42,8 +42,8 @@ pub enum Input {
     WatchOpen {
         /// Names the stream.
         stream: StreamId,
-        /// On which group.
-        group: GroupId,
+        /// On which table or group.
+        target: Target,
         /// End the watches when there is no leader.
         require_leader: bool,
     },
@@ -70,8 +70,8 @@ pub enum Input {
     SnapshotOpen {
         /// Names the download.
         stream: StreamId,
-        /// Of which group.
-        group: GroupId,
+        /// Of which table or group.
+        target: Target,
     },
     /// The client wants the next chunk.
     SnapshotPull {
@@ -149,6 +149,13 @@ pub enum Done {
     },
     /// The group now stands on the space that a snapshot has filled.
     Installed(GroupState),
+    /// A replica that came to this node is open.
+    Opened(GroupState),
+    /// A replica that left this node is gone; nothing of it that was under way comes any more.
+    Closed {
+        /// Of which group.
+        group: GroupId,
+    },
     /// Compaction up to the group's compact revision has given back all it allows.
     CompactionFinished {
         /// Of which group.

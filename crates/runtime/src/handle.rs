@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use althing_api::watch::{WatchCommand, WatchEvent};
-use althing_api::{Call, Error, ErrorKind, Health, Reply, Service, SnapshotChunk, SnapshotStream, WatchSession};
+use althing_api::{
+    Call, Error, ErrorKind, Health, Reply, Service, SnapshotChunk, SnapshotStream, Target, WatchSession,
+};
 use althing_node::effects::event_bytes;
 use althing_types::limits::MAX_PENDING_REQUESTS;
-use althing_types::{ClusterId, GroupId, NodeId, StreamId};
+use althing_types::{ClusterId, NodeId, StreamId};
 use futures_core::Stream;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
@@ -67,7 +69,7 @@ impl Service for Handle {
         if self.0.pending.load(Ordering::Relaxed) >= MAX_PENDING_REQUESTS {
             return Reply::ready(Err(Error::not_done(ErrorKind::Overloaded)));
         }
-        let Some(place) = self.0.doors.admit(&call.request) else {
+        let Some(place) = self.0.doors.admit(&call) else {
             return Reply::ready(Err(Error::not_done(ErrorKind::Overloaded)));
         };
         self.0.pending.fetch_add(1, Ordering::Relaxed);
@@ -76,15 +78,15 @@ impl Service for Handle {
         reply
     }
 
-    fn watch(&self, group: GroupId, require_leader: bool) -> Box<dyn WatchSession> {
+    fn watch(&self, target: Target, require_leader: bool) -> Box<dyn WatchSession> {
         let (stream, feed) = (self.0.stream(), Arc::new(Feed::default()));
-        self.0.inbox.push(Event::WatchOpen { stream, group, require_leader, feed: Arc::clone(&feed) });
+        self.0.inbox.push(Event::WatchOpen { stream, target, require_leader, feed: Arc::clone(&feed) });
         Box::new(Session { shared: Arc::clone(&self.0), stream, feed, drained_bytes: 0 })
     }
 
-    fn snapshot(&self, group: GroupId) -> SnapshotStream {
+    fn snapshot(&self, target: Target) -> SnapshotStream {
         let (stream, feed) = (self.0.stream(), Arc::new(Feed::default()));
-        self.0.inbox.push(Event::SnapshotOpen { stream, group, feed: Arc::clone(&feed) });
+        self.0.inbox.push(Event::SnapshotOpen { stream, target, feed: Arc::clone(&feed) });
         Box::pin(Download { shared: Arc::clone(&self.0), stream, feed, asked: Asked::No })
     }
 

@@ -13,7 +13,7 @@ use althing_node::{Applier, DiskSpace, LogRecovery, MAX_INCARNATION, Membership,
 use althing_storage::engine::lsm::{LsmEngine, LsmOptions};
 use althing_storage::engine::{Engine, EngineError};
 use althing_storage::wal::{self, Wal, WalError, WalOptions};
-use althing_types::NodeId;
+use althing_types::{NodeId, TableName};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
@@ -48,6 +48,8 @@ pub struct StartOptions {
     pub hints: BTreeMap<NodeId, Vec<Address>>,
     /// Where it listens for clients.
     pub clients: TcpListener,
+    /// Where it listens for clients that cannot name a table: one port for each of these tables.
+    pub tables: Vec<(TableName, TcpListener)>,
     /// Where it listens for other nodes.
     pub peers: TcpListener,
     /// TLS for clients.
@@ -142,9 +144,8 @@ fn recover(dir: &mut DataDir, disk: &Arc<dyn Disk>, config: &mut NodeConfig) -> 
     }
     let options = LsmOptions::new(config.cluster, config.node);
     let engine: Arc<dyn Engine> = Arc::new(LsmEngine::open(&dir.path().join(ENGINE_DIR), &options)?);
-    let (applier, states) = Applier::open(Arc::clone(&engine), config, &records.spaces())
-        .map_err(|error| StartError::Tables(error.to_string()))?;
-    let members = Membership::of(states.first().map(|state| &state.reader), &config.initial_members);
+    let (applier, states) =
+        Applier::open(Arc::clone(&engine), config, &records).map_err(|error| StartError::Tables(error.to_string()))?;
     // Only now: a directory whose first start failed half-way is still a new one.
     let identity = dir.start()?;
     let run = identity.lineage.run();
@@ -155,6 +156,7 @@ fn recover(dir: &mut DataDir, disk: &Arc<dyn Disk>, config: &mut NodeConfig) -> 
     config.seed = identity.node.get() ^ run.nonce;
     let node =
         Node::new(config.clone(), records.join(states)).map_err(|error| StartError::Tables(error.to_string()))?;
+    let members = node.membership();
     Ok(Recovered { wal, engine, applier, node, identity, members })
 }
 
@@ -172,11 +174,11 @@ fn shared_of(identity: &Identity, registry: Registry, doors: Arc<Doors>) -> Arc<
     })
 }
 
-/// Starts a node. `gateway` makes what serves its clients; `ended` is told once when the node has ended, in good order or
+/// Starts a node. `gateway` makes what serves its clients, and for a table's own port what serves those; `ended` is told once when the node has ended, in good order or
 /// not. After an end that is not in good order the process must end, too.
 pub fn start<G: Gateway>(
     mut options: StartOptions,
-    gateway: impl FnOnce(Arc<dyn Service>) -> G + Send + 'static,
+    gateway: impl Fn(Arc<dyn Service>, Option<TableName>) -> G + Send + 'static,
     ended: impl FnOnce(Result<(), Fatal>) + Send + 'static,
 ) -> Result<Running, StartError> {
     let recovered = recover(&mut options.dir, &options.log_disk, &mut options.node)?;
@@ -226,6 +228,7 @@ pub fn start<G: Gateway>(
         shared: Arc::clone(&shared),
         ports: crew.ports.clone(),
         clients: options.clients,
+        tables: options.tables,
         peers: options.peers,
         client_tls: options.client_tls,
         dir: options.dir,
@@ -409,6 +412,7 @@ struct Shell {
     shared: Arc<Shared>,
     ports: Ports,
     clients: TcpListener,
+    tables: Vec<(TableName, TcpListener)>,
     peers: TcpListener,
     client_tls: Option<TlsAcceptor>,
     /// Holds the directory's lock for as long as anything of the node runs.
@@ -425,7 +429,7 @@ fn listener(listener: TcpListener) -> Result<tokio::net::TcpListener, Fatal> {
 }
 
 impl Shell {
-    fn run<G: Gateway>(self, gateway: impl FnOnce(Arc<dyn Service>) -> G) -> Result<(), Fatal> {
+    fn run<G: Gateway>(self, gateway: impl Fn(Arc<dyn Service>, Option<TableName>) -> G) -> Result<(), Fatal> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("start a runtime"))?;
         let shared = Arc::clone(&self.shared);
@@ -434,12 +438,20 @@ impl Shell {
         result
     }
 
-    async fn drive<G: Gateway>(mut self, gateway: impl FnOnce(Arc<dyn Service>) -> G) -> Result<(), Fatal> {
+    async fn drive<G: Gateway>(
+        mut self,
+        gateway: impl Fn(Arc<dyn Service>, Option<TableName>) -> G,
+    ) -> Result<(), Fatal> {
         let mut transport = self.transport;
         transport.listen(listener(self.peers)?);
-        let gateway = gateway(Arc::new(Handle(Arc::clone(&self.shared))));
         let (stop, stopping) = watch::channel(());
-        let clients = tokio::spawn(clients::serve(listener(self.clients)?, self.client_tls, gateway, stopping));
+        let mut clients = Vec::new();
+        let tables = self.tables.into_iter().map(|(table, port)| (Some(table), port));
+        for (table, port) in [(None, self.clients)].into_iter().chain(tables) {
+            let gateway = gateway(Arc::new(Handle(Arc::clone(&self.shared))), table);
+            let serving = clients::serve(listener(port)?, self.client_tls.clone(), gateway, stopping.clone());
+            clients.push(tokio::spawn(serving));
+        }
         let mut driver = Driver {
             node: self.node,
             clock: self.clock,
@@ -462,12 +474,14 @@ impl Shell {
         match ending {
             Ending::Stopped => {
                 drop(stop);
-                // A task that was aborted or panicked has nothing left to finish.
-                let _ = clients.await;
+                for port in clients {
+                    // A task that was aborted or panicked has nothing left to finish.
+                    let _ = port.await;
+                }
             }
-            Ending::Failed => clients.abort(),
+            Ending::Failed => clients.iter().for_each(tokio::task::JoinHandle::abort),
             Ending::Dismissed(reason) => {
-                clients.abort();
+                clients.iter().for_each(tokio::task::JoinHandle::abort);
                 if let Err(error) = self.dir.dismiss(&reason) {
                     tracing::error!("cannot note that the other nodes refuse this directory for good: {error}");
                 }

@@ -155,6 +155,7 @@ fn alone(path: &Path, disk: FailingDisk) -> (Running, Receiver<Result<(), Fatal>
         node: NodeConfig::new(cluster, node, vec![member]),
         hints: BTreeMap::new(),
         clients: TcpListener::bind("127.0.0.1:0").unwrap(),
+        tables: Vec::new(),
         peers: TcpListener::bind("127.0.0.1:0").unwrap(),
         client_tls: None,
         peer_tls: None,
@@ -163,7 +164,7 @@ fn alone(path: &Path, disk: FailingDisk) -> (Running, Receiver<Result<(), Fatal>
         registry: Default::default(),
     };
     let (sender, ended) = channel();
-    (start(options, |_| Closed, move |end| sender.send(end).unwrap()).unwrap(), ended)
+    (start(options, |_, _| Closed, move |end| sender.send(end).unwrap()).unwrap(), ended)
 }
 
 fn put(key: &str) -> Call {

@@ -110,6 +110,7 @@ fn launch(root: &std::path::Path, groups: u64) -> Result<Vec<Running>, Box<dyn E
             node: config,
             hints: BTreeMap::new(),
             clients: TcpListener::bind("127.0.0.1:0")?,
+            tables: Vec::new(),
             peers,
             client_tls: None,
             peer_tls: None,
@@ -119,7 +120,8 @@ fn launch(root: &std::path::Path, groups: u64) -> Result<Vec<Running>, Box<dyn E
         };
         let metrics = gateway::Metrics::default();
         let clock = Arc::clone(&clock);
-        let serve = move |service| gateway::router(service, gateway::Options { clock, metrics });
+        let options_of_gateway = gateway::Options { clock, metrics };
+        let serve = move |service, _| gateway::router(service, options_of_gateway.clone());
         nodes.push(start(options, serve, |end| end.expect("a node of an idle cluster does not fail"))?);
     }
     Ok(nodes)

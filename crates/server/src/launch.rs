@@ -5,20 +5,23 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use althing_api::Service;
 use althing_api::cluster::Member;
 use althing_cli::CliError;
-use althing_cli::config::Settings;
+use althing_cli::config::{Settings, TablePort};
 use althing_cli::ids::Founding;
 use althing_cli::remote::RemoteArgs;
 use althing_env::Clock;
 use althing_gateway_etcd as gateway;
-use althing_node::NodeConfig;
+use althing_node::{ControlPlane, NodeConfig};
 use althing_runtime::directory::{Birth, DataDir, Owner};
 use althing_runtime::transport::address::Address;
 use althing_runtime::{Fatal, GossipOptions, Running, StartOptions, start, tls};
-use althing_types::{ClusterId, NodeId};
+use althing_types::{ClusterId, NodeId, TableName};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc::UnboundedSender;
+
+use crate::port::Port;
 
 /// A node has ended: its name, and how.
 pub type Ended = (String, Result<(), Fatal>);
@@ -32,6 +35,7 @@ pub async fn launch(
     let mut dir = DataDir::open(&settings.data_dir).map_err(CliError::usage)?;
     dir.check(&settings.cluster, &settings.name).map_err(CliError::usage)?;
     let clients = bind("listen-client", settings.listen_client)?;
+    let tables = table_ports(&settings)?;
     let peers = bind("listen-peer", settings.listen_peer)?;
     let gossip = gossip(&settings)?;
     let client_tls = settings.client_tls.as_ref().map(tls::for_clients).transpose().map_err(CliError::usage)?;
@@ -50,6 +54,7 @@ pub async fn launch(
         log_disk: Arc::new(dir.disk()),
         dir,
         clients,
+        tables,
         peers,
         client_tls,
         peer_tls,
@@ -59,12 +64,23 @@ pub async fn launch(
     };
     let name = settings.name.clone();
     tracing::info!(node = %owner.node, cluster = %owner.cluster, name, "starting the node");
-    let serve = move |service| gateway::router(service, gateway::Options { clock, metrics });
+    let serving = gateway::Options { clock, metrics };
+    let serve = move |service: Arc<dyn Service>, table: Option<TableName>| {
+        let objects = althing_gateway_http::router(Arc::clone(&service));
+        let etcd = gateway::router(service, serving.clone());
+        Port::new(objects, table.map_or_else(|| etcd.clone(), |name| etcd.for_table(name)))
+    };
     let tell = move |result| {
         // Whoever waited is gone when the process is ending anyhow.
         let _ = ended.send((name, result));
     };
     start(options, serve, tell).map_err(CliError::failed)
+}
+
+/// The ports of single tables.
+fn table_ports(settings: &Settings) -> Result<Vec<(TableName, TcpListener)>, CliError> {
+    let port = |setting: &TablePort| Ok((setting.table.clone(), bind("table-listen", setting.listen)?));
+    settings.table_listen.iter().map(port).collect()
 }
 
 /// Takes an address, or says who should change what.
@@ -128,6 +144,7 @@ async fn ask_to_join(settings: &Settings) -> Result<(ClusterId, NodeId, Vec<Memb
         cert: settings.client_tls.as_ref().map(|tls| tls.cert.clone()),
         key: settings.client_tls.as_ref().map(|tls| tls.key.clone()),
         timeout_ms: 5_000,
+        ..RemoteArgs::default()
     };
     let list = remote.members().await?;
     let cluster = ClusterId(list.header.map_or(0, |header| header.cluster_id));
@@ -157,10 +174,13 @@ fn node_config(settings: &Settings, owner: &Owner) -> NodeConfig {
     let mut config = NodeConfig::new(owner.cluster, owner.node, owner.members.clone());
     config.name.clone_from(&settings.name);
     config.client_urls.clone_from(&settings.client_urls);
-    config.join = match owner.birth {
-        Birth::Joined => true,
-        Birth::Founded | Birth::Restored => false,
+    let mut config = match owner.birth {
+        Birth::Founded | Birth::Restored => config.with_control_plane(),
+        Birth::Joined => NodeConfig { join: true, control: ControlPlane::Present, ..config },
+        Birth::Registered => NodeConfig { join: true, groups: Vec::new(), control: ControlPlane::Present, ..config },
     };
+    config.peer_urls = vec![settings.peer_url.clone()];
+    config.version = env!("CARGO_PKG_VERSION").to_owned();
     for group in &mut config.groups {
         group.quota_bytes = settings.quota_bytes;
     }

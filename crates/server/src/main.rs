@@ -3,6 +3,7 @@
 mod dev;
 mod launch;
 mod logging;
+mod port;
 mod server;
 mod signals;
 

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::ErrorKind;
 use althing_api::cluster::{Alarm, Member};
+use althing_api::wire::cluster::{alarm_kind_tag, read_alarm_kind, read_member, write_member};
 use althing_codec::{DecodeError, Reader, Writer};
 use althing_types::NodeId;
 use bytes::Bytes;
 
 use crate::command::Command;
-use crate::command::codec::{alarm_kind_tag, read_alarm_kind, read_member, write_member};
 use crate::error::StrongError;
 
 /// Learners that a cluster may have at the same time; etcd's `--max-learners`.

@@ -5,7 +5,9 @@
 
 pub mod id;
 pub mod limits;
+pub mod table;
 pub mod time;
 
 pub use id::{ClusterId, GroupId, LeaseId, NodeId, RequestId, Revision, SpaceId, StreamId, WatchId};
+pub use table::TableName;
 pub use time::{Duration, Instant, WallTime};

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::LogArgs;
 pub use secret::{ClusterKey, Secret};
-pub use settings::{MemberSetting, Settings, parse_members};
+pub use settings::{MemberSetting, Settings, TablePort, parse_members};
 
 /// The settings of `althing server` as they are given.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Args, Serialize, Deserialize)]
@@ -54,6 +54,12 @@ pub struct ServerArgs {
     #[arg(long, env = "ALTHING_LISTEN_CLIENT", value_name = "IP:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen_client: Option<SocketAddr>,
+    /// A further port for clients that serves one table and no other, for clients that cannot name a table in a header
+    /// (etcdctl). May be given many times. Default: none: tables but the default one are reached by the header
+    /// althing-table only.
+    #[arg(long, env = "ALTHING_TABLE_LISTEN", value_name = "TABLE=IP:PORT", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table_listen: Option<Vec<String>>,
     /// Where to listen for other nodes, TCP and UDP. Default: 127.0.0.1:2380.
     #[arg(long, env = "ALTHING_LISTEN_PEER", value_name = "IP:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]

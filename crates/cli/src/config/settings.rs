@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use althing_runtime::tls::TlsFiles;
 use althing_runtime::transport::address::Address;
+use althing_types::TableName;
 
 use super::secret::ClusterKey;
 use super::{ConfigError, ServerArgs, invalid};
@@ -17,6 +18,15 @@ pub struct MemberSetting {
     pub name: String,
     /// Where other nodes reach it.
     pub peer_url: String,
+}
+
+/// A port of one table.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct TablePort {
+    /// The table.
+    pub table: TableName,
+    /// Where to listen for its clients.
+    pub listen: SocketAddr,
 }
 
 /// What a node starts from, checked.
@@ -34,6 +44,8 @@ pub struct Settings {
     pub join: Vec<String>,
     /// Where it listens for clients.
     pub listen_client: SocketAddr,
+    /// Where it listens for clients of single tables.
+    pub table_listen: Vec<TablePort>,
     /// Where it listens for other nodes.
     pub listen_peer: SocketAddr,
     /// Where clients reach it.
@@ -73,6 +85,7 @@ impl Settings {
         let cluster = args.cluster.clone().unwrap_or_else(|| "althing".into());
         check_name("cluster", &cluster)?;
         let listen_client = args.listen_client.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 2379)));
+        let table_listen = table_ports(args.table_listen.as_deref().unwrap_or_default())?;
         let listen_peer = args.listen_peer.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 2380)));
         let client_tls =
             tls_files("client_tls_cert", &args.client_tls_cert, &args.client_tls_key, &args.client_tls_ca)?;
@@ -82,6 +95,9 @@ impl Settings {
         }
         if !args.insecure.unwrap_or(false) {
             refuse_insecure("listen_client", listen_client, "client", client_tls.as_ref())?;
+            for port in &table_listen {
+                refuse_insecure("table_listen", port.listen, "client", client_tls.as_ref())?;
+            }
             refuse_insecure("listen_peer", listen_peer, "peer", peer_tls.as_ref())?;
         }
         let mut members = parse_members(args.initial_cluster.as_deref().unwrap_or_default())?;
@@ -103,6 +119,7 @@ impl Settings {
             cluster,
             members,
             listen_client,
+            table_listen,
             listen_peer,
             peer_url,
             client_tls,
@@ -166,6 +183,23 @@ pub fn parse_members(texts: &[String]) -> Result<Vec<MemberSetting>, ConfigError
         return Err(invalid(key, format!("{:?} stands there twice", pair[0].name)));
     }
     Ok(members)
+}
+
+/// Reads ports of single tables as `TABLE=IP:PORT`.
+fn table_ports(texts: &[String]) -> Result<Vec<TablePort>, ConfigError> {
+    let key = "table_listen";
+    let mut ports = Vec::new();
+    for text in texts {
+        let refused = || invalid(key, format!("{text:?} is not TABLE=IP:PORT, such as orders=127.0.0.1:2479"));
+        let (table, listen) = text.split_once('=').ok_or_else(refused)?;
+        let table = TableName::new(table).map_err(|bad| invalid(key, bad.to_string()))?;
+        if table == TableName::META {
+            return Err(invalid(key, "names table meta, which is the control plane's own: use `althing get`"));
+        }
+        ports.push(TablePort { table, listen: listen.parse().map_err(|_| refused())? });
+    }
+    ports.sort();
+    Ok(ports)
 }
 
 fn check_url(key: &'static str, url: &str) -> Result<(), ConfigError> {
@@ -255,6 +289,27 @@ mod tests {
 
     fn address(text: &str) -> Option<SocketAddr> {
         Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_table_has_a_port_of_its_own_where_the_settings_say_so() {
+        let of = |texts: &[&str]| ServerArgs {
+            table_listen: Some(texts.iter().map(|text| (*text).to_owned()).collect()),
+            ..args()
+        };
+        let port = |table: &str, listen: &str| TablePort {
+            table: TableName::new(table).unwrap(),
+            listen: listen.parse().unwrap(),
+        };
+        let settings = Settings::resolve(of(&["orders=127.0.0.1:2479", "a=[::1]:1"])).unwrap();
+        assert_eq!(settings.table_listen, [port("a", "[::1]:1"), port("orders", "127.0.0.1:2479")]);
+        assert_eq!(
+            refused(of(&["orders"])),
+            "`table_listen`: \"orders\" is not TABLE=IP:PORT, such as orders=127.0.0.1:2479"
+        );
+        assert!(refused(of(&["Orders=127.0.0.1:1"])).contains("no name of a table"));
+        assert!(refused(of(&["meta=127.0.0.1:1"])).contains("the control plane's own"));
+        assert!(refused(of(&["orders=10.0.0.1:1"])).contains("which is not loopback, and there is no TLS"));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::{JSON, page};
 use crate::gateway::Gateway;
 use crate::rpc::{self, Rpc, Shape};
 use crate::status::Refusal;
+use crate::table::TABLE_HEADER;
 
 /// Bytes of one JSON request: base64 makes a message a third longer.
 pub(super) const MAX_JSON_BYTES: usize = (MAX_REQUEST_BYTES + MAX_REQUEST_OVERHEAD_BYTES) / 3 * 4;
@@ -57,11 +58,16 @@ async fn one_request(schema: &Schema, body: Body) -> Result<Bytes, Status> {
     schema.request(&collected.to_bytes()).map_err(Status::invalid_argument)
 }
 
-/// What of a request's headers is meant for the RPC: its deadline, its trace, and metadata under grpc-gateway's prefix.
+/// What of a request's headers is meant for the RPC: its deadline, its trace, its table, and metadata under grpc-gateway's prefix.
 fn metadata(headers: &HeaderMap) -> HeaderMap {
     let mut metadata = HeaderMap::new();
-    let names =
-        [("grpc-timeout", "grpc-timeout"), ("traceparent", "traceparent"), ("grpc-metadata-hasleader", "hasleader")];
+    let names = [
+        ("grpc-timeout", "grpc-timeout"),
+        ("traceparent", "traceparent"),
+        ("grpc-metadata-hasleader", "hasleader"),
+        ("grpc-metadata-althing-table", TABLE_HEADER),
+        (TABLE_HEADER, TABLE_HEADER),
+    ];
     for (from, to) in names {
         if let Some(value) = headers.get(from) {
             metadata.insert(HeaderName::from_static(to), value.clone());

@@ -77,10 +77,10 @@ async fn read(backend: &Backend, consistency: Consistency) -> Result<(), String>
         Ask::Range(request)
     };
     let context = Context { timeout: Some(PROBE_TIMEOUT), ..Context::default() };
-    let mut result = backend.send(request(consistency), context).await;
+    let mut result = backend.send(request(consistency), &context).await;
     if matches!(&result, Err(error) if error.kind == ErrorKind::Learner) {
         let context = Context { require_leader: true, ..context };
-        result = backend.send(request(Consistency::Serializable), context).await;
+        result = backend.send(request(Consistency::Serializable), &context).await;
     }
     result.map(|_| ()).map_err(|error| status(&error).message().to_owned())
 }
@@ -88,7 +88,7 @@ async fn read(backend: &Backend, consistency: Consistency) -> Result<(), String>
 async fn no_alarm(backend: &Backend, excluded: &[&str]) -> Result<(), String> {
     let context = Context { timeout: Some(PROBE_TIMEOUT), ..Context::default() };
     let asked = Ask::Alarm { action: althing_api::cluster::AlarmAction::Get, member: NodeId::NONE, kind: None };
-    let alarms = match backend.ask(asked, context).await {
+    let alarms = match backend.ask(asked, &context).await {
         Ok(althing_api::Answer { body: Answered::Alarms(alarms), .. }) => alarms,
         Ok(_) => return Err("ALARM ERROR:the node answered another question".to_owned()),
         Err(status) => return Err(format!("ALARM ERROR:{}", status.message())),

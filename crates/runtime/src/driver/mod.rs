@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use althing_api::service::ReplySender;
 use althing_api::watch::{WatchCommand, WatchEvent};
-use althing_api::{Call, Error, Health, SnapshotChunk};
+use althing_api::{Call, Error, Health, SnapshotChunk, Target};
 use althing_env::Clock;
 use althing_node::{DiskSpace, Done, Effects, Input, Node, ReadDone};
 use althing_resilience::Work;
@@ -41,7 +41,7 @@ pub(crate) enum Event {
     /// A client asks.
     Request { call: Call, sender: ReplySender, place: Place },
     /// A client opens a stream of watches.
-    WatchOpen { stream: StreamId, group: GroupId, require_leader: bool, feed: Arc<Feed<WatchEvent>> },
+    WatchOpen { stream: StreamId, target: Target, require_leader: bool, feed: Arc<Feed<WatchEvent>> },
     /// A client says something on it.
     Watch { stream: StreamId, command: WatchCommand },
     /// A client has taken events off it.
@@ -49,7 +49,7 @@ pub(crate) enum Event {
     /// A client closes it.
     WatchClose { stream: StreamId },
     /// A client wants a snapshot.
-    SnapshotOpen { stream: StreamId, group: GroupId, feed: ChunkFeed },
+    SnapshotOpen { stream: StreamId, target: Target, feed: ChunkFeed },
     /// A client wants the next chunk.
     SnapshotPull { stream: StreamId },
     /// A client has enough.
@@ -235,9 +235,9 @@ impl Driver {
                 self.pending.insert(id, Waiting { sender, place });
                 self.tell(Input::Request { id, call }, out);
             }
-            Event::WatchOpen { stream, group, require_leader, feed } => {
+            Event::WatchOpen { stream, target, require_leader, feed } => {
                 self.watches.insert(stream, feed);
-                self.tell(Input::WatchOpen { stream, group, require_leader }, out);
+                self.tell(Input::WatchOpen { stream, target, require_leader }, out);
             }
             Event::Watch { stream, command } => self.tell(Input::Watch { stream, command }, out),
             Event::WatchDrained { stream, bytes } => self.tell(Input::WatchDrained { stream, bytes }, out),
@@ -245,9 +245,9 @@ impl Driver {
                 self.watches.remove(&stream);
                 self.tell(Input::WatchClose { stream }, out);
             }
-            Event::SnapshotOpen { stream, group, feed } => {
+            Event::SnapshotOpen { stream, target, feed } => {
                 self.downloads.insert(stream, feed);
-                self.tell(Input::SnapshotOpen { stream, group }, out);
+                self.tell(Input::SnapshotOpen { stream, target }, out);
             }
             Event::SnapshotPull { stream } => self.tell(Input::SnapshotPull { stream }, out),
             Event::SnapshotClose { stream } => {

@@ -147,6 +147,8 @@ impl<'a> Known<'a> {
             | ErrorKind::NotLeader
             | ErrorKind::Learner
             | ErrorKind::Storage(_)
+            | ErrorKind::WrongShard
+            | ErrorKind::ShardUnavailable
             | ErrorKind::BadLeaderTransferee(_)
             | ErrorKind::MemberNotFound(_)
             | ErrorKind::MemberExists(_)
@@ -166,6 +168,9 @@ impl<'a> Known<'a> {
             | ErrorKind::InvalidArgument(_)
             | ErrorKind::LeaseTtlTooLarge(_)
             | ErrorKind::BadUrl(_)
+            | ErrorKind::UnknownTable(_)
+            | ErrorKind::CrossShard(_)
+            | ErrorKind::NotBuilt(_)
             | ErrorKind::Unsupported(_) => Some("nothing was asked for that is not allowed"),
         }
     }

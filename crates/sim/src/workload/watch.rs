@@ -272,7 +272,10 @@ impl WatchClient {
             CancelReason::Asked if leaves => *watch = Followed::draw(id, cx),
             CancelReason::Asked => watch.stage = Stage::Idle,
             CancelReason::NoLeader | CancelReason::Gone(_) => self.close(cx),
-            CancelReason::DuplicateId | CancelReason::InvalidRange | CancelReason::TooMany => {
+            CancelReason::DuplicateId
+            | CancelReason::InvalidRange
+            | CancelReason::TooMany
+            | CancelReason::Refused(_) => {
                 watch.note(Step::Refused(reason), cx.shared);
                 self.close(cx);
             }

@@ -1,8 +1,8 @@
 //! Between clients and nodes.
 
+use althing_api::Target;
 use althing_api::error::Outcome;
 use althing_api::kv::Consistency;
-use althing_api::service::DEFAULT_GROUP;
 use althing_api::watch::{WatchCommand, WatchEvent};
 use althing_api::{Answer, Call, Error, Request};
 use althing_node::Input;
@@ -155,7 +155,7 @@ impl World {
         let require_leader = self.streams.workload.u32(0..4) == 0;
         let Some(process) = self.host(node).running() else { return };
         let stream = process.new_stream((slot, ticket));
-        self.input(node, Input::WatchOpen { stream, group: DEFAULT_GROUP, require_leader });
+        self.input(node, Input::WatchOpen { stream, target: Target::default(), require_leader });
         self.input(node, Input::Watch { stream, command: first });
     }
 

@@ -1,14 +1,15 @@
 //! The bytes of a proposal (docs/formats/strong.md draws them). Every tag is a byte whose meaning never changes; what is
-//! new gets a new one, and waits until every node of the cluster knows it.
+//! new gets a new one, and waits until every node of the cluster knows it. Requests of clients stand in it as nodes forward
+//! them to each other ([`althing_api::wire`]).
 
-mod kv;
-
-use althing_api::cluster::{AlarmAction, AlarmKind, Member};
+use althing_api::wire::cluster::{
+    alarm_action_tag, alarm_kind_tag, read_alarm_action, read_alarm_kind, read_member, write_member,
+};
+use althing_api::wire::kv::{read_delete, read_put, read_txn, write_delete, write_put, write_txn};
 use althing_codec::{DecodeError, Reader, Writer};
 use althing_types::{LeaseId, NodeId, RequestId, Revision};
 use bytes::Bytes;
 
-use self::kv::{read_delete, read_put, read_txn, write_delete, write_put, write_txn};
 use super::{Command, Proposal};
 
 /// The format of a proposal.
@@ -139,7 +140,7 @@ fn read_command(reader: &mut Reader) -> Result<Command, DecodeError> {
     Ok(match reader.u8("command")? {
         tag::PUT => Command::Put(read_put(reader)?),
         tag::DELETE_RANGE => Command::DeleteRange(read_delete(reader)?),
-        tag::TXN => Command::Txn(read_txn(reader, 0)?),
+        tag::TXN => Command::Txn(read_txn(reader)?),
         tag::COMPACT => Command::Compact { revision: Revision(reader.i64("revision")?) },
         tag::LEASE_GRANT => {
             Command::LeaseGrant { id: LeaseId(reader.i64("lease")?), ttl_seconds: reader.i64("seconds")? }
@@ -162,66 +163,6 @@ fn read_command(reader: &mut Reader) -> Result<Command, DecodeError> {
         tag::SET_QUOTA => Command::SetQuota { bytes: reader.u64("quota")? },
         value => return unknown("command", value),
     })
-}
-
-/// The byte of an alarm's kind, never 0.
-pub(crate) const fn alarm_kind_tag(kind: AlarmKind) -> u8 {
-    match kind {
-        AlarmKind::NoSpace => 1,
-        AlarmKind::Corrupt => 2,
-    }
-}
-
-/// The kind of an alarm, `None` for 0.
-pub(crate) fn read_alarm_kind(reader: &mut Reader) -> Result<Option<AlarmKind>, DecodeError> {
-    match reader.u8("the kind of an alarm")? {
-        0 => Ok(None),
-        1 => Ok(Some(AlarmKind::NoSpace)),
-        2 => Ok(Some(AlarmKind::Corrupt)),
-        value => unknown("the kind of an alarm", value),
-    }
-}
-
-const fn alarm_action_tag(action: AlarmAction) -> u8 {
-    match action {
-        AlarmAction::Get => 0,
-        AlarmAction::Activate => 1,
-        AlarmAction::Deactivate => 2,
-    }
-}
-
-fn read_alarm_action(reader: &mut Reader) -> Result<AlarmAction, DecodeError> {
-    match reader.u8("what to do with alarms")? {
-        0 => Ok(AlarmAction::Get),
-        1 => Ok(AlarmAction::Activate),
-        2 => Ok(AlarmAction::Deactivate),
-        value => unknown("what to do with alarms", value),
-    }
-}
-
-/// A member's bytes.
-pub(crate) fn write_member(writer: &mut Writer, member: &Member) {
-    writer.u64(member.id.0);
-    writer.str(&member.name);
-    for urls in [&member.peer_urls, &member.client_urls] {
-        writer.u64(urls.len() as u64);
-        for url in urls {
-            writer.str(url);
-        }
-    }
-    writer.bool(member.is_learner);
-}
-
-/// A member from its bytes.
-pub(crate) fn read_member(reader: &mut Reader) -> Result<Member, DecodeError> {
-    let id = NodeId(reader.u64("member")?);
-    let name = reader.str("name")?;
-    let urls = |reader: &mut Reader| {
-        let count = reader.count("urls")?;
-        (0..count).map(|_| reader.str("url")).collect::<Result<Vec<_>, _>>()
-    };
-    let (peer_urls, client_urls) = (urls(reader)?, urls(reader)?);
-    Ok(Member { id, name, peer_urls, client_urls, is_learner: reader.bool("learner")? })
 }
 
 #[cfg(test)]

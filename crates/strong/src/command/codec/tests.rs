@@ -1,3 +1,4 @@
+use althing_api::cluster::{AlarmAction, AlarmKind, Member};
 use althing_api::kv::{Operation, PutLease, PutRequest, PutValue, TxnRequest};
 use althing_types::limits::MAX_TXN_DEPTH;
 use proptest::prelude::*;

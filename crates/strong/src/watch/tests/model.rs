@@ -311,7 +311,10 @@ impl Client {
                         assert!(at <= compacted && seen.first < at, "canceled although nothing it needs is lost");
                     }
                     CancelReason::Gone(_) => drop(self.watches.remove(&id)),
-                    CancelReason::DuplicateId | CancelReason::InvalidRange | CancelReason::NoLeader => {
+                    CancelReason::DuplicateId
+                    | CancelReason::InvalidRange
+                    | CancelReason::NoLeader
+                    | CancelReason::Refused(_) => {
                         panic!("unexpected {reason:?}")
                     }
                 }

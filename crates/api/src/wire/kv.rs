@@ -1,20 +1,22 @@
-//! The bytes of reads, writes and transactions.
+//! The bytes of reads, writes and transactions. The log holds the same (docs/formats/strong.md): what stands here never
+//! changes.
 
-use althing_api::kv::{
-    Compare, CompareOperator, CompareTarget, Consistency, DeleteRangeRequest, KeyRange, Operation, PutLease,
-    PutRequest, PutValue, RangeEnd, RangeRequest, SortOrder, SortTarget, TxnRequest,
-};
 use althing_codec::{DecodeError, Reader, Writer};
 use althing_types::limits::MAX_TXN_DEPTH;
 use althing_types::{LeaseId, Revision};
 
 use super::unknown;
+use crate::kv::{
+    Compare, CompareOperator, CompareTarget, Consistency, DeleteRangeRequest, KeyRange, Operation, PutLease,
+    PutRequest, PutValue, RangeEnd, RangeRequest, SortOrder, SortTarget, TxnRequest,
+};
 
-/// How deep a transaction may nest before its bytes are refused. More than [`check`](crate::check) allows, so that what
-/// was checked always parses.
+/// How deep a transaction may nest before its bytes are refused. More than a table allows, so that what it accepted always
+/// parses.
 const MAX_DECODED_DEPTH: usize = 2 * MAX_TXN_DEPTH;
 
-fn write_keys(writer: &mut Writer, keys: &KeyRange) {
+/// Writes a range of keys.
+pub fn write_keys(writer: &mut Writer, keys: &KeyRange) {
     writer.bytes(&keys.start);
     match &keys.end {
         RangeEnd::Single => writer.u8(0),
@@ -26,7 +28,8 @@ fn write_keys(writer: &mut Writer, keys: &KeyRange) {
     }
 }
 
-fn read_keys(reader: &mut Reader) -> Result<KeyRange, DecodeError> {
+/// Reads a range of keys.
+pub fn read_keys(reader: &mut Reader) -> Result<KeyRange, DecodeError> {
     let start = reader.bytes("key")?;
     let end = match reader.u8("range end")? {
         0 => RangeEnd::Single,
@@ -37,7 +40,8 @@ fn read_keys(reader: &mut Reader) -> Result<KeyRange, DecodeError> {
     Ok(KeyRange { start, end })
 }
 
-pub(super) fn write_put(writer: &mut Writer, put: &PutRequest) {
+/// Writes a put.
+pub fn write_put(writer: &mut Writer, put: &PutRequest) {
     writer.bytes(&put.key);
     match &put.value {
         PutValue::Set(value) => {
@@ -56,7 +60,8 @@ pub(super) fn write_put(writer: &mut Writer, put: &PutRequest) {
     writer.bool(put.prev_kv);
 }
 
-pub(super) fn read_put(reader: &mut Reader) -> Result<PutRequest, DecodeError> {
+/// Reads a put.
+pub fn read_put(reader: &mut Reader) -> Result<PutRequest, DecodeError> {
     let key = reader.bytes("key")?;
     let value = match reader.u8("value of a put")? {
         0 => PutValue::Keep,
@@ -74,16 +79,19 @@ pub(super) fn read_put(reader: &mut Reader) -> Result<PutRequest, DecodeError> {
     Ok(PutRequest { key, value, lease, prev_kv: reader.bool("prev_kv")? })
 }
 
-pub(super) fn write_delete(writer: &mut Writer, delete: &DeleteRangeRequest) {
+/// Writes a removal.
+pub fn write_delete(writer: &mut Writer, delete: &DeleteRangeRequest) {
     write_keys(writer, &delete.keys);
     writer.bool(delete.prev_kv);
 }
 
-pub(super) fn read_delete(reader: &mut Reader) -> Result<DeleteRangeRequest, DecodeError> {
+/// Reads a removal.
+pub fn read_delete(reader: &mut Reader) -> Result<DeleteRangeRequest, DecodeError> {
     Ok(DeleteRangeRequest { keys: read_keys(reader)?, prev_kv: reader.bool("prev_kv")? })
 }
 
-fn write_range(writer: &mut Writer, range: &RangeRequest) {
+/// Writes a read.
+pub fn write_range(writer: &mut Writer, range: &RangeRequest) {
     write_keys(writer, &range.keys);
     writer.u64(range.limit);
     let revisions = [
@@ -105,7 +113,8 @@ fn write_range(writer: &mut Writer, range: &RangeRequest) {
     writer.bool(range.count_only);
 }
 
-fn read_range(reader: &mut Reader) -> Result<RangeRequest, DecodeError> {
+/// Reads a read.
+pub fn read_range(reader: &mut Reader) -> Result<RangeRequest, DecodeError> {
     let keys = read_keys(reader)?;
     let limit = reader.u64("limit")?;
     let mut revision = || {
@@ -167,7 +176,8 @@ fn read_sort(reader: &mut Reader) -> Result<Option<(SortTarget, SortOrder)>, Dec
     Ok(Some((target, order)))
 }
 
-pub(super) fn write_txn(writer: &mut Writer, txn: &TxnRequest) {
+/// Writes a transaction.
+pub fn write_txn(writer: &mut Writer, txn: &TxnRequest) {
     writer.u64(txn.compare.len() as u64);
     for compare in &txn.compare {
         write_compare(writer, compare);
@@ -180,10 +190,13 @@ pub(super) fn write_txn(writer: &mut Writer, txn: &TxnRequest) {
     }
 }
 
-pub(super) fn read_txn(reader: &mut Reader, depth: usize) -> Result<TxnRequest, DecodeError> {
-    if depth > MAX_DECODED_DEPTH {
-        return Err(DecodeError::Unknown { field: "the depth of a transaction", value: depth as u64 });
-    }
+/// Reads a transaction.
+pub fn read_txn(reader: &mut Reader) -> Result<TxnRequest, DecodeError> {
+    read_nested_txn(reader, 0)
+}
+
+fn read_nested_txn(reader: &mut Reader, depth: usize) -> Result<TxnRequest, DecodeError> {
+    check_depth(depth)?;
     let count = reader.count("comparisons")?;
     let compare = (0..count).map(|_| read_compare(reader)).collect::<Result<_, _>>()?;
     let mut branch = || {
@@ -191,6 +204,14 @@ pub(super) fn read_txn(reader: &mut Reader, depth: usize) -> Result<TxnRequest, 
         (0..count).map(|_| read_operation(reader, depth)).collect::<Result<_, _>>()
     };
     Ok(TxnRequest { compare, success: branch()?, failure: branch()? })
+}
+
+/// Refuses what would nest without an end.
+pub(super) fn check_depth(depth: usize) -> Result<(), DecodeError> {
+    if depth > MAX_DECODED_DEPTH {
+        return Err(DecodeError::Unknown { field: "the depth of a transaction", value: depth as u64 });
+    }
+    Ok(())
 }
 
 fn write_operation(writer: &mut Writer, operation: &Operation) {
@@ -219,7 +240,7 @@ fn read_operation(reader: &mut Reader, depth: usize) -> Result<Operation, Decode
         0 => Operation::Range(read_range(reader)?),
         1 => Operation::Put(read_put(reader)?),
         2 => Operation::DeleteRange(read_delete(reader)?),
-        3 => Operation::Txn(read_txn(reader, depth + 1)?),
+        3 => Operation::Txn(read_nested_txn(reader, depth + 1)?),
         value => return unknown("operation", value),
     })
 }
