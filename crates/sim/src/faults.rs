@@ -409,6 +409,25 @@ impl FaultPlan {
         plan
     }
 
+    /// The same plan, but nothing takes away what was synced, or votes.
+    #[must_use]
+    pub fn without_losses(mut self) -> Self {
+        let losses = [
+            &mut self.rot,
+            &mut self.rot_on_read,
+            &mut self.wipes,
+            &mut self.rollbacks,
+            &mut self.copies,
+            &mut self.lost_syncs,
+            &mut self.membership,
+            &mut self.compactions,
+            &mut self.transfers,
+        ];
+        losses.into_iter().for_each(|episodes| *episodes = Episodes::NONE);
+        self.triggers.clear();
+        self
+    }
+
     /// The same world, in which nothing begins by chance any more but what has been `inflicted` does: what a run's report
     /// says. The operator goes on as before.
     #[must_use]

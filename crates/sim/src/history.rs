@@ -5,6 +5,7 @@
 //! its invocation, or never. The client that asked is retired, and a new one goes on in its place, so that each client's
 //! operations follow one another.
 
+use althing_api::Target;
 use althing_api::error::ErrorKind;
 use althing_api::kv::{KeyRange, KeyValue};
 use althing_api::request::{Answer, Request};
@@ -53,6 +54,8 @@ pub struct LessorJump {
 /// One call, word for word, and what came of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CallRecord {
+    /// Of which table.
+    pub target: Target,
     /// When it was sent.
     pub invoked: Instant,
     /// What was asked.

@@ -151,6 +151,12 @@ impl Node {
         out.members = Some(self.membership());
     }
 
+    /// The map as this node has it.
+    #[must_use]
+    pub const fn map(&self) -> &View {
+        &self.control.view
+    }
+
     /// Who belongs to the cluster: the nodes of the map, and the members of the default table.
     #[must_use]
     pub fn membership(&self) -> Membership {

@@ -130,6 +130,7 @@ pub async fn keep(recorder: Arc<Recorder>, mut session: Session) -> Archive {
 async fn compact(recorder: &Recorder, session: &mut Session, revision: Revision) {
     let physical = session.rng.bool();
     recorder.history().calls.push(CallRecord {
+        target: althing_api::Target::default(),
         invoked: recorder.now(),
         request: Request::Compact { revision, physical },
         end: CallEnd::Unknown,

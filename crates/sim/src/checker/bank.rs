@@ -135,6 +135,7 @@ mod tests {
         let body = Body::Range(RangeResponse { kvs, ..RangeResponse::default() });
         let answer = Answer { header: Header::default(), body };
         CallRecord {
+            target: althing_api::Target::default(),
             invoked: Instant::ZERO,
             request: Request::Range(RangeRequest::new(accounts())),
             end: CallEnd::Answered { returned: Instant::ZERO, answer },

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use althing_api::error::ErrorKind;
 use althing_api::kv::{Consistency, Operation, PutLease, PutRequest, RangeRequest, TxnRequest};
 use althing_api::request::{Body, Request};
-use althing_types::{Instant, LeaseId, Revision};
+use althing_types::{Instant, LeaseId, Revision, TableName};
 
 use super::leases;
 use crate::history::{CallEnd, CallRecord, LessorJump};
@@ -138,6 +138,10 @@ impl<'a> Known<'a> {
                 (!asked.iter().any(|asked| *asked < returned)).then_some("nobody else asked for the lease")
             }
             ErrorKind::Corrupt => Some("no replica is corrupt"),
+            // A node whose map is behind does not know a table yet that is there.
+            ErrorKind::UnknownTable(name) => {
+                (*name == TableName::DEFAULT).then_some("the default table is always there")
+            }
             ErrorKind::NoSpace
             | ErrorKind::Overloaded
             | ErrorKind::NoLeader
@@ -168,7 +172,6 @@ impl<'a> Known<'a> {
             | ErrorKind::InvalidArgument(_)
             | ErrorKind::LeaseTtlTooLarge(_)
             | ErrorKind::BadUrl(_)
-            | ErrorKind::UnknownTable(_)
             | ErrorKind::CrossShard(_)
             | ErrorKind::NotBuilt(_)
             | ErrorKind::Unsupported(_) => Some("nothing was asked for that is not allowed"),
@@ -286,13 +289,18 @@ mod tests {
     }
 
     fn refused(sent: u64, request: Request, why: ErrorKind) -> CallRecord {
-        CallRecord { invoked: at(sent), request, end: CallEnd::Refused { returned: at(sent + 10), why } }
+        CallRecord {
+            target: althing_api::Target::default(),
+            invoked: at(sent),
+            request,
+            end: CallEnd::Refused { returned: at(sent + 10), why },
+        }
     }
 
     fn answered(sent: u64, request: Request, revision: i64, body: Body) -> CallRecord {
         let header = Header { revision: Revision(revision), ..Header::default() };
         let end = CallEnd::Answered { returned: at(sent + 10), answer: Answer { header, body } };
-        CallRecord { invoked: at(sent), request, end }
+        CallRecord { target: althing_api::Target::default(), invoked: at(sent), request, end }
     }
 
     fn read(revision: i64, consistency: Consistency) -> Request {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use althing_api::cluster::Member;
 use althing_consensus::ConfState;
-use althing_node::{Applier, GroupState, LogRecovery, Node, NodeConfig, WatchBuffers};
+use althing_node::{Applier, ControlPlane, GroupState, LogRecovery, Node, NodeConfig, WatchBuffers};
 use althing_storage::engine::{Applied, Engine};
 use althing_storage::wal::{Identity, Record, Wal, WalError, WalOptions};
 use althing_types::{ClusterId, Duration, GroupId, NodeId, Revision};
@@ -185,7 +185,13 @@ fn config(node: NodeId, origin: Origin, founders: &[NodeId], seed: u64) -> NodeC
     });
     let mut config = NodeConfig::new(CLUSTER, node, members.collect());
     config.name = format!("node-{node}");
-    config.join = origin == Origin::Joiner;
+    let mut config = match origin {
+        Origin::Founder => config,
+        Origin::Joiner => NodeConfig { join: true, ..config },
+        Origin::FounderOfTables => config.with_control_plane(),
+        Origin::Registered => NodeConfig { join: true, groups: Vec::new(), control: ControlPlane::Present, ..config },
+    };
+    config.peer_urls = vec![format!("http://node-{node}:2380")];
     config.client_urls = vec![format!("http://node-{node}:2379")];
     config.seed = seed;
     config.lease_checkpoint_interval = LEASE_CHECKPOINTS;

@@ -83,6 +83,10 @@ pub enum Origin {
     Founder,
     /// It was set up for a member that was added later.
     Joiner,
+    /// It was there when a cluster with a control plane was born.
+    FounderOfTables,
+    /// It is a node of such a cluster to which the control plane gives replicas, and had none at first.
+    Registered,
 }
 
 /// One machine. `E` is whatever the world wants to remember for a process that stands still.

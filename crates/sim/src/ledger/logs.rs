@@ -208,6 +208,11 @@ impl Logs {
         Ok(())
     }
 
+    /// A replica has come to a node that runs: its log begins after what it was born with, if it was born with anything.
+    pub fn opens(&mut self, group: GroupId, node: NodeId, applied: LogPosition) {
+        self.replica(group, node).written.cut(applied);
+    }
+
     /// The disk of a node was damaged, exchanged or lies: it owes nothing of what it had, until it is trusted again.
     pub fn excuse(&mut self, node: NodeId) {
         self.excused.insert(node);

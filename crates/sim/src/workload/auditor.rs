@@ -20,6 +20,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What a node said about its replica: the hash of all that it holds, and its revision.
 pub type Fingerprint = (u32, Revision);
 
+/// What is looked at in the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// The members, every register, and whether the members' replicas of the default table are equal.
+    Replicas,
+    /// Every register. Where replicas belong and whether they are there is the world's to see.
+    Registers,
+}
+
 /// How far the audit is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Audit {
@@ -39,6 +48,7 @@ pub enum Audit {
 #[derive(Debug)]
 pub struct Auditor {
     client: ClientId,
+    scope: Scope,
     ticket: Ticket,
     audit: Audit,
     /// The read under way, as its place in the history.
@@ -51,9 +61,10 @@ pub struct Auditor {
 impl Auditor {
     /// An auditor that waits.
     #[must_use]
-    pub fn new(client: ClientId) -> Self {
+    pub fn new(client: ClientId, scope: Scope) -> Self {
         Self {
             client,
+            scope,
             ticket: Ticket::default(),
             audit: Audit::Waiting,
             read: None,
@@ -76,7 +87,10 @@ impl Auditor {
 
     /// Begins.
     pub(crate) fn begin(&mut self) {
-        self.audit = Audit::Listing;
+        self.audit = match self.scope {
+            Scope::Replicas => Audit::Listing,
+            Scope::Registers => Audit::Reading(0),
+        };
     }
 
     pub(super) fn handle(&mut self, news: News, cx: &mut Context<'_>) {
@@ -145,10 +159,10 @@ impl Auditor {
             return Audit::Reading(register);
         };
         operation.outcome = done(&Action::Get, answer, cx.now);
-        if register + 1 < cx.options.registers {
-            Audit::Reading(register + 1)
-        } else {
-            Audit::Comparing(BTreeMap::new())
+        match self.scope {
+            _ if register + 1 < cx.options.registers => Audit::Reading(register + 1),
+            Scope::Replicas => Audit::Comparing(BTreeMap::new()),
+            Scope::Registers => Audit::Finished,
         }
     }
 

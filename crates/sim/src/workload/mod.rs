@@ -14,6 +14,7 @@
 //! * [`range`]: reads ranges in every way, at revisions of the past and of the future;
 //! * [`controller`], [`reflector`], [`compactor`]: what Kubernetes does with its objects;
 //! * [`operator`]: adds members, gives them a vote, removes others;
+//! * [`steward`]: where there is a control plane, creates the table, registers nodes, drains them;
 //! * [`auditor`]: when all others have ended, reads everything once more and compares the replicas.
 
 mod asks;
@@ -30,6 +31,7 @@ pub mod range;
 pub mod reflector;
 pub mod register;
 mod session;
+pub mod steward;
 pub mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +39,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use althing_api::error::ErrorKind;
 use althing_api::request::{Answer, Request};
 use althing_api::watch::{WatchCommand, WatchEvent};
-use althing_api::{Call, Error};
+use althing_api::{Call, Error, Target};
 use althing_types::{Duration, Instant, NodeId, Revision};
 use fastrand::Rng;
 
@@ -218,6 +220,27 @@ impl Default for WorkloadOptions {
     }
 }
 
+impl WorkloadOptions {
+    /// Clients on registers, and no others.
+    #[must_use]
+    pub fn of_registers() -> Self {
+        Self {
+            registers: 24,
+            lease_clients: 0,
+            watch_clients: 0,
+            keepers: 0,
+            bank_clients: 0,
+            list_clients: 0,
+            lock_clients: 0,
+            range_clients: 0,
+            controllers: 0,
+            reflectors: 0,
+            compactors: 0,
+            ..Self::default()
+        }
+    }
+}
+
 /// What all clients share: the history, and numbers that must be unique.
 #[derive(Clone, Debug, Default)]
 pub struct Shared {
@@ -277,6 +300,8 @@ pub struct Context<'a> {
     pub rng: &'a mut Rng,
     /// All nodes.
     pub nodes: &'a [NodeId],
+    /// The table that is meant.
+    pub table: &'a Target,
     /// How much of what.
     pub options: &'a WorkloadOptions,
     /// The history and the counters.
@@ -304,7 +329,7 @@ impl Context<'_> {
     fn call(&mut self, ticket: Ticket, node: NodeId, request: Request) {
         let patience = self.patience();
         let timeout = self.rng.bool().then_some(patience);
-        let call = Call { timeout, ..Call::new(request) };
+        let call = Call { target: self.table.clone(), timeout, ..Call::new(request) };
         self.asks.push(Ask::Call { ticket, node, call, patience });
     }
 }
@@ -336,6 +361,8 @@ pub enum Client {
     Compactor(compactor::Compactor),
     /// Changing the members.
     Operator(operator::Operator),
+    /// Changing objects of the control plane.
+    Steward(steward::Steward),
     /// Reading and comparing at the end.
     Auditor(auditor::Auditor),
 }
@@ -359,6 +386,7 @@ impl Client {
             Self::Reflector(client) => client.handle(news, cx),
             Self::Compactor(client) => client.handle(news, cx),
             Self::Operator(client) => client.handle(news, cx),
+            Self::Steward(client) => client.handle(news, cx),
             Self::Auditor(client) => client.handle(news, cx),
         }
     }
@@ -378,6 +406,7 @@ impl Client {
             Self::Reflector(client) => client.finish(),
             Self::Compactor(client) => client.finish(),
             Self::Operator(client) => client.finish(),
+            Self::Steward(client) => client.finish(),
             Self::Auditor(_) => {}
         }
     }
@@ -399,6 +428,7 @@ impl Client {
             | Self::Controller(_)
             | Self::Compactor(_)
             | Self::Operator(_)
+            | Self::Steward(_)
             | Self::Auditor(_) => {}
         }
     }
@@ -419,6 +449,7 @@ impl Client {
             Self::Reflector(_) => "reflector",
             Self::Compactor(_) => "compactor",
             Self::Operator(_) => "operator",
+            Self::Steward(_) => "steward",
             Self::Auditor(_) => "auditor",
         }
     }
@@ -452,8 +483,12 @@ pub fn clients(run: &Options, shared: &mut Shared) -> Vec<Client> {
     add(&mut clients, options.controllers, || Client::Controller(controller::Controller::default()));
     add(&mut clients, options.reflectors, || Client::Reflector(reflector::Reflector::default()));
     add(&mut clients, options.compactors, || Client::Compactor(compactor::Compactor::default()));
-    clients.push(Client::Operator(operator::Operator::new(run.faults.membership, run.nodes)));
-    clients.push(Client::Auditor(auditor::Auditor::new(shared.new_client())));
+    clients.push(match &run.tables {
+        None => Client::Operator(operator::Operator::new(run.faults.membership, run.nodes)),
+        Some(tables) => Client::Steward(steward::Steward::new(tables.clone(), run.nodes)),
+    });
+    let scope = if run.tables.is_some() { auditor::Scope::Registers } else { auditor::Scope::Replicas };
+    clients.push(Client::Auditor(auditor::Auditor::new(shared.new_client(), scope)));
     clients
 }
 

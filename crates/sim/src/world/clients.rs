@@ -43,6 +43,7 @@ impl World {
             now: self.agenda.now(),
             rng: &mut self.chances[slot.0],
             nodes: &self.nodes,
+            table: &self.table,
             options: &self.options.workload,
             shared: &mut self.shared,
             asks: &mut asks,
@@ -80,8 +81,8 @@ impl World {
 
     pub(super) fn record_call(&mut self, call: &Call) -> usize {
         let calls = &mut self.shared.history.calls;
-        let request = call.request.clone();
-        calls.push(CallRecord { invoked: self.agenda.now(), request, end: CallEnd::Unknown });
+        let (target, request) = (call.target.clone(), call.request.clone());
+        calls.push(CallRecord { target, invoked: self.agenda.now(), request, end: CallEnd::Unknown });
         calls.len() - 1
     }
 

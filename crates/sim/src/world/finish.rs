@@ -15,6 +15,9 @@ const QUIET_FOR: Duration = Duration::from_secs(6);
 /// After the clients have ended, all registers must be read and all replicas equal within this time.
 pub const EQUAL_WITHIN: Duration = Duration::from_secs(30);
 
+/// How often it is looked whether all replicas are where they belong.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 impl World {
     pub(super) fn enter(&mut self, phase: Phase) {
         self.phase = phase;
@@ -43,7 +46,11 @@ impl World {
                     self.auditor().map(|auditor| format!("{:?}, last {:?}", auditor.audit(), auditor.last_round()));
                 self.find(
                     Check::Convergence,
-                    format!("{EQUAL_WITHIN:?} after the last write: {}", state.unwrap_or_default()),
+                    format!(
+                        "{EQUAL_WITHIN:?} after the last write: {} {}",
+                        state.unwrap_or_default(),
+                        self.unsettled().unwrap_or_default()
+                    ),
                 );
             }
         }
@@ -99,7 +106,12 @@ impl World {
 
     /// The run is over once the auditor has nothing left to ask.
     pub(super) fn check_audit(&mut self, slot: Slot) {
-        if slot == self.auditor_slot() && self.auditor().is_some_and(|auditor| *auditor.audit() == Audit::Finished) {
+        if slot != self.auditor_slot() || self.auditor().is_none_or(|auditor| *auditor.audit() != Audit::Finished) {
+            return;
+        }
+        if self.unsettled().is_some() {
+            self.agenda.after(LOOK_EVERY, Event::News { slot, news: News::Wake });
+        } else {
             self.phase = Phase::Over;
         }
     }

@@ -1,6 +1,6 @@
 //! Faults, as they happen.
 
-use althing_api::{Call, Request};
+use althing_api::{Call, Request, Target};
 use althing_node::Input;
 use althing_types::{Duration, Instant, NodeId, RequestId};
 
@@ -169,7 +169,12 @@ impl World {
     fn compact(&mut self, node: NodeId) {
         self.counts.compactions += 1;
         let request = Request::Compact { revision: self.shared.revision, physical: true };
-        let record = CallRecord { invoked: self.agenda.now(), request: request.clone(), end: CallEnd::Unknown };
+        let record = CallRecord {
+            target: Target::default(),
+            invoked: self.agenda.now(),
+            request: request.clone(),
+            end: CallEnd::Unknown,
+        };
         self.shared.history.calls.push(record);
         self.ask_node(node, request);
     }

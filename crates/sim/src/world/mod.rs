@@ -9,6 +9,7 @@
 //! * `havoc`: faults; `damage`: those that take what was synced; `moments`: when triggers may strike;
 //! * `links`: connections between nodes, and who is let in;
 //! * `witness`: what the ledger is shown, and what nodes keep in memory;
+//! * `tables`: judging and settling where there is a control plane;
 //! * `record`: what a diagram shows of it;
 //! * `finish`: the liveness phase and the end.
 
@@ -20,15 +21,15 @@ mod havoc;
 mod links;
 mod moments;
 mod record;
+mod tables;
 mod turn;
 mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use althing_api::Call;
-use althing_api::service::DEFAULT_GROUP;
 use althing_api::watch::WatchCommand;
+use althing_api::{Call, Target};
 use althing_node::ReadWork;
 use althing_probe::{Guard, Mutant};
 use althing_types::{Duration, Instant, NodeId, Revision};
@@ -38,7 +39,6 @@ use fastrand::Rng;
 use self::clients::Outstanding;
 use crate::agenda::{Agenda, Due};
 use crate::budget::{Budget, Margin};
-use crate::checker;
 use crate::clocks::LocalClock;
 use crate::diagram::Recorder;
 use crate::faults::Fault;
@@ -193,6 +193,8 @@ pub struct World {
     nodes: Vec<NodeId>,
     hosts: BTreeMap<NodeId, Host<Event>>,
     clients: Vec<Client>,
+    /// What clients on registers write to.
+    table: Target,
     shared: Shared,
     /// What each client draws from, so that one more client moves nobody else's chances.
     chances: Vec<Rng>,
@@ -231,7 +233,9 @@ impl World {
         let _ = althing_probe::take();
         let mut streams = Streams::new(options.seed);
         let network = Network::new(options.faults.network, streams.network.fork());
-        let nodes: Vec<NodeId> = (1..=options.nodes).map(NodeId).collect();
+        let spares = options.tables.as_ref().map_or(0, |tables| tables.spares);
+        let founders: Vec<NodeId> = (1..=options.nodes).map(NodeId).collect();
+        let nodes: Vec<NodeId> = (1..=options.nodes + spares).map(NodeId).collect();
         let hosts = nodes
             .iter()
             .map(|id| {
@@ -240,25 +244,32 @@ impl World {
                 } else {
                     LocalClock::draw(&options.faults.clocks, &mut streams.clocks)
                 };
-                (*id, Host::new(*id, Origin::Founder, clock, streams.directories.u64(..)))
+                let origin = match (&options.tables, founders.contains(id)) {
+                    (None, _) => Origin::Founder,
+                    (Some(_), true) => Origin::FounderOfTables,
+                    (Some(_), false) => Origin::Registered,
+                };
+                (*id, Host::new(*id, origin, clock, streams.directories.u64(..)))
             })
             .collect();
-        let founders = nodes.len();
+        let voters = founders.len();
         let mut shared = Shared::default();
         let clients = workload::clients(&options, &mut shared);
         let chances = workload::chances(options.seed, &clients);
         let trace = Trace::new(options.trace.take());
         let recorder = options.record.map(Recorder::new);
+        let table = Self::table_of_clients(options.tables.is_some());
         Self {
             options,
             streams,
             agenda: Agenda::default(),
             trace,
             network,
-            founders: nodes.clone(),
+            founders,
             nodes,
             hosts,
             clients,
+            table,
             shared,
             chances,
             outstanding: BTreeMap::new(),
@@ -270,7 +281,7 @@ impl World {
             quiet: None,
             counts: FaultCounts::default(),
             inflicted: Vec::new(),
-            budget: Budget::new(founders),
+            budget: Budget::new(voters),
             margin: Margin::Ample,
             links: BTreeSet::new(),
             requests: 0,
@@ -403,7 +414,7 @@ impl World {
     fn report(mut self) -> Report {
         self.trace.flush();
         self.conclude();
-        let judgement = checker::judge(&self.shared.history, &self.ledger.truth(DEFAULT_GROUP));
+        let judgement = self.judge();
         let now = self.agenda.now();
         let found = judgement.broken.into_iter().map(|(check, detail)| Finding { at: now, check, detail });
         self.findings.extend(found);

@@ -144,6 +144,8 @@ impl World {
             }
             Done::Opened(state) => {
                 self.ledger.stands_at(state.group, node, state.applied.index, state.reader.revision());
+                let applied = LogPosition { index: state.applied.index, term: state.applied.term };
+                self.ledger.logs.opens(state.group, node, applied);
                 let conf = decode(&state.conf_state);
                 if !conf.voters.is_empty() {
                     self.ledger.configurations.begins(state.group, node, conf);

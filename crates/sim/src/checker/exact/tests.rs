@@ -32,7 +32,7 @@ fn at(nanos: u64) -> Instant {
 fn answered(sent: u64, returned: u64, revision: i64, request: Request, body: Body) -> CallRecord {
     let header = Header { revision: Revision(revision), ..Header::default() };
     let end = CallEnd::Answered { returned: at(returned), answer: Answer { header, body } };
-    CallRecord { invoked: at(sent), request, end }
+    CallRecord { target: althing_api::Target::default(), invoked: at(sent), request, end }
 }
 
 fn put(key: &'static str, value: &'static str) -> PutRequest {
@@ -108,9 +108,17 @@ fn an_old_a_torn_and_an_invented_read_are_found() {
 fn a_stale_read_is_found_unless_it_may_be_stale() {
     let stale = read(50, 2, None, vec![kv("a", "1", 2, 2, 1)]);
     assert_one(&judged(vec![stale.clone()]), "was known before");
-    let CallRecord { request: Request::Range(mut range), invoked, end } = stale else { panic!("it is a read") };
+    let CallRecord { request: Request::Range(mut range), invoked, end, .. } = stale else { panic!("it is a read") };
     range.consistency = Consistency::Serializable;
-    assert_eq!(judged(vec![CallRecord { invoked, request: Request::Range(range), end }]), Vec::<String>::new());
+    assert_eq!(
+        judged(vec![CallRecord {
+            target: althing_api::Target::default(),
+            invoked,
+            request: Request::Range(range),
+            end
+        }]),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
