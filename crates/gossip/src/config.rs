@@ -78,7 +78,7 @@ pub(crate) struct Scale {
 impl Scale {
     pub fn of(members: usize, timing: &Timing) -> Self {
         let logarithm = ((members + 1) as f64).log10();
-        let transmissions = (TRANSMISSIONS_FACTOR * logarithm).ceil().clamp(8.0, 100.0) as u8;
+        let transmissions = (TRANSMISSIONS_FACTOR * logarithm).ceil().clamp(12.0, 100.0) as u8;
         let suspicion = timing.suspicion_scale.mul_f64(logarithm).max(timing.min_suspicion);
         Self { transmissions: NonZeroU8::new(transmissions).unwrap_or(NonZeroU8::MIN), suspicion }
     }

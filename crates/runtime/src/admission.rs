@@ -6,11 +6,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use althing_api::Request;
 use althing_api::kv::{Consistency, Operation, PutRequest, PutValue, TxnRequest};
+use althing_api::service::{META_GROUP, Target};
+use althing_api::{Call, Request};
 use althing_env::Clock;
 use althing_resilience::admission::Figures;
 use althing_resilience::{Admission, LimitConfig, Ticket, Work};
+use althing_types::TableName;
 use althing_types::limits::{MAX_PENDING_BYTES, MAX_PENDING_REQUESTS};
 
 /// How a request goes through the node.
@@ -49,8 +51,21 @@ impl Way {
 ///
 /// What keeps alive what clients have already (a lease, and with it a lock or a session) goes before what they ask for anew: a
 /// keep-alive refused loses a lease, and everybody who held one comes back with more work than the keep-alive was. To give
-/// a lease up is of the same kind: it frees what others wait for.
-fn classify(request: &Request) -> (Way, Work) {
+/// a lease up is of the same kind: it frees what others wait for. So is all that the control plane is asked: few, and what mends
+/// an overload.
+fn classify(call: &Call) -> (Way, Work) {
+    let (way, work) = by_request(&call.request);
+    let is_control = match &call.target {
+        Target::Group(group) => *group == META_GROUP,
+        Target::Table(table) => *table == TableName::META,
+    };
+    match work {
+        Work::Consensus | Work::Clients if is_control => (way, Work::Consensus),
+        Work::Consensus | Work::Clients | Work::Background => (way, work),
+    }
+}
+
+fn by_request(request: &Request) -> (Way, Work) {
     match request {
         Request::Range(range) if range.consistency == Consistency::Serializable => (Way::Local, Work::Clients),
         Request::Txn(txn) if txn.is_read_only() && txn.is_serializable() => (Way::Local, Work::Clients),
@@ -162,9 +177,9 @@ impl Doors {
     }
 
     /// Lets a request in, or not.
-    pub(crate) fn admit(&self, request: &Request) -> Option<Place> {
-        let (way, work) = classify(request);
-        let bytes = bytes_of(request);
+    pub(crate) fn admit(&self, call: &Call) -> Option<Place> {
+        let (way, work) = classify(call);
+        let bytes = bytes_of(&call.request);
         let now = self.clock.now();
         let ticket = self.lock()[way.index()].admit(now, work, bytes).ok()?;
         Some(Place { way, ticket })
@@ -206,17 +221,21 @@ mod tests {
     }
 
     #[test]
-    fn a_full_door_refuses_writes_and_lets_reads_and_keep_alives_pass() {
+    fn a_full_door_refuses_writes_and_lets_pass_what_keeps_things_alive() {
         let doors = doors();
-        let inside: Vec<_> = std::iter::from_fn(|| doors.admit(&put(1))).collect();
+        let admit = |request| doors.admit(&Call::new(request));
+        let inside: Vec<_> = std::iter::from_fn(|| admit(put(1))).collect();
         assert_eq!(inside.len(), 1_024 * 9 / 10 + 1, "a tenth is kept for what keeps leases alive");
-        assert!(doors.admit(&Request::Range(RangeRequest::new(KeyRange::single("k")))).is_some());
-        assert!(doors.admit(&Request::LeaseRevoke(LeaseId(7))).is_some());
+        assert!(admit(Request::Range(RangeRequest::new(KeyRange::single("k")))).is_some());
+        assert!(admit(Request::LeaseRevoke(LeaseId(7))).is_some());
+        for target in [Target::Group(META_GROUP), Target::Table(TableName::META)] {
+            assert!(doors.admit(&Call { target, ..Call::new(put(1)) }).is_some());
+        }
         let [_, _, (_, before)] = doors.figures();
         doors.leave(inside.into_iter().map(|place| (place, Ended::Otherwise)));
-        assert!(doors.admit(&put(1)).is_some());
+        assert!(admit(put(1)).is_some());
         let [_, _, (way, after)] = doors.figures();
-        assert_eq!((way, before.refused[0], after.in_flight), (Way::Write, 1, 2));
+        assert_eq!((way, before.refused[0], after.in_flight), (Way::Write, 1, 4));
     }
 
     #[test]

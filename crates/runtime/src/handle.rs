@@ -69,7 +69,7 @@ impl Service for Handle {
         if self.0.pending.load(Ordering::Relaxed) >= MAX_PENDING_REQUESTS {
             return Reply::ready(Err(Error::not_done(ErrorKind::Overloaded)));
         }
-        let Some(place) = self.0.doors.admit(&call.request) else {
+        let Some(place) = self.0.doors.admit(&call) else {
             return Reply::ready(Err(Error::not_done(ErrorKind::Overloaded)));
         };
         self.0.pending.fetch_add(1, Ordering::Relaxed);
