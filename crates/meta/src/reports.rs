@@ -307,3 +307,6 @@ fn read_ids(from: &mut Reader) -> Result<BTreeSet<NodeId>, DecodeError> {
     }
     Ok(ids)
 }
+
+#[cfg(test)]
+mod tests;

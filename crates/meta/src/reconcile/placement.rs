@@ -152,9 +152,13 @@ fn place_table<'a>(
     let mut leaders = Loads::default();
     shards.iter().filter_map(|shard| shard.spec.leader).for_each(|leader| leaders.add(leader));
     for shard in shards {
+        let place = placements.map(|placements| placements.get(&ShardId(shard.spec.group.get())));
+        if is_at_home(shard, count, place.flatten(), scene) {
+            continue;
+        }
         let Some(base) = base(shard, scene) else { continue };
-        let target = match placements {
-            Some(placements) => placements.get(&ShardId(shard.spec.group.get())).cloned().unwrap_or_default(),
+        let target = match place {
+            Some(place) => place.cloned().unwrap_or_default(),
             None => repaired(shard, &base, count, scene, loads, &mut leaders),
         };
         if shard.spec.replicas.is_empty() {
@@ -180,6 +184,18 @@ fn planned<'p>(
     let groups: Vec<GroupId> = shards.iter().map(|shard| shard.spec.group).collect();
     let policy = Policy { replicas: count, spread: Spread::Prefer };
     plans.of(table.name(), &scene.hosts, policy, groups, || shards.iter().map(actual).collect())
+}
+
+/// Whether a shard is where it belongs, by the plan or, without one, by what must move: the usual case, told without copying
+/// anything.
+fn is_at_home(shard: &Shard, count: usize, planned: Option<&Placement>, scene: &Scene<'_>) -> bool {
+    let replicas = &shard.spec.replicas;
+    let stays = |id: &NodeId| !scene.members.is_left(*id);
+    let is_placed = match planned {
+        Some(planned) => planned.replicas == *replicas && planned.leader == shard.spec.leader,
+        None => replicas.len() == count && replicas.iter().all(stays) && shard.spec.leader.is_some_and(|id| stays(&id)),
+    };
+    is_placed && has_arrived(shard)
 }
 
 /// Where a shard's next step begins; `None` if there is to be none.

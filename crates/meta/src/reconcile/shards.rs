@@ -24,6 +24,9 @@ pub fn observe(draft: &mut Draft<'_>, reports: &Reports, now: Instant, sizes: &m
     let behind = serving().filter(|shard| shard.spec.group > from);
     for shard in behind.chain(serving().filter(|shard| shard.spec.group <= from)) {
         let seen = draft.see_shard(shard);
+        if is_as_reported(seen, reports, now) {
+            continue;
+        }
         let status = refreshed(seen, reports, now);
         if status == seen.status {
             continue;
@@ -37,6 +40,21 @@ pub fn observe(draft: &mut Draft<'_>, reports: &Reports, now: Instant, sizes: &m
         draft.shard(shard).status = status;
     }
     sizes.0.retain(|group, _| view.shard(*group).is_some());
+}
+
+/// Whether a shard that is led says already what its leader reports: the usual case, told without copying anything.
+fn is_as_reported(shard: &Shard, reports: &Reports, now: Instant) -> bool {
+    let status = &shard.status;
+    let Some((node, report)) = reports.leader(now, shard.spec.group) else { return false };
+    let says = |new: (Truth, &str, &str), about| {
+        condition::get(&status.conditions, about).is_some_and(|old| (old.status, old.reason.as_str()) == (new.0, new.1))
+    };
+    (status.leader, status.term) == (Some(node), report.term)
+        && (status.keys, status.bytes) == (rounded(report.keys), rounded(report.bytes))
+        && status.voters == report.voters
+        && status.learners == report.learners
+        && says(ready(shard), READY)
+        && says(replicated(shard), REPLICATED)
 }
 
 /// The status of a shard as it is reported now. A report of an earlier term than is known says nothing; a joint configuration is
@@ -62,8 +80,9 @@ pub fn refreshed(shard: &Shard, reports: &Reports, now: Instant) -> ShardStatus 
     }
     let seen = Shard { status, ..shard.clone() };
     let mut status = seen.status.clone();
-    condition::set(&mut status.conditions, ready(&seen));
-    condition::set(&mut status.conditions, replicated(&seen));
+    for (about, (truth, reason, message)) in [(READY, ready(&seen)), (REPLICATED, replicated(&seen))] {
+        condition::set(&mut status.conditions, Condition::new(about, truth, reason, message));
+    }
     status
 }
 
@@ -73,23 +92,24 @@ fn rounded(size: u64) -> u64 {
     size >> dropped << dropped
 }
 
-fn ready(shard: &Shard) -> Condition {
-    let (status, reason, message) = match (&shard.status.leader, shard.status.epoch) {
+/// Whether it serves, the reason, and the message that belongs to the reason.
+fn ready(shard: &Shard) -> (Truth, &'static str, &'static str) {
+    match (&shard.status.leader, shard.status.epoch) {
         (Some(_), _) => (Truth::True, "Serving", ""),
         (None, 0) if shard.spec.replicas.is_empty() => {
             (Truth::False, "NotPlaced", "it waits for nodes to be placed on")
         }
         (None, 0) => (Truth::False, "Founding", "its nodes have not opened it yet"),
         (None, _) => (Truth::False, "NoLeader", "no leader is heard of: most of its replicas may be down or cut off"),
-    };
-    Condition::new(READY, status, reason, message)
+    }
 }
 
-fn replicated(shard: &Shard) -> Condition {
+/// The same about its replicas.
+fn replicated(shard: &Shard) -> (Truth, &'static str, &'static str) {
     if has_arrived(shard) && !shard.spec.replicas.is_empty() {
-        Condition::new(REPLICATED, Truth::True, "Placed", "")
+        (Truth::True, "Placed", "")
     } else {
-        Condition::new(REPLICATED, Truth::False, "Moving", "its replicas are not yet where they are wanted")
+        (Truth::False, "Moving", "its replicas are not yet where they are wanted")
     }
 }
 

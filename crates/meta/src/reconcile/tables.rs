@@ -6,6 +6,7 @@
 //! that is over makes nothing any more. There is one claim at a time; what is left of it when its table goes is lost.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use althing_manifest::table::{Owner, owner};
 use althing_manifest::{
@@ -36,11 +37,11 @@ pub fn make_shards(draft: &mut Draft<'_>, survey: &Survey<'_>, cluster: &Cluster
     }
 }
 
-/// The slices that a table should have, by number.
-pub fn slices(table: &Table) -> Vec<Slice> {
+/// How many slices a table is made with.
+const fn slices(table: &Table) -> u64 {
     match table.spec.split {
-        Split::Hash => (0..table.spec.shards).map(|index| Slice::part(index, table.spec.shards)).collect(),
-        Split::Range => vec![Slice::all_keys()],
+        Split::Hash => table.spec.shards as u64,
+        Split::Range => 1,
     }
 }
 
@@ -52,12 +53,23 @@ pub fn missing(table: &Table, survey: &Survey<'_>) -> Vec<(u64, Slice)> {
         (Owner::System, _) | (Owner::Users, Life::Deleting) => return Vec::new(),
     }
     let shards = survey.shards(table.name());
-    let present: BTreeSet<&Slice> = match table.spec.split {
-        Split::Hash => shards.iter().map(|shard| &shard.spec.slice).collect(),
-        Split::Range if shards.is_empty() => BTreeSet::new(),
-        Split::Range => return Vec::new(),
-    };
-    (0..).zip(slices(table)).filter(|(_, slice)| !present.contains(slice)).collect()
+    match table.spec.split {
+        Split::Hash => missing_parts(table.spec.shards, shards),
+        Split::Range if shards.is_empty() => vec![(0, Slice::all_keys())],
+        Split::Range => Vec::new(),
+    }
+}
+
+fn missing_parts(of: u32, shards: &[&Arc<Shard>]) -> Vec<(u64, Slice)> {
+    let mut present = vec![false; of as usize];
+    for shard in shards {
+        match &shard.spec.slice {
+            Slice::Hash(part) if part.of == of && part.index < of => present[part.index as usize] = true,
+            Slice::Hash(_) | Slice::Range(_) => {}
+        }
+    }
+    let absent = (0..of).filter(|index| !present[*index as usize]);
+    absent.map(|index| (u64::from(index), Slice::part(index, of))).collect()
 }
 
 /// Whether there is room in the map for so many further shards.
@@ -89,9 +101,9 @@ fn make(draft: &mut Draft<'_>, cluster: &Cluster, claim: &Claim, index: u64, sli
 /// Hands out ids to the next table that lacks shards, and ends a claim that is used up.
 fn hand_out(draft: &mut Draft<'_>, survey: &Survey<'_>, cluster: &Cluster) {
     let lacking = draft.view.tables().find_map(|table| {
-        let wanted = slices(table).len();
-        let lacks = !missing(table, survey).is_empty() && has_room(draft.view, wanted);
-        lacks.then(|| (table.name().to_owned(), wanted as u64))
+        let wanted = slices(table);
+        let lacks = !missing(table, survey).is_empty() && has_room(draft.view, wanted as usize);
+        lacks.then(|| (table.name().to_owned(), wanted))
     });
     let first = cluster.status.next_group;
     let claim = lacking.map(|(table, count)| Claim { table, first, count });

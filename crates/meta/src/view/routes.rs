@@ -12,18 +12,20 @@ use althing_types::GroupId;
 /// The serving shards of one table by what they hold.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
-    /// Slices of a table that is split by hash, by their number. A slot is empty while its shard is not made yet.
-    parts: Vec<Option<Arc<Shard>>>,
+    /// Slices of a table that is split by hash, by their number. A slot is empty while its shard is not made yet. Should several
+    /// claim one, they stand in the order of their groups and the last one has it, so that views do not depend on the way by
+    /// which they came about.
+    parts: Vec<Vec<Arc<Shard>>>,
     /// Slices of a table that is split by range, by their least key and, where a split is half known, by their group.
     ranges: BTreeMap<(Vec<u8>, GroupId), Arc<Shard>>,
 }
 
 impl Routes {
     pub fn is_empty(&self) -> bool {
-        self.ranges.is_empty() && self.parts.iter().all(Option::is_none)
+        self.ranges.is_empty() && self.parts.iter().all(Vec::is_empty)
     }
 
-    /// Puts a shard where it belongs, if it serves. Of two that claim the same hash slice the one with the later group stays.
+    /// Puts a shard where it belongs, if it serves.
     pub fn insert(&mut self, shard: &Arc<Shard>) {
         match shard.spec.phase {
             Phase::Serving => {}
@@ -35,12 +37,11 @@ impl Routes {
                     return;
                 }
                 if self.parts.len() != *of as usize {
-                    self.parts = vec![None; *of as usize];
+                    self.parts = vec![Vec::new(); *of as usize];
                 }
                 let slot = &mut self.parts[*index as usize];
-                if slot.as_ref().is_none_or(|other| other.spec.group <= shard.spec.group) {
-                    *slot = Some(Arc::clone(shard));
-                }
+                let place = slot.partition_point(|other| other.spec.group < shard.spec.group);
+                slot.insert(place, Arc::clone(shard));
             }
             Slice::Range(RangeSlice { start, .. }) => {
                 self.ranges.insert((start.clone(), shard.spec.group), Arc::clone(shard));
@@ -53,7 +54,7 @@ impl Routes {
         match &shard.spec.slice {
             Slice::Hash(HashSlice { index, .. }) => {
                 let Some(slot) = self.parts.get_mut(*index as usize) else { return };
-                *slot = slot.take().filter(|other| other.spec.group != shard.spec.group);
+                slot.retain(|other| other.spec.group != shard.spec.group);
             }
             Slice::Range(RangeSlice { start, .. }) => {
                 self.ranges.remove(&(start.clone(), shard.spec.group));
@@ -64,7 +65,7 @@ impl Routes {
     /// The shard that holds a key.
     pub fn locate(&self, key: &[u8]) -> Option<&Arc<Shard>> {
         if let Ok(split) = HashSplit::new(self.parts.len() as u32) {
-            return self.parts[split.shard(key) as usize].as_ref();
+            return self.parts[split.shard(key) as usize].last();
         }
         self.before(key).find(|shard| contains(shard, key))
     }
@@ -78,7 +79,7 @@ impl Routes {
 
     /// The shards that hold keys from one to another.
     pub fn overlapping<'a>(&'a self, start: &'a [u8], end: Option<&'a [u8]>) -> impl Iterator<Item = &'a Arc<Shard>> {
-        let of_parts = self.parts.iter().flatten();
+        let of_parts = self.parts.iter().filter_map(|slot| slot.last());
         let of_ranges = self.ranges.values().filter(move |shard| match &shard.spec.slice {
             Slice::Hash(_) => false,
             Slice::Range(range) => {
