@@ -4,6 +4,8 @@
 //! A line that begins with `$ ` is run. Below it stands what it wrote to standard output, then, each line after `! `, to standard
 //! error, and `[exit N]` if it failed. A line that begins with `#` is for the reader. `UPDATE_TRANSCRIPTS=1 cargo test -p althing-cli --test transcripts` writes them anew.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
