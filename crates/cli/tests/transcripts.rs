@@ -2,10 +2,13 @@
 //! process.
 //!
 //! A line that begins with `$ ` is run. Below it stands what it wrote to standard output, then, each line after `! `, to standard
-//! error, and `[exit N]` if it failed. `UPDATE_TRANSCRIPTS=1 cargo test -p althing-cli --test transcripts` writes them anew.
+//! error, and `[exit N]` if it failed. A line that begins with `#` is for the reader. `UPDATE_TRANSCRIPTS=1 cargo test -p althing-cli --test transcripts` writes them anew.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use althing_cli::objects::{Answering, Cluster, Door};
 use althing_cli::screen::{Look, Progress, Screen};
@@ -152,23 +155,17 @@ fn run(world: &TestNode, line: &str) -> String {
     said
 }
 
-/// Runs a transcript and compares; everything but the answers stays as it is.
+/// Runs a transcript and compares.
 fn transcript(name: &str) {
     let path = format!("{}/tests/transcripts/{name}.txt", env!("CARGO_MANIFEST_DIR"));
     let wanted = std::fs::read_to_string(&path).unwrap();
     let world = world();
     let mut got = String::new();
-    let mut is_answer = false;
     for line in wanted.lines() {
         if let Some(command) = line.strip_prefix("$ ") {
             got += &format!("{line}\n{}", run(&world, command));
-            is_answer = true;
-        } else if line.starts_with('#') || (line.is_empty() && !is_answer) {
+        } else if line.starts_with('#') {
             got += &format!("{line}\n");
-        } else if line == "." {
-            // An answer ends here: what follows is text for the reader.
-            got += ".\n";
-            is_answer = false;
         }
     }
     if std::env::var_os("UPDATE_TRANSCRIPTS").is_some() {
@@ -190,3 +187,45 @@ macro_rules! transcripts {
 }
 
 transcripts! { getting, describing, applying, deleting, nodes_that_are_set_aside, explaining, top }
+
+/// Follows objects while others change them; time passes only when everybody waits.
+#[tokio::test(start_paused = true)]
+async fn a_watch_shows_what_is_there_and_then_every_change() {
+    let world = world();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let Ok(Cli { command: Command::Objects(verb) }) = Cli::try_parse_from(words("althing get tables --watch")) else {
+        panic!("no verb")
+    };
+    let cluster = Cluster::behind(
+        InProcess(router(Arc::new(world.clone()))),
+        remote::RemoteArgs { timeout_ms: 5_000, ..Default::default() },
+    );
+    let mut screen = Screen { out: &mut out, err: &mut err, look: Look::Plain, progress: Progress::Lines };
+    let others = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        put(&world, table("events", 4, 4));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.remove(&table_key("events"));
+        put(&world, table("late", 1, 0));
+        // Long enough for a bookmark, which is not shown.
+        tokio::time::sleep(Duration::from_secs(30)).await;
+    };
+    tokio::select! {
+        ended = verb.with(&cluster, &mut screen) => panic!("the watch ended: {ended:?}"),
+        () = others => {}
+    }
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "NAME     GUARANTEE  READY             SHARDS  REPLICAS  SPLIT\n\
+         default  strong     True              1/1     3         hash\n\
+         events   strong     False (NoLeader)  3/4     3         hash\n\
+         meta     strong     True              1/1     3         hash\n\
+         events   strong     True              4/4     3         hash\n\
+         events   strong     True              4/4     3         hash  deleted\n\
+         late     strong     False (NoLeader)  0/1     3         hash\n"
+    );
+}
+
+fn table_key(name: &str) -> String {
+    althing_manifest::key_of(althing_manifest::Kind::Table, name)
+}

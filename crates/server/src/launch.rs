@@ -6,18 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use althing_api::Service;
-use althing_api::cluster::Member;
 use althing_cli::CliError;
 use althing_cli::config::{Settings, TablePort};
 use althing_cli::ids::Founding;
-use althing_cli::remote::RemoteArgs;
 use althing_env::Clock;
 use althing_gateway_etcd as gateway;
 use althing_node::{ControlPlane, NodeConfig};
 use althing_runtime::directory::{Birth, DataDir, Owner};
 use althing_runtime::transport::address::Address;
 use althing_runtime::{Fatal, GossipOptions, Running, StartOptions, start, tls};
-use althing_types::{ClusterId, NodeId, TableName};
+use althing_types::{NodeId, TableName};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc::UnboundedSender;
 

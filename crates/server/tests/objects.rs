@@ -94,12 +94,15 @@ impl Drop for Watch {
 }
 
 /// A node that does not outlive its test.
-struct Newcomer(Child, tempfile::TempDir);
+struct Newcomer {
+    child: Child,
+    _dir: tempfile::TempDir,
+}
 
 impl Drop for Newcomer {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -116,7 +119,7 @@ fn join(cluster: &Cluster, name: &str, zone: &str) -> Newcomer {
         .stderr(log)
         .spawn()
         .expect("the binary can be started");
-    Newcomer(child, dir)
+    Newcomer { child, _dir: dir }
 }
 
 const ORDERS: &str = "apiVersion: althing/v1\nkind: Table\nmetadata: {name: orders}\nspec: {shards: 8}\n";

@@ -154,11 +154,11 @@ fn stage(table: &althing_manifest::Table, generation: u64) -> Stage {
     if is_seen && condition::holds(&status.conditions, condition::READY) {
         return Stage::Done;
     }
+    let all = status.shards.max(u64::from(table.spec.shards));
     let why = condition::get(&status.conditions, condition::READY).filter(|_| is_seen);
     let words = match why {
         Some(ready) if !ready.message.is_empty() => ready.message.clone(),
-        Some(_) | None => format!("{} of {} shards are ready", status.ready_shards, status.shards),
+        Some(_) | None => format!("{} of {all} shards are ready", status.ready_shards),
     };
-    let all = status.shards.max(u64::from(table.spec.shards));
     Stage::Going { part: Some((status.ready_shards, all)), words }
 }

@@ -111,7 +111,7 @@ fn of_shard(shard: &Shard, names: &Names) -> Cells {
         shard.spec.table.clone(),
         words::slice(&shard.spec.slice),
         status.leader.map_or_else(|| "-".to_owned(), |leader| names.name(leader)),
-        format!("{}/{}", status.voters.len(), shard.spec.replicas.len()),
+        format!("{}/{}", shard.spec.replicas.intersection(&status.voters).count(), shard.spec.replicas.len()),
         status.keys.to_string(),
         words::bytes(status.bytes),
     ];

@@ -137,7 +137,7 @@ impl World {
             ("Holds now", self.holds(table)),
             ("Shards", self.shards_line(table)),
             ("Replicas", replicas_line(table)),
-            ("Holds", format!("{}, {}", many(keys, "key"), words::bytes(bytes))),
+            ("Data", format!("{}, {}", many(keys, "key"), words::bytes(bytes))),
         ]);
         let mut text = Lines(lines).text(self.look);
         text += &self.conditions(&table.status.conditions);
@@ -264,7 +264,7 @@ impl World {
             ("Voters", self.names.list(&status.voters)),
             ("Learners", self.names.list(&status.learners)),
             ("Epoch", status.epoch.to_string()),
-            ("Holds", format!("{}, {}", many(status.keys, "key"), words::bytes(status.bytes))),
+            ("Data", format!("{}, {}", many(status.keys, "key"), words::bytes(status.bytes))),
         ]);
         if let Some(trouble) = self.trouble(shard) {
             lines.push(("Not well", self.look.ink(Ink::Bad, &trouble)));
