@@ -89,6 +89,35 @@ pub enum Request {
     MoveLeader(NodeId),
 }
 
+impl Request {
+    /// Whether it changes nothing, so that asking twice does no harm.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        match self {
+            Self::Txn(txn) => txn.is_read_only(),
+            Self::Alarm { action, .. } => *action == AlarmAction::Get,
+            Self::Range(_)
+            | Self::LeaseTimeToLive { .. }
+            | Self::LeaseLeases
+            | Self::MemberList { .. }
+            | Self::Status
+            | Self::Hash
+            | Self::HashKv(_) => true,
+            Self::Put(_)
+            | Self::DeleteRange(_)
+            | Self::Compact { .. }
+            | Self::LeaseGrant { .. }
+            | Self::LeaseRevoke(_)
+            | Self::LeaseKeepAlive(_)
+            | Self::MemberAdd { .. }
+            | Self::MemberPromote(_)
+            | Self::MemberRemove(_)
+            | Self::MemberUpdate { .. }
+            | Self::MoveLeader(_) => false,
+        }
+    }
+}
+
 /// Where and when an answer was made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Header {

@@ -52,6 +52,11 @@ impl Call {
 /// The group of the default table, which a cluster is born with.
 pub const DEFAULT_GROUP: GroupId = GroupId(1);
 
+/// The group of the control plane's own table, which a cluster is born with, too.
+pub const META_GROUP: GroupId = GroupId(2);
+/// The first group of a shard that was made later. Numbers below are the cluster's own.
+pub const FIRST_SHARD_GROUP: GroupId = GroupId(16);
+
 /// The answer to come.
 #[derive(Debug)]
 pub struct Reply(oneshot::Receiver<Result<Answer, Error>>);

@@ -16,7 +16,7 @@ pub enum Workload {
     GetSerializable,
     /// Nine reads for each write.
     Mixed,
-    /// Compare the version of a key and put it: what optimistic updates do.
+    /// Compare the version of a key and put it, and as many more as are asked for: what optimistic updates do.
     Txn,
     /// Writes while many watches look on: events delivered and how long they took.
     Watch,
@@ -34,7 +34,7 @@ pub struct Options {
     /// The table, if not the default one (sent as the header althing-table)
     #[arg(long, value_name = "NAME")]
     pub table: Option<TableName>,
-    /// Clients that each wait for their answer before they ask again
+    /// Clients that each wait for their answer before they ask again; with a rate they only fill the keys
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub clients: u32,
     /// Connections that the clients share
@@ -52,6 +52,12 @@ pub struct Options {
     /// Bytes of each value
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
     pub value_bytes: u32,
+    /// Offer so many requests per second, whether they are answered or not, instead of waiting for each answer
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub rate: Option<u64>,
+    /// Keys that each transaction puts, for the txn workload
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=128))]
+    pub txn_puts: u32,
     /// Watches, for the watch workload
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub watches: u32,

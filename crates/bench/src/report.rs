@@ -4,6 +4,7 @@ use std::fmt;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
+use tonic::{Code, Status};
 
 use crate::options::{Options, Workload};
 
@@ -60,6 +61,14 @@ pub struct Report {
     pub operations: u64,
     /// Operations answered with an error.
     pub errors: u64,
+    /// Those of them that the server refused because it was asked too much.
+    pub refused: u64,
+    /// Operations that were due per second, in an open loop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offered_per_second: Option<f64>,
+    /// Operations that were due and not sent because too many waited for an answer, in an open loop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unsent: Option<u64>,
     /// Operations answered well, per second.
     pub operations_per_second: f64,
     /// How long one took.
@@ -82,13 +91,33 @@ pub struct Tally {
     pub histogram: Histogram<u64>,
     /// Answered with an error.
     pub errors: u64,
+    /// Refused because the server was asked too much.
+    pub refused: u64,
+    /// Due, in an open loop.
+    pub offered: u64,
+    /// Due and not sent, in an open loop.
+    pub unsent: u64,
     /// The first error.
     pub first_error: Option<String>,
 }
 
+impl Tally {
+    /// Counts an operation that took so many microseconds.
+    pub fn count(&mut self, micros: u64, result: &Result<(), Status>) {
+        match result {
+            Ok(()) => self.histogram.saturating_record(micros),
+            Err(status) => {
+                self.errors += 1;
+                self.refused += u64::from(status.code() == Code::ResourceExhausted);
+                self.first_error.get_or_insert_with(|| format!("{:?}: {}", status.code(), status.message()));
+            }
+        }
+    }
+}
+
 impl Default for Tally {
     fn default() -> Self {
-        Self { histogram: histogram(), errors: 0, first_error: None }
+        Self { histogram: histogram(), errors: 0, refused: 0, offered: 0, unsent: 0, first_error: None }
     }
 }
 
@@ -116,6 +145,9 @@ impl Report {
             generator_cpu: cpu_seconds / seconds,
             operations,
             errors: tally.errors,
+            refused: tally.refused,
+            offered_per_second: options.rate.map(|_| tally.offered as f64 / seconds),
+            unsent: options.rate.map(|_| tally.unsent),
             operations_per_second: operations as f64 / seconds,
             latency: Latency::of(&tally.histogram),
             events_per_second: None,
@@ -155,6 +187,9 @@ impl fmt::Display for Report {
             self.endpoints.join(",")
         )?;
         write!(f, "  {} · generator {:.2} cores", self.latency, self.generator_cpu)?;
+        if let (Some(offered), Some(unsent)) = (self.offered_per_second, self.unsent) {
+            write!(f, "\n  {offered:.0} offered/s; {} refused, {unsent} not sent", self.refused)?;
+        }
         if let (Some(events), Some(latency)) = (self.events_per_second, self.event_latency) {
             write!(f, "\n  {events:.0} events/s; put to event {latency}")?;
         }

@@ -7,13 +7,14 @@ use std::io::Write;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
+use tonic::Status;
 
 use crate::options::{Options, Workload};
 use crate::report::{Report, Tally};
-use crate::watch;
 use crate::wire::Connection;
 use crate::workload::Client;
+use crate::{open, watch};
 
 /// Why a run could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -28,10 +29,10 @@ pub enum BenchError {
     },
     /// The keys to read could not be written first.
     #[error("cannot write the keys that are to be read: {0}")]
-    Fill(tonic::Status),
+    Fill(Status),
     /// A watch could not be opened.
     #[error("cannot watch: {0}")]
-    Watch(tonic::Status),
+    Watch(Status),
     /// The runtime could not be made.
     #[error("cannot start: {0}")]
     Io(#[from] std::io::Error),
@@ -72,13 +73,12 @@ async fn measure(options: &Options) -> Result<Report, BenchError> {
     if options.workload == Workload::Watch {
         watch::start(options, &shared, started).await?;
     }
-    let clients: Vec<_> = (0..options.clients)
-        .map(|number| {
-            let connection = connections[number as usize % connections.len()].clone();
-            let client = Client::new(options, connection, u64::from(number));
-            tokio::task::spawn_local(drive(client, options.clone(), shared.clone(), started))
-        })
-        .collect();
+    let clients = match options.rate {
+        Some(rate) => {
+            vec![tokio::task::spawn_local(open::offer(rate, options.clone(), connections, shared.clone(), started))]
+        }
+        None => closed(options, &connections, &shared, started),
+    };
     wait(options, "warming up", options.warm_up()).await;
     shared.phase.set(Phase::Measure);
     let (begin, cpu) = (Instant::now(), cpu_time());
@@ -95,6 +95,16 @@ async fn measure(options: &Options) -> Result<Report, BenchError> {
         shared.events.borrow().add_to(&mut report);
     }
     Ok(report)
+}
+
+/// Starts the clients of a closed loop.
+fn closed(options: &Options, connections: &[Connection], shared: &Rc<Shared>, started: Instant) -> Vec<JoinHandle<()>> {
+    let start = |number: u32| {
+        let connection = connections[number as usize % connections.len()].clone();
+        let client = Client::new(options, connection, u64::from(number));
+        tokio::task::spawn_local(drive(client, options.clone(), shared.clone(), started))
+    };
+    (0..options.clients).map(start).collect()
 }
 
 /// Time of a core that this process has used.
@@ -143,25 +153,23 @@ async fn fill(options: &Options, connections: &[Connection]) -> Result<(), Bench
 async fn drive(mut client: Client, options: Options, shared: Rc<Shared>, started: Instant) {
     while shared.phase.get() != Phase::Over {
         let begin = Instant::now();
-        let result = match options.workload {
-            Workload::Watch => watch::put(&mut client, &options, started).await,
-            Workload::Put | Workload::Get | Workload::GetSerializable | Workload::Mixed | Workload::Txn => {
-                client.step().await
-            }
-        };
+        let result = once(&mut client, &options, started).await;
         if shared.phase.get() == Phase::Measure {
-            let mut tally = shared.tally.borrow_mut();
-            match &result {
-                Ok(()) => tally.histogram.saturating_record(begin.elapsed().as_micros() as u64),
-                Err(status) => {
-                    tally.errors += 1;
-                    tally.first_error.get_or_insert_with(|| format!("{:?}: {}", status.code(), status.message()));
-                }
-            }
+            shared.tally.borrow_mut().count(begin.elapsed().as_micros() as u64, &result);
         }
         if result.is_err() {
             // A server that refuses at once should not be asked in a busy loop.
             tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// One request of the workload.
+pub(crate) async fn once(client: &mut Client, options: &Options, started: Instant) -> Result<(), Status> {
+    match options.workload {
+        Workload::Watch => watch::put(client, options, started).await,
+        Workload::Put | Workload::Get | Workload::GetSerializable | Workload::Mixed | Workload::Txn => {
+            client.step().await
         }
     }
 }

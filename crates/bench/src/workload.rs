@@ -1,5 +1,7 @@
 //! One request of each kind.
 
+use std::rc::Rc;
+
 use althing_etcd_proto::etcdserverpb as pb;
 use bytes::Bytes;
 use tonic::Status;
@@ -7,13 +9,14 @@ use tonic::Status;
 use crate::options::{Options, Workload};
 use crate::wire::{Connection, Rpc};
 
-/// One client: its connection, its keys, its part of the workload.
+/// One client: its connection, its keys, its part of the workload. Clones share all but the state of chance.
+#[derive(Clone)]
 pub struct Client {
     connection: Connection,
     rng: fastrand::Rng,
     workload: Workload,
     keys: u64,
-    prefix: Options,
+    options: Rc<Options>,
     value: Bytes,
 }
 
@@ -28,15 +31,21 @@ impl Client {
             rng,
             workload: options.workload,
             keys: options.keys,
-            prefix: options.clone(),
+            options: Rc::new(options.clone()),
             value: value.into(),
         }
+    }
+
+    /// A client with chance of its own, on a connection.
+    #[must_use]
+    pub fn fork(&mut self, connection: Connection) -> Self {
+        Self { connection, rng: self.rng.fork(), ..self.clone() }
     }
 
     /// A key of the run, at random.
     pub fn random_key(&mut self) -> Bytes {
         let number = self.rng.u64(0..self.keys);
-        self.prefix.key(number).into()
+        self.options.key(number).into()
     }
 
     /// Sends one request and waits for its answer.
@@ -62,19 +71,24 @@ impl Client {
         self.connection.call::<pb::RangeResponse>(Rpc::Range, &range).await.map(drop)
     }
 
-    /// If the key exists, put it; else put it, too: every transaction writes, whatever was there.
+    /// If the first key exists, put it and those after it; else put them, too: every transaction writes, whatever was there.
     async fn txn(&mut self) -> Result<(), Status> {
-        let (key, value) = (self.random_key(), self.value.clone());
-        let put = pb::PutRequest { key: key.clone(), value, ..pb::PutRequest::default() };
-        let put = pb::RequestOp { request: Some(pb::request_op::Request::RequestPut(put)) };
+        let first = self.rng.u64(0..self.keys);
+        let count = u64::from(self.options.txn_puts).min(self.keys);
+        let key = |number: u64| Bytes::from(self.options.key(number % self.keys));
+        let put = |number| {
+            let put = pb::PutRequest { key: key(number), value: self.value.clone(), ..pb::PutRequest::default() };
+            pb::RequestOp { request: Some(pb::request_op::Request::RequestPut(put)) }
+        };
+        let puts: Vec<_> = (first..first + count).map(put).collect();
         let compare = pb::Compare {
             result: pb::compare::CompareResult::Greater as i32,
             target: pb::compare::CompareTarget::Version as i32,
-            key,
+            key: key(first),
             target_union: Some(pb::compare::TargetUnion::Version(0)),
             ..pb::Compare::default()
         };
-        let txn = pb::TxnRequest { compare: vec![compare], success: vec![put.clone()], failure: vec![put] };
+        let txn = pb::TxnRequest { compare: vec![compare], success: puts.clone(), failure: puts };
         self.connection.call::<pb::TxnResponse>(Rpc::Txn, &txn).await.map(drop)
     }
 

@@ -5,15 +5,20 @@
 pub mod args;
 pub mod bench;
 pub mod config;
+pub mod contexts;
 pub mod error;
 pub mod ids;
 mod liveness;
+pub mod objects;
 pub mod reference;
 pub mod remote;
+mod samples;
+pub mod screen;
 pub mod sim;
 pub mod snapshot;
 pub mod status;
 mod table;
+pub mod verbs;
 pub mod wal;
 
 pub use args::{Cli, Command};

@@ -5,28 +5,30 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use althing_etcd_proto::etcdserverpb as pb;
+use bytes::Bytes;
 use clap::Args;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use pb::cluster_client::ClusterClient;
 use pb::maintenance_client::MaintenanceClient;
 use tonic::body::Body;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tower_service::Service;
 
+use crate::contexts::{Context, Contexts};
 use crate::error::CliError;
 
 /// Where a cluster is reached, and how this client proves who it is.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Args)]
 pub struct RemoteArgs {
     /// Client endpoints of the cluster, as HOST:PORT or URL.
-    #[arg(
-        long,
-        env = "ALTHING_ENDPOINTS",
-        value_name = "ENDPOINT",
-        value_delimiter = ',',
-        default_value = "127.0.0.1:2379"
-    )]
+    ///
+    /// Default: those of --context; else $ALTHING_ENDPOINTS or $ALTHING_ENDPOINT; else those of the context in use; else
+    /// 127.0.0.1:2379.
+    #[arg(long, alias = "endpoint", value_name = "ENDPOINT", value_delimiter = ',')]
     pub endpoints: Vec<String>,
+    /// The cluster to ask, by the name that `althing context set` gave it.
+    #[arg(long, env = "ALTHING_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
     /// The CA that signs the servers' certificates (PEM); with it, endpoints without a scheme speak TLS.
     #[arg(long, env = "ALTHING_CACERT", value_name = "FILE")]
     pub cacert: Option<PathBuf>,
@@ -41,11 +43,56 @@ pub struct RemoteArgs {
     pub timeout_ms: u64,
 }
 
+/// Where a cluster is looked for when nobody says.
+const DEFAULT_ENDPOINT: &str = "127.0.0.1:2379";
+
 fn read(file: &PathBuf) -> Result<Vec<u8>, CliError> {
     std::fs::read(file).map_err(|error| CliError::usage(format!("cannot read {}: {error}", file.display())))
 }
 
 impl RemoteArgs {
+    /// With what the environment and the contexts say where nothing is given.
+    pub fn resolved(self) -> Result<Self, CliError> {
+        let variable = |name: &str| std::env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty());
+        self.resolve_with(variable, Contexts::load)
+    }
+
+    /// A context fills in what is not given; it counts only where no endpoint is given, or where it is named.
+    fn resolve_with(
+        mut self,
+        variable: impl Fn(&str) -> Option<String>,
+        contexts: impl FnOnce() -> Result<Contexts, CliError>,
+    ) -> Result<Self, CliError> {
+        let named = self.context.clone();
+        if self.endpoints.is_empty() && named.is_none() {
+            let said = variable("ALTHING_ENDPOINTS").or_else(|| variable("ALTHING_ENDPOINT"));
+            self.endpoints = said.iter().flat_map(|list| list.split(',')).map(|one| one.trim().to_owned()).collect();
+        }
+        if self.endpoints.is_empty() || named.is_some() {
+            let contexts = contexts()?;
+            if let Some(context) = contexts.choose(named.as_deref())? {
+                self.fill(context);
+            }
+        }
+        if self.endpoints.is_empty() {
+            self.endpoints.push(DEFAULT_ENDPOINT.to_owned());
+        }
+        Ok(self)
+    }
+
+    fn fill(&mut self, context: &Context) {
+        if self.endpoints.is_empty() {
+            self.endpoints.clone_from(&context.endpoints);
+        }
+        if self.cacert.is_none() {
+            self.cacert.clone_from(&context.cacert);
+        }
+        if self.cert.is_none() {
+            self.cert.clone_from(&context.cert);
+            self.key.clone_from(&context.key);
+        }
+    }
+
     /// How long an answer may take.
     #[must_use]
     pub const fn timeout(&self) -> Duration {
@@ -110,18 +157,28 @@ impl RemoteArgs {
         }
     }
 
+    /// Sends one HTTP request to an endpoint. The answer's head comes within the time that an answer may take; its body
+    /// has no deadline.
+    pub async fn http(&self, endpoint: &str, request: http::Request<Bytes>) -> Result<http::Response<Body>, CliError> {
+        let mut channel = self.channel(endpoint)?;
+        let ask = async {
+            poll_fn(|context| channel.poll_ready(context)).await.map_err(transport_text)?;
+            channel.call(request.map(|body| Body::new(Full::new(body)))).await.map_err(transport_text)
+        };
+        match tokio::time::timeout(self.timeout(), ask).await {
+            Ok(answered) => answered.map_err(CliError::Failed),
+            Err(_) => Err(CliError::failed(format!("no answer within {} ms", self.timeout_ms))),
+        }
+    }
+
     /// The metrics page of the node behind one endpoint.
     pub async fn metrics(&self, endpoint: &str) -> Result<String, CliError> {
-        let mut channel = self.channel(endpoint)?;
-        let request = http::Request::get("/metrics").body(Body::empty()).map_err(CliError::failed)?;
-        let ask = async {
-            poll_fn(|context| channel.poll_ready(context)).await.map_err(CliError::failed)?;
-            let response = channel.call(request).await.map_err(CliError::failed)?;
-            let page = response.into_body().collect().await.map_err(|status| CliError::failed(status_text(&status)))?;
-            Ok(String::from_utf8_lossy(&page.to_bytes()).into_owned())
-        };
-        let late = |_| CliError::failed(format!("no answer within {} ms", self.timeout_ms));
-        tokio::time::timeout(self.timeout(), ask).await.map_err(late)?
+        let request = http::Request::get("/metrics").body(Bytes::new()).map_err(CliError::failed)?;
+        let response = self.http(endpoint, request).await?;
+        let page = tokio::time::timeout(self.timeout(), response.into_body().collect()).await;
+        let page = page.map_err(|_| CliError::failed(format!("no answer within {} ms", self.timeout_ms)))?;
+        let page = page.map_err(|status| CliError::failed(status_text(&status)))?;
+        Ok(String::from_utf8_lossy(&page.to_bytes()).into_owned())
     }
 
     /// The stream of a snapshot of the node behind the first endpoint. It has no deadline: it is as long as the data.
@@ -136,9 +193,16 @@ impl RemoteArgs {
 /// A status in words: its message, and what caused it when the connection failed.
 #[must_use]
 pub fn status_text(status: &tonic::Status) -> String {
-    use std::error::Error;
-    let mut text = status.message().to_owned();
-    let mut cause = status.source();
+    with_causes(status.message().to_owned(), status)
+}
+
+/// A failure of a connection in words, with what caused it.
+fn transport_text(error: tonic::transport::Error) -> String {
+    with_causes(error.to_string(), &error)
+}
+
+fn with_causes(mut text: String, error: &dyn std::error::Error) -> String {
+    let mut cause = error.source();
     while let Some(error) = cause {
         let said = error.to_string();
         if !text.contains(&said) {
@@ -153,4 +217,51 @@ pub fn status_text(status: &tonic::Status) -> String {
 pub fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::failed)?;
     runtime.block_on(future)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contexts() -> Result<Contexts, CliError> {
+        Ok(Contexts::parse(
+            "current = \"prod\"\n[contexts.prod]\nendpoints = [\"https://p:1\"]\ncacert = \"/ca\"\n\
+             [contexts.test]\nendpoints = [\"t:1\", \"t:2\"]\n",
+        )
+        .unwrap())
+    }
+
+    fn endpoints(given: &[&str], context: Option<&str>, variables: &[(&str, &str)]) -> (Vec<String>, bool) {
+        let args = RemoteArgs {
+            endpoints: given.iter().map(|one| (*one).to_owned()).collect(),
+            context: context.map(str::to_owned),
+            ..RemoteArgs::default()
+        };
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let resolved = args.resolve_with(variable, contexts).unwrap();
+        (resolved.endpoints, resolved.cacert.is_some())
+    }
+
+    #[test]
+    fn a_flag_goes_before_a_variable_and_a_variable_before_the_context_in_use() {
+        let variables = [("ALTHING_ENDPOINT", "v:1, v:2")];
+        assert_eq!(endpoints(&["f:1"], None, &variables), (vec!["f:1".to_owned()], false));
+        assert_eq!(endpoints(&[], None, &variables), (vec!["v:1".to_owned(), "v:2".to_owned()], false));
+        assert_eq!(endpoints(&[], None, &[]), (vec!["https://p:1".to_owned()], true));
+    }
+
+    #[test]
+    fn a_context_that_is_named_goes_before_variables_and_lends_its_ca_to_endpoints_that_are_given() {
+        let variables = [("ALTHING_ENDPOINTS", "v:1")];
+        assert_eq!(endpoints(&[], Some("test"), &variables).0, ["t:1", "t:2"]);
+        assert_eq!(endpoints(&["f:1"], Some("prod"), &[]), (vec!["f:1".to_owned()], true));
+    }
+
+    #[test]
+    fn without_anything_the_cluster_is_looked_for_on_this_machine() {
+        let nothing = || Ok(Contexts::default());
+        let resolved = RemoteArgs::default().resolve_with(|_| None, nothing).unwrap();
+        assert_eq!(resolved.endpoints, [DEFAULT_ENDPOINT]);
+    }
 }

@@ -31,19 +31,20 @@ struct Row {
 
 /// Asks every member of the cluster.
 pub async fn run(args: StatusArgs, out: &mut dyn Write) -> Result<(), CliError> {
-    let members = args.remote.members().await?.members;
+    let remote = args.remote.resolved()?;
+    let members = remote.members().await?.members;
     let mut rows = Vec::new();
     for member in members {
         let Some(endpoint) = member.client_ur_ls.first().cloned() else {
             rows.push(absent(&member, String::new(), "it has not started yet"));
             continue;
         };
-        rows.push(match args.remote.status(&endpoint).await {
+        rows.push(match remote.status(&endpoint).await {
             Ok(status) => present(&member, endpoint, status),
             Err(error) => absent(&member, endpoint, error.to_string()),
         });
     }
-    let mut seen = seen_by_one(&args.remote).await;
+    let mut seen = seen_by_one(&remote).await;
     for row in &mut rows {
         row.liveness = seen.remove(&row.id);
     }

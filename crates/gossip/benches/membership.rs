@@ -3,13 +3,14 @@
 //!
 //! ```sh
 //! cargo bench -p althing-gossip
+//! cargo bench -p althing-gossip -- 100 5 3600 4000 6000 1   # nodes, loss, quiet seconds; suspicion's scale and floor in ms; seed
 //! ```
 
 #[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../tests/world/mod.rs"]
 mod world;
 
-use althing_gossip::{Input, Key, Liveness, Value};
+use althing_gossip::{Input, Key, Liveness, Timing, Value};
 use althing_types::{Duration, NodeId};
 use world::{Life, Network, World};
 
@@ -33,10 +34,23 @@ struct Case {
     quiet_seconds: u64,
 }
 
-fn measure(case: &Case) {
+impl Case {
+    const ALL: [Self; 6] = [
+        Self { nodes: 5, loss_percent: 0, quiet_seconds: 3_600 },
+        Self { nodes: 5, loss_percent: 5, quiet_seconds: 36_000 },
+        Self { nodes: 100, loss_percent: 0, quiet_seconds: 3_600 },
+        Self { nodes: 100, loss_percent: 5, quiet_seconds: 3_600 },
+        Self { nodes: 1_000, loss_percent: 0, quiet_seconds: 300 },
+        Self { nodes: 1_000, loss_percent: 5, quiet_seconds: 300 },
+    ];
+}
+
+fn measure(case: &Case, timing: Timing, seed: u64) {
     let Case { nodes, loss_percent, quiet_seconds } = *case;
     let limit = Duration::from_secs(120);
-    let (mut world, bootstrap) = World::settled(1, Network::lan(loss_percent), nodes);
+    let mut world = World::new(seed, Network::lan(loss_percent));
+    world.timing = timing;
+    let bootstrap = world.settle(nodes);
     let (mut joins, mut states, mut suspected, mut crashes) = (vec![], vec![], vec![], vec![]);
     for round in 0..ROUNDS {
         let newcomer = nodes + 1 + round;
@@ -80,14 +94,18 @@ fn main() {
         "| nodes | loss | bootstrap, s | join | state | crash suspected | crash declared | datagrams/s/node | bytes/s/node | push/pull bytes/s/node | views of a suspicion | false deaths |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
-    for case in [
-        Case { nodes: 5, loss_percent: 0, quiet_seconds: 3_600 },
-        Case { nodes: 5, loss_percent: 5, quiet_seconds: 36_000 },
-        Case { nodes: 100, loss_percent: 0, quiet_seconds: 3_600 },
-        Case { nodes: 100, loss_percent: 5, quiet_seconds: 3_600 },
-        Case { nodes: 1_000, loss_percent: 0, quiet_seconds: 300 },
-        Case { nodes: 1_000, loss_percent: 5, quiet_seconds: 300 },
-    ] {
-        measure(&case);
+    let arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
+    let numbers: Vec<u64> = arguments.map(|argument| argument.parse().expect("a number")).collect();
+    let mut timing = Timing::default();
+    if let [_, _, _, scale, floor, ..] = numbers[..] {
+        (timing.suspicion_scale, timing.min_suspicion) = (Duration::from_millis(scale), Duration::from_millis(floor));
+    }
+    let seed = numbers.get(5).copied().unwrap_or(1);
+    match numbers[..] {
+        [nodes, loss, quiet_seconds, ..] => {
+            let loss_percent = u32::try_from(loss).expect("a share in percent");
+            measure(&Case { nodes, loss_percent, quiet_seconds }, timing, seed);
+        }
+        _ => Case::ALL.iter().for_each(|case| measure(case, timing, seed)),
     }
 }

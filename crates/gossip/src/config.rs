@@ -25,6 +25,9 @@ pub struct Timing {
     /// The least time in which a suspected node may refute it. Small clusters need it: with five nodes and the time that
     /// follows from their number alone, three healthy nodes were declared down in ten hours at 5 % loss.
     pub min_suspicion: Duration,
+    /// How long a suspected node may refute it, times the decimal logarithm of the cluster's size: news needs longer to go round in a
+    /// larger cluster.
+    pub suspicion_scale: Duration,
     /// After which time a node that is down is forgotten.
     pub forget_down_after: Duration,
 }
@@ -37,6 +40,7 @@ impl Default for Timing {
             gossip_interval: Duration::from_millis(200),
             push_pull_interval: Duration::from_secs(30),
             min_suspicion: Duration::from_secs(6),
+            suspicion_scale: Duration::from_secs(4),
             forget_down_after: Duration::from_secs(24 * 3600),
         }
     }
@@ -61,8 +65,6 @@ const FANOUT: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
 /// share of e^-k of the nodes does not hear it and has to wait for a push/pull: at a factor of 4 and 100 nodes one piece of
 /// news in 80 had such a node, at 6 it is one in 5,000.
 const TRANSMISSIONS_FACTOR: f64 = 6.0;
-/// How many periods a suspicion lasts, times the decimal logarithm of the cluster's size.
-const SUSPICION_FACTOR: f64 = 4.0;
 
 /// What follows from the number of active members, this node included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,8 +78,8 @@ pub(crate) struct Scale {
 impl Scale {
     pub fn of(members: usize, timing: &Timing) -> Self {
         let logarithm = ((members + 1) as f64).log10();
-        let transmissions = (TRANSMISSIONS_FACTOR * logarithm).ceil().clamp(3.0, 100.0) as u8;
-        let suspicion = timing.probe_period.mul_f64(SUSPICION_FACTOR * logarithm).max(timing.min_suspicion);
+        let transmissions = (TRANSMISSIONS_FACTOR * logarithm).ceil().clamp(12.0, 100.0) as u8;
+        let suspicion = timing.suspicion_scale.mul_f64(logarithm).max(timing.min_suspicion);
         Self { transmissions: NonZeroU8::new(transmissions).unwrap_or(NonZeroU8::MIN), suspicion }
     }
 }

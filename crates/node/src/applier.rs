@@ -14,6 +14,8 @@ use bytes::Bytes;
 use crate::config::NodeConfig;
 use crate::effects::Work;
 use crate::input::{Done, GroupState, ImportOutcome};
+use crate::presence::{Presence, ReplicaBirth};
+use crate::recover::LogRecovery;
 
 /// The log position at which every member of a new group is born with the same state. Not zero, so that a replica that
 /// has nothing can be told from one that has the state at birth.
@@ -39,30 +41,47 @@ pub struct Applier {
     engine: Arc<dyn Engine>,
     tables: BTreeMap<GroupId, Table>,
     imports: BTreeMap<GroupId, Import>,
+    /// Those with which the cluster was born.
+    founders: Vec<Member>,
 }
 
 impl Applier {
-    /// Opens every group of the configuration on its space, bootstraps those of a new cluster, and drops spaces that no
-    /// group stands on: what an interrupted snapshot left.
+    /// Opens every group that the node has a replica of on its space, bootstraps those that are born here, and drops spaces
+    /// that no group stands on: what an interrupted snapshot or a replica that is gone left.
     pub fn open(
         engine: Arc<dyn Engine>,
         config: &NodeConfig,
-        spaces: &BTreeMap<GroupId, SpaceId>,
+        log: &LogRecovery,
     ) -> Result<(Self, Vec<GroupState>), StrongError> {
-        let mut applier = Self { engine: engine.clone(), tables: BTreeMap::new(), imports: BTreeMap::new() };
+        let founders = config.initial_members.clone();
+        let mut applier = Self { engine, tables: BTreeMap::new(), imports: BTreeMap::new(), founders };
         let mut states = Vec::new();
-        for group in &config.groups {
-            let space = spaces.get(&group.id).copied().unwrap_or(SpaceId(group.id.get()));
-            // All members found the same state, so nothing in it comes from a node's own settings.
-            let mut machine = Machine::open(engine.clone(), space, MachineConfig::default())?;
-            if machine.is_blank() && !config.join {
-                machine.bootstrap(&config.initial_members, founders(&config.initial_members).encode(), BIRTH)?;
-            }
-            applier.tables.insert(group.id, Table { space, machine, compacting: true });
-            states.push(applier.state(group.id));
+        for (group, (space, birth)) in held(config, log) {
+            states.push(applier.put(group, log.space(group).unwrap_or(space), &birth)?);
         }
         applier.drop_strays()?;
-        Ok((applier, states.into_iter().flatten().collect()))
+        Ok((applier, states))
+    }
+
+    /// Opens a group on its space. One that is born here is founded if the space is blank: all its first members found the same
+    /// state, so nothing in it comes from a node's own settings.
+    fn put(&mut self, group: GroupId, space: SpaceId, birth: &ReplicaBirth) -> Result<GroupState, StrongError> {
+        let mut machine = Machine::open(self.engine.clone(), space, MachineConfig::default())?;
+        if machine.is_blank() {
+            match birth {
+                ReplicaBirth::Cluster => {
+                    machine.bootstrap(&self.founders, founders(&self.founders).encode(), BIRTH)?;
+                }
+                ReplicaBirth::Shard(voters) => {
+                    machine.bootstrap(&[], ConfState::of_voters(voters.iter().copied()).encode(), BIRTH)?;
+                }
+                ReplicaBirth::Joined => {}
+            }
+        }
+        let table = Table { space, machine, compacting: true };
+        let state = state_of(group, &table);
+        self.tables.insert(group, table);
+        Ok(state)
     }
 
     fn drop_strays(&self) -> Result<(), StrongError> {
@@ -72,18 +91,6 @@ impl Applier {
             }
         }
         Ok(())
-    }
-
-    fn state(&self, group: GroupId) -> Option<GroupState> {
-        let table = self.tables.get(&group)?;
-        let blank = table.machine.is_blank();
-        Some(GroupState {
-            group,
-            space: table.space,
-            applied: if blank { Applied::default() } else { table.machine.applied() },
-            conf_state: if blank { Bytes::new() } else { table.machine.conf_state() },
-            reader: table.machine.reader(),
-        })
     }
 
     /// Works off some work, in order. An error is fatal for the process: the engine may have half of a batch.
@@ -107,8 +114,17 @@ impl Applier {
                 Work::Install { group, space } => {
                     self.imports.remove(&group);
                     let machine = Machine::open(self.engine.clone(), space, MachineConfig::default())?;
-                    self.tables.insert(group, Table { space, machine, compacting: true });
-                    done.extend(self.state(group).map(Done::Installed));
+                    let table = Table { space, machine, compacting: true };
+                    done.push(Done::Installed(state_of(group, &table)));
+                    self.tables.insert(group, table);
+                }
+                Work::Open { group, space, birth } => done.push(Done::Opened(self.put(group, space, &birth)?)),
+                Work::Close { group } => {
+                    self.imports.remove(&group);
+                    if let Some(table) = self.tables.remove(&group) {
+                        self.engine.drop_space(table.space)?;
+                    }
+                    done.push(Done::Closed { group });
                 }
                 Work::DropSpace(space) => {
                     self.imports.retain(|_, import| import.space != space);
@@ -175,6 +191,32 @@ impl Applier {
     #[must_use]
     pub fn has_background(&self) -> bool {
         self.tables.values().any(|table| table.compacting && !table.machine.is_blank())
+    }
+}
+
+/// The groups that a node has, where each was put at birth and how it came. Those with which the cluster was born need no
+/// record in the log until they go.
+fn held(config: &NodeConfig, log: &LogRecovery) -> BTreeMap<GroupId, (SpaceId, ReplicaBirth)> {
+    let birth = if config.join { ReplicaBirth::Joined } else { ReplicaBirth::Cluster };
+    let founded = config.groups.iter().map(|group| (group.id, (SpaceId(group.id.get()), birth.clone())));
+    let mut held: BTreeMap<_, _> = founded.collect();
+    for (group, presence) in log.presences() {
+        match presence {
+            Presence::Held { space, birth } => held.insert(*group, (*space, birth.clone())),
+            Presence::Gone { .. } => held.remove(group),
+        };
+    }
+    held
+}
+
+fn state_of(group: GroupId, table: &Table) -> GroupState {
+    let blank = table.machine.is_blank();
+    GroupState {
+        group,
+        space: table.space,
+        applied: if blank { Applied::default() } else { table.machine.applied() },
+        conf_state: if blank { Bytes::new() } else { table.machine.conf_state() },
+        reader: table.machine.reader(),
     }
 }
 

@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use althing_api::cluster::Member;
+use althing_api::service::META_GROUP;
 use althing_strong::lessor::LessorConfig;
 use althing_strong::watch::HubConfig;
 use althing_types::{ClusterId, Duration, GroupId, NodeId, limits};
@@ -19,6 +20,15 @@ pub struct GroupConfig {
     pub quota_bytes: Option<u64>,
 }
 
+/// Whether a node follows the map and lets its replicas be placed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ControlPlane {
+    /// It has the groups that it was told of, and no others.
+    Absent,
+    /// It does what the map says.
+    Present,
+}
+
 /// A node's identity, its peers and its times.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NodeConfig {
@@ -31,15 +41,23 @@ pub struct NodeConfig {
     pub incarnation: u64,
     /// The node's name, as shown in the member list.
     pub name: String,
+    /// Where other nodes reach it, as URLs.
+    pub peer_urls: Vec<String>,
     /// Where clients reach it, as URLs; published once it serves.
     pub client_urls: Vec<String>,
+    /// Where it stands; replicas of a shard are spread over zones. Empty if nobody said.
+    pub zone: String,
+    /// The program's version, for people.
+    pub version: String,
     /// The members that a new cluster is born with, the node itself included. A node that joins an existing cluster
     /// lists those that it can ask.
     pub initial_members: Vec<Member>,
     /// Whether this node joins a cluster that lives: it then starts without a vote and waits for a snapshot.
     pub join: bool,
-    /// The groups.
+    /// The groups that it has a replica of from birth, unless one has gone since.
     pub groups: Vec<GroupConfig>,
+    /// Whether it takes part in the control plane.
+    pub control: ControlPlane,
     /// What one tick of Raft's clock is.
     pub tick: Duration,
     /// Ticks without a leader until a follower stands for election, drawn anew each time.
@@ -96,7 +114,7 @@ pub const DEFAULT_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
 pub const HIBERNATE_AFTER_TICKS: u32 = 40;
 
 impl NodeConfig {
-    /// A node of a new cluster with the default times and the one group of the default table.
+    /// A node of a new cluster with the default times and the one group of the default table, without a control plane.
     #[must_use]
     pub fn new(cluster: ClusterId, node: NodeId, initial_members: Vec<Member>) -> Self {
         let name = initial_members.iter().find(|member| member.id == node).map(|member| member.name.clone());
@@ -105,10 +123,14 @@ impl NodeConfig {
             node,
             incarnation: 1,
             name: name.unwrap_or_default(),
+            peer_urls: Vec::new(),
             client_urls: Vec::new(),
+            zone: String::new(),
+            version: String::new(),
             initial_members,
             join: false,
             groups: vec![GroupConfig { id: althing_api::service::DEFAULT_GROUP, hibernate: false, quota_bytes: None }],
+            control: ControlPlane::Absent,
             tick: DEFAULT_TICK,
             election_ticks: DEFAULT_ELECTION_TICKS,
             heartbeat_ticks: DEFAULT_HEARTBEAT_TICKS,
@@ -120,5 +142,13 @@ impl NodeConfig {
             watch_buffers: WatchBuffers::default(),
             seed: node.get(),
         }
+    }
+
+    /// The same node in a cluster with a control plane, which is born with the cluster, too.
+    #[must_use]
+    pub fn with_control_plane(mut self) -> Self {
+        self.control = ControlPlane::Present;
+        self.groups.push(GroupConfig { id: META_GROUP, hibernate: false, quota_bytes: None });
+        self
     }
 }

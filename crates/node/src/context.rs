@@ -130,6 +130,16 @@ impl WalQueue {
         self.rewritten.push(group);
     }
 
+    /// A group is gone: what it waits for concerns nobody any more.
+    pub(crate) fn forget(&mut self, group: GroupId) {
+        let batches = self.in_flight.iter_mut().map(|(_, waiters)| waiters);
+        for waiters in batches.chain([&mut self.waiters]) {
+            waiters.retain(|(waiting, _)| *waiting != group);
+        }
+        self.records.retain(|record| record.group != group);
+        self.rewritten.retain(|rewritten| *rewritten != group);
+    }
+
     pub(crate) fn want_checkpoint(&mut self) {
         if self.checkpoint == CheckpointStage::Idle {
             self.checkpoint = CheckpointStage::Wanted;

@@ -12,6 +12,7 @@ use althing_types::{GroupId, NodeId, RequestId, SpaceId, StreamId};
 use bytes::Bytes;
 
 use crate::input::ExportPurpose;
+use crate::presence::ReplicaBirth;
 
 /// What one turn of a node wants done. The host:
 ///
@@ -130,6 +131,20 @@ pub enum Work {
     },
     /// A space is no longer needed.
     DropSpace(SpaceId),
+    /// A replica comes to this node.
+    Open {
+        /// Of which group.
+        group: GroupId,
+        /// On a space that was never used.
+        space: SpaceId,
+        /// How it comes.
+        birth: ReplicaBirth,
+    },
+    /// The replica leaves this node with all that it has.
+    Close {
+        /// Of which group.
+        group: GroupId,
+    },
 }
 
 /// A read that may take long.

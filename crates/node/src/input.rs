@@ -149,6 +149,13 @@ pub enum Done {
     },
     /// The group now stands on the space that a snapshot has filled.
     Installed(GroupState),
+    /// A replica that came to this node is open.
+    Opened(GroupState),
+    /// A replica that left this node is gone; nothing of it that was under way comes any more.
+    Closed {
+        /// Of which group.
+        group: GroupId,
+    },
     /// Compaction up to the group's compact revision has given back all it allows.
     CompactionFinished {
         /// Of which group.

@@ -16,6 +16,7 @@
 mod applier;
 mod config;
 mod context;
+mod control;
 mod download;
 pub mod effects;
 pub mod envelope;
@@ -26,17 +27,20 @@ pub mod lineage;
 mod metrics;
 mod node;
 mod peers;
+mod presence;
 mod proposals;
 mod reader;
 mod reads;
 mod recover;
+mod replicas;
+mod route;
 mod steady;
 mod transfer;
 
 pub use applier::{Applier, BIRTH};
 pub use config::{
-    DEFAULT_ELECTION_TICKS, DEFAULT_HEARTBEAT_TICKS, DEFAULT_PROGRESS_INTERVAL, DEFAULT_TICK, GroupConfig,
-    MAX_INCARNATION, NodeConfig, WatchBuffers,
+    ControlPlane, DEFAULT_ELECTION_TICKS, DEFAULT_HEARTBEAT_TICKS, DEFAULT_PROGRESS_INTERVAL, DEFAULT_TICK,
+    GroupConfig, MAX_INCARNATION, NodeConfig, WatchBuffers,
 };
 pub use download::{SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SnapshotFileError, snapshot_pages};
 pub use effects::{Effects, Membership, ReadWork, WalBatch, Work};
@@ -45,5 +49,6 @@ pub use group::GroupLog;
 pub use input::{DiskSpace, Done, GroupState, Input, ReadDone};
 pub use metrics::{GroupMetrics, Metrics};
 pub use node::Node;
+pub use presence::{Presence, ReplicaBirth};
 pub use reader::read;
-pub use recover::{LogRecovery, RecoverError};
+pub use recover::{LogRecovery, RecoverError, Recovery};

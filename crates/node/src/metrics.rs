@@ -34,6 +34,14 @@ pub struct Metrics {
     pub wal_in_flight: u64,
     /// Proposals and reads that wait.
     pub pending: u64,
+    /// Calls and streams of clients that another node was asked to serve.
+    pub routed: u64,
+    /// Calls of other nodes' clients that were refused, because this node does not have the shard.
+    pub wrong_shards: u64,
+    /// Such refusals that came back, each of which was tried elsewhere.
+    pub wrong_shard_retries: u64,
+    /// Writes that this node's reconcilers have proposed.
+    pub reconciled: u64,
     /// Bytes of the engine on disk, as the host has said last.
     pub engine_disk_bytes: u64,
 }

@@ -2,25 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use althing_api::service::DEFAULT_GROUP;
-use althing_api::watch::{CancelReason, WatchCommand, WatchEvent};
+use althing_api::service::META_GROUP;
 use althing_api::{Call, ErrorKind, SnapshotChunk, Target};
 use althing_consensus::RecoveryError;
 use althing_probe::Mutant;
 use althing_storage::engine::Applied;
-use althing_types::{
-    Duration, GroupId, Instant, NodeId, RequestId, Revision, SpaceId, StreamId, TableName, WatchId, limits,
-};
+use althing_types::{Duration, GroupId, Instant, NodeId, RequestId, Revision, SpaceId, StreamId, limits};
 use bytes::Bytes;
 
-use crate::config::NodeConfig;
+use crate::config::{GroupConfig, NodeConfig};
 use crate::context::{Context, Shared};
+use crate::control::{self, Control};
 use crate::download::Download;
 use crate::effects::{Effects, ReadWork};
-use crate::envelope::{self, Message};
-use crate::group::{Group, GroupLog};
-use crate::input::{Done, ExportPurpose, GroupState, Input, ReadDone};
+use crate::envelope::{self, Message, Told};
+use crate::group::Group;
+use crate::input::{Done, ExportPurpose, Input, ReadDone};
 use crate::metrics::{GroupMetrics, Metrics};
+use crate::recover::Recovery;
+use crate::replicas::Comings;
+use crate::route::Router;
 use crate::steady::SteadyClock;
 
 /// How long a stopping node waits for its leaderships to be taken over.
@@ -49,9 +50,12 @@ pub struct Node {
     /// Groups whose clock ticks.
     awake: BTreeSet<GroupId>,
     pub(crate) streams: BTreeMap<StreamId, GroupId>,
-    /// Streams on what is not here: their watches are refused.
-    refused_streams: BTreeMap<StreamId, ErrorKind>,
+    /// Streams on what no known node serves: their watches are refused.
+    pub(crate) homeless: BTreeMap<StreamId, ErrorKind>,
     pub(crate) downloads: BTreeMap<StreamId, Download>,
+    pub(crate) comings: Comings,
+    pub(crate) router: Router,
+    pub(crate) control: Control,
     lifecycle: Lifecycle,
     /// What the log is told with the first turn.
     released: Vec<(GroupId, u64)>,
@@ -60,27 +64,35 @@ pub struct Node {
 
 impl Node {
     /// A node with what its log and its engine gave back of each group.
-    pub fn new(config: NodeConfig, recovered: Vec<(GroupLog, GroupState)>) -> Result<Self, RecoveryError> {
+    pub fn new(config: NodeConfig, recovered: Recovery) -> Result<Self, RecoveryError> {
         let mut groups = BTreeMap::new();
-        for (log, state) in recovered {
+        for (log, state) in recovered.groups {
             let id = state.group;
-            if let Some(group) = config.groups.iter().find(|group| group.id == id) {
-                groups.insert(id, Group::new(&config, group, log, state)?);
-            }
+            let founded = config.groups.iter().find(|group| group.id == id).cloned();
+            let group = founded.unwrap_or(GroupConfig { id, hibernate: true, quota_bytes: None });
+            groups.insert(id, Group::new(&config, &group, log, state)?);
         }
         let all: BTreeSet<_> = groups.keys().copied().collect();
-        Ok(Self {
+        let incarnation = config.incarnation;
+        let control = Control::new(&config, control::recovered(recovered.map));
+        let mut node = Self {
             released: groups.values().map(Group::release).collect(),
             shared: Shared::new(config),
             groups,
             dirty: all.clone(),
             awake: all,
             streams: BTreeMap::new(),
-            refused_streams: BTreeMap::new(),
+            homeless: BTreeMap::new(),
             downloads: BTreeMap::new(),
+            comings: Comings::new(recovered.graves),
+            router: Router::new(incarnation),
+            control,
             lifecycle: Lifecycle::Running,
             clock: SteadyClock::default(),
-        })
+        };
+        // Whoever starts the node asks for its membership itself.
+        node.load_map(&mut Effects::default());
+        Ok(node)
     }
 
     /// Takes in one thing that has happened.
@@ -92,10 +104,16 @@ impl Node {
             Input::PeerUp(_) => {}
             Input::PeerDown(peer) => self.peer_down(now, peer, out),
             Input::Request { id, call } => self.request(now, id, call, out),
-            Input::Cancel { id } => self.for_all(now, out, |group, cx| group.cancel(cx, id)),
+            Input::Cancel { id } => {
+                self.cancel_route(id);
+                self.for_all(now, out, |group, cx| group.cancel(cx, id));
+            }
             Input::WatchOpen { stream, target, require_leader } => {
                 self.open_stream(now, stream, &target, require_leader, out);
             }
+            Input::Watch { stream, command } if self.is_followed(stream) => self.say(stream, command),
+            Input::WatchDrained { stream, bytes } if self.is_followed(stream) => self.say_drained(stream, bytes),
+            Input::WatchClose { stream } if self.is_followed(stream) => self.unfollow(stream),
             Input::Watch { stream, command } => self.watch(now, stream, command, out),
             Input::WatchDrained { stream, bytes } => {
                 self.with_stream(now, stream, out, |group, cx| group.drained(cx, stream, bytes));
@@ -104,7 +122,7 @@ impl Node {
             Input::WatchClose { stream } => {
                 self.with_stream(now, stream, out, |group, cx| group.close_stream(cx, stream));
                 self.streams.remove(&stream);
-                self.refused_streams.remove(&stream);
+                self.homeless.remove(&stream);
             }
             Input::SnapshotOpen { stream, target } => self.open_download(stream, &target, out),
             Input::SnapshotPull { stream } => self.pull(stream, out),
@@ -159,6 +177,8 @@ impl Node {
             }
         }
         self.dirty.append(&mut later);
+        self.return_lent(out);
+        self.return_events(out);
         out.wal_release.append(&mut self.released);
         self.shared.wal.seal(out);
         self.shared.peers.take_frames(now, &mut out.frames);
@@ -208,14 +228,26 @@ impl Node {
         leaderless.map(|group| format!("group {} has no leader", group.id)).collect()
     }
 
-    fn with(&mut self, now: Instant, id: GroupId, out: &mut Effects, act: impl FnOnce(&mut Group, &mut Context<'_>)) {
+    /// The group's clock ticks from now on, and it has its turn.
+    pub(crate) fn wake(&mut self, id: GroupId) {
+        self.dirty.insert(id);
+        self.awake.insert(id);
+    }
+
+    pub(crate) fn with(
+        &mut self,
+        now: Instant,
+        id: GroupId,
+        out: &mut Effects,
+        act: impl FnOnce(&mut Group, &mut Context<'_>),
+    ) {
         if let Some(group) = self.groups.get_mut(&id) {
             act(group, &mut Context { now, shared: &mut self.shared, out });
             self.dirty.insert(id);
         }
     }
 
-    fn with_stream(
+    pub(crate) fn with_stream(
         &mut self,
         now: Instant,
         stream: StreamId,
@@ -246,6 +278,7 @@ impl Node {
         self.shared.peers.ping(now, peers.into_iter());
         let suspects: BTreeSet<_> = self.shared.peers.suspects(now).collect();
         self.wake_followers_of(now, &suspects, out);
+        self.tick_control(now, out);
         if let Lifecycle::Stopping(since) = self.lifecycle {
             self.stopping(now, since, out);
         }
@@ -254,6 +287,8 @@ impl Node {
     /// A hint that a peer is gone: sleeping groups that it leads wake up and find out.
     fn peer_down(&mut self, now: Instant, peer: NodeId, out: &mut Effects) {
         self.wake_followers_of(now, &BTreeSet::from([peer]), out);
+        self.routes_lost(now, peer, out);
+        self.streams_lost(now, peer, out);
     }
 
     fn wake_followers_of(&mut self, now: Instant, suspects: &BTreeSet<NodeId>, out: &mut Effects) {
@@ -272,15 +307,27 @@ impl Node {
         if self.lifecycle != Lifecycle::Running {
             return out.responses.push((id, Err(ErrorKind::Stopped.into())));
         }
-        let (target, group) = match self.resolve(&call.target) {
-            Ok(found) => found,
-            Err(unknown) => return out.responses.push((id, Err(unknown.into()))),
-        };
-        if group.pending() >= limits::MAX_PENDING_REQUESTS || group.pending_bytes() >= limits::MAX_PENDING_BYTES {
+        match self.locate(&call) {
+            Ok(group) if self.serves(group) => self.request_here(now, id, group, call, out),
+            Ok(group) if self.control.view.shard(group).is_some() => self.route(now, id, group, call, out),
+            Ok(group) => {
+                let unknown = ErrorKind::InvalidArgument(format!("there is no group {group} here"));
+                out.responses.push((id, Err(unknown.into())));
+            }
+            Err(error) => out.responses.push((id, Err(error.into()))),
+        }
+    }
+
+    /// A request for a group that this node has a replica of.
+    pub(crate) fn request_here(&mut self, now: Instant, id: RequestId, group: GroupId, call: Call, out: &mut Effects) {
+        let full = self.groups.get(&group).is_none_or(|group| {
+            group.pending() >= limits::MAX_PENDING_REQUESTS || group.pending_bytes() >= limits::MAX_PENDING_BYTES
+        });
+        if full {
             self.shared.metrics.overloads += 1;
             return out.responses.push((id, Err(ErrorKind::Overloaded.into())));
         }
-        self.with(now, target, out, |group, cx| group.request(cx, id, call));
+        self.with(now, group, out, |group, cx| group.request(cx, id, call));
     }
 
     fn frame(&mut self, now: Instant, from: NodeId, bytes: Bytes, out: &mut Effects) {
@@ -316,6 +363,7 @@ impl Node {
             Message::Ask { group, ticket, question } => {
                 self.with(now, group, out, |group, cx| group.asked(cx, from, ticket, question));
             }
+            Message::Told { group, result: Ok(Told::NoMember), .. } => self.left_behind(now, group, out),
             Message::Told { group, ticket, result } => {
                 self.with(now, group, out, |group, cx| group.told(cx, ticket, result));
             }
@@ -323,20 +371,36 @@ impl Node {
             Message::PageAck { group, transfer, pages, state } => {
                 self.with(now, group, out, |group, cx| group.page_acknowledged(cx, from, transfer, pages, state));
             }
+            Message::Route(route) => self.routed_here(now, from, route, out),
+            Message::Routed { name, result } => self.routed_back(now, from, name, result, out),
+            Message::WrongShard { name, current, .. } => self.wrong_shard(now, from, name, &current),
+            Message::Stream { name, message } => self.stream_message(now, from, name, message, out),
+            Message::MapWant { have } => self.map_wanted(now, from, have),
+            Message::MapUpdate(update) => self.map_update(update, out),
+            Message::Report(report) => self.reported(now, from, report),
         }
     }
 
     fn done(&mut self, now: Instant, done: Done, out: &mut Effects) {
         match done {
             Done::Applied { group, applied, output } => {
+                if group == META_GROUP {
+                    self.meta_applied(&output, out);
+                }
                 self.with(now, group, out, |group, cx| group.applied(cx, applied, output));
             }
             Done::Imported { group, transfer, pages, outcome } => {
                 self.with(now, group, out, |group, cx| group.imported(cx, transfer, pages, outcome));
             }
             Done::Installed(state) => {
-                self.with(now, state.group, out, |group, cx| group.installed(cx, state));
+                let id = state.group;
+                self.with(now, id, out, |group, cx| group.installed(cx, state));
+                if id == META_GROUP {
+                    self.load_map(out);
+                }
             }
+            Done::Opened(state) => self.opened(now, state, out),
+            Done::Closed { group } => self.closed(group),
             Done::CompactionFinished { group } => {
                 self.with(now, group, out, Group::compaction_finished);
             }
@@ -367,50 +431,14 @@ impl Node {
         }
     }
 
-    /// The group that a call is for.
-    fn resolve(&self, target: &Target) -> Result<(GroupId, &Group), ErrorKind> {
-        let id = match target {
-            Target::Group(id) => *id,
-            Target::Table(name) if *name == TableName::DEFAULT => DEFAULT_GROUP,
-            Target::Table(name) => return Err(ErrorKind::UnknownTable(name.clone())),
-        };
-        let group = self.groups.get(&id);
-        group.map(|group| (id, group)).ok_or_else(|| ErrorKind::InvalidArgument(format!("there is no group {id} here")))
-    }
-
-    fn open_stream(
-        &mut self,
-        now: Instant,
-        stream: StreamId,
-        target: &Target,
-        require_leader: bool,
-        out: &mut Effects,
-    ) {
-        match self.resolve(target).map(|(id, _)| id) {
-            Ok(group) => {
-                self.streams.insert(stream, group);
-                self.with(now, group, out, |group, cx| group.open_stream(cx, stream, require_leader));
-            }
-            Err(unknown) => {
-                self.refused_streams.insert(stream, unknown);
-            }
-        }
-    }
-
-    fn watch(&mut self, now: Instant, stream: StreamId, command: WatchCommand, out: &mut Effects) {
-        let Some(unknown) = self.refused_streams.get(&stream) else {
-            return self.with_stream(now, stream, out, |group, cx| group.watch_command(cx, stream, command));
-        };
-        if let WatchCommand::Create(_) = command {
-            let reason = CancelReason::Refused(unknown.clone());
-            out.watch.push((stream, WatchEvent::Canceled { id: WatchId(-1), revision: Revision(0), reason }));
-        }
-    }
-
     fn open_download(&mut self, stream: StreamId, target: &Target, out: &mut Effects) {
-        let group = match self.resolve(target) {
-            Ok((_, group)) => group,
-            Err(unknown) => return out.snapshot.push((stream, Some(Err(unknown.into())))),
+        let found = self.locate_whole(target).and_then(|group| {
+            let held = self.groups.get(&group).filter(|_| self.serves(group));
+            held.ok_or_else(|| ErrorKind::Unsupported(format!("this node has no replica of group {group} to download")))
+        });
+        let group = match found {
+            Ok(group) => group,
+            Err(error) => return out.snapshot.push((stream, Some(Err(error.into())))),
         };
         self.downloads.insert(stream, Download::new(group.reader()));
     }

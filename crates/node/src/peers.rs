@@ -85,6 +85,12 @@ impl Peers {
         }
     }
 
+    /// Whether a peer has been heard lately. One that has never been heard has not.
+    pub fn is_heard(&self, now: Instant, id: NodeId) -> bool {
+        let peer = self.peers.get(&id).filter(|peer| peer.newest.is_some());
+        peer.is_some_and(|peer| now.since(peer.last_heard) < SUSPECT_AFTER)
+    }
+
     /// Those that have been silent for longer than they are trusted.
     pub fn suspects(&self, now: Instant) -> impl Iterator<Item = NodeId> + '_ {
         self.peers.iter().filter(move |(_, peer)| now.since(peer.last_heard) >= SUSPECT_AFTER).map(|(id, _)| *id)

@@ -8,10 +8,12 @@ use althing_probe::{Mark, Mutant};
 use althing_storage::engine::Applied;
 use althing_storage::wal::{Record, RecordKind};
 use althing_types::{GroupId, NodeId, SpaceId};
+use bytes::Bytes;
 
 use crate::applier::BIRTH;
 use crate::group::GroupLog;
 use crate::input::GroupState;
+use crate::presence::Presence;
 
 /// Why a log cannot be read back.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -30,6 +32,20 @@ pub enum RecoverError {
 #[derive(Debug, Default)]
 pub struct LogRecovery {
     groups: BTreeMap<GroupId, GroupLog>,
+    presences: BTreeMap<GroupId, Presence>,
+    /// The node's copy of the map, as it was written last.
+    map: Option<Bytes>,
+}
+
+/// What a node starts with.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    /// The replicas that it has.
+    pub groups: Vec<(GroupLog, GroupState)>,
+    /// What replicas that are gone had promised: their terms and votes.
+    pub graves: BTreeMap<GroupId, HardState>,
+    /// Its copy of the map; `None` if it never had one.
+    pub map: Option<Bytes>,
 }
 
 impl LogRecovery {
@@ -40,6 +56,22 @@ impl LogRecovery {
     }
 
     fn take(&mut self, record: Record) -> Result<(), DecodeError> {
+        match record.kind {
+            RecordKind::Replica => {
+                self.presences.insert(record.group, Presence::decode(record.payload)?);
+                return Ok(());
+            }
+            RecordKind::Map => {
+                // A copy: the slice would keep the buffer that the log was read into.
+                self.map = Some(Bytes::copy_from_slice(&record.payload));
+                return Ok(());
+            }
+            RecordKind::Entries
+            | RecordKind::HardState
+            | RecordKind::Truncated
+            | RecordKind::Snapshot
+            | RecordKind::GroupDropped => {}
+        }
         let log = self.groups.entry(record.group).or_default();
         match record.kind {
             RecordKind::Entries => {
@@ -68,19 +100,26 @@ impl LogRecovery {
                 log.space = Some(space);
             }
             RecordKind::GroupDropped => *log = GroupLog::default(),
+            RecordKind::Replica | RecordKind::Map => {}
         }
         Ok(())
     }
 
-    /// The space that each group stands on, where a snapshot has moved it.
+    /// The space that a group stands on, if a snapshot has moved it.
     #[must_use]
-    pub fn spaces(&self) -> BTreeMap<GroupId, SpaceId> {
-        self.groups.iter().filter_map(|(group, log)| log.space.map(|space| (*group, space))).collect()
+    pub fn space(&self, group: GroupId) -> Option<SpaceId> {
+        self.groups.get(&group).and_then(|log| log.space)
+    }
+
+    /// What the log says of the node's replicas. One with which the cluster was born may have no record.
+    #[must_use]
+    pub const fn presences(&self) -> &BTreeMap<GroupId, Presence> {
+        &self.presences
     }
 
     /// Joins the log with what the engine holds.
     #[must_use]
-    pub fn join(mut self, states: Vec<GroupState>) -> Vec<(GroupLog, GroupState)> {
+    pub fn join(mut self, states: Vec<GroupState>) -> Recovery {
         let join = |state: GroupState| {
             let mut log = self.groups.remove(&state.group).unwrap_or_default();
             if log.recovered.truncated == LogPosition::default() && state.applied != Applied::default() {
@@ -90,7 +129,12 @@ impl LogRecovery {
             log.settle(state.applied);
             (log, state)
         };
-        states.into_iter().map(join).collect()
+        let groups = states.into_iter().map(join).collect();
+        let grave = |(group, presence): (GroupId, Presence)| match presence {
+            Presence::Gone { term, vote } => Some((group, HardState { term, vote, commit: 0 })),
+            Presence::Held { .. } => None,
+        };
+        Recovery { groups, graves: self.presences.into_iter().filter_map(grave).collect(), map: self.map }
     }
 }
 
@@ -125,6 +169,24 @@ impl GroupLog {
         self.recovered.entries.retain(|entry| entry.index > truncated);
     }
 
+    /// The log of a replica that was opened this moment: it begins after the state at birth, if there is one.
+    pub(crate) fn born(applied: Applied) -> Self {
+        let mut log = Self::default();
+        if applied != Applied::default() {
+            log.cut(LogPosition { index: applied.index, term: applied.term });
+        }
+        log.settle(applied);
+        log
+    }
+
+    /// Takes over what an earlier replica of the group on this node has promised.
+    pub(crate) fn promise(&mut self, grave: HardState) {
+        let hard_state = &mut self.recovered.hard_state;
+        if grave.term >= hard_state.term {
+            (hard_state.term, hard_state.vote) = (grave.term, grave.vote);
+        }
+    }
+
     /// The engine may stand further than the log says is committed, for what is applied was committed.
     fn settle(&mut self, applied: Applied) {
         let hard_state = &mut self.recovered.hard_state;
@@ -136,7 +198,6 @@ impl GroupLog {
 #[cfg(test)]
 mod tests {
     use althing_consensus::{EntryKind, encode_entries};
-    use bytes::Bytes;
 
     use super::*;
 

@@ -19,6 +19,7 @@ use futures_core::Stream;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
+use crate::admission::Doors;
 use crate::driver::Event;
 use crate::feed::Feed;
 use crate::mailbox::Inbox;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub inbox: Inbox<Event>,
     /// Requests that were taken in and are not answered.
     pub pending: AtomicUsize,
+    /// Which requests are let in at all.
+    pub doors: Arc<Doors>,
     pub health: Mutex<Health>,
     pub registry: Registry,
     pub next_stream: AtomicU64,
@@ -66,9 +69,12 @@ impl Service for Handle {
         if self.0.pending.load(Ordering::Relaxed) >= MAX_PENDING_REQUESTS {
             return Reply::ready(Err(Error::not_done(ErrorKind::Overloaded)));
         }
+        let Some(place) = self.0.doors.admit(&call) else {
+            return Reply::ready(Err(Error::not_done(ErrorKind::Overloaded)));
+        };
         self.0.pending.fetch_add(1, Ordering::Relaxed);
         let (sender, reply) = Reply::channel();
-        self.0.inbox.push(Event::Request { call, sender });
+        self.0.inbox.push(Event::Request { call, sender, place });
         reply
     }
 

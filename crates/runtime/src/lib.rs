@@ -15,6 +15,7 @@
 //! on it, so that a request crosses threads only on its way to the disk. The membership (`gossip`) has a thread and a
 //! socket of its own, on which nothing waits.
 
+mod admission;
 pub mod clients;
 pub mod clock;
 pub mod directory;

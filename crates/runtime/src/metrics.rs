@@ -11,6 +11,7 @@ use althing_api::service::DEFAULT_GROUP;
 use althing_consensus::Role;
 use althing_gossip::{Dropped, Liveness};
 use althing_node::{GroupMetrics, Metrics};
+use althing_resilience::admission::{Figures, Refused};
 use althing_storage::engine::EngineStats;
 use althing_storage::wal::WalStats;
 use prometheus_client::collector::Collector;
@@ -20,6 +21,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::admission::{Doors, Way};
 use crate::gossip::{self, GossipView};
 use crate::transport::TransportMetrics;
 
@@ -47,12 +49,19 @@ pub(crate) struct ShellMetrics {
     pub apply_seconds: Histogram,
     /// How long a turn of the driver took, in seconds.
     pub turn_seconds: Histogram,
+    /// How long a request waited for its turn, in seconds.
+    pub inbox_seconds: Histogram,
 }
 
 impl Default for ShellMetrics {
     fn default() -> Self {
         let histogram = || Histogram::new(exponential_buckets(0.000_01, 4.0, 10));
-        Self { log: LogMetrics::default(), apply_seconds: histogram(), turn_seconds: histogram() }
+        Self {
+            log: LogMetrics::default(),
+            apply_seconds: histogram(),
+            turn_seconds: histogram(),
+            inbox_seconds: histogram(),
+        }
     }
 }
 
@@ -76,6 +85,11 @@ impl ShellMetrics {
             self.apply_seconds.clone(),
         );
         registry.register("althing_turn_seconds", "How long a turn of the driver took", self.turn_seconds.clone());
+        registry.register(
+            "althing_inbox_seconds",
+            "How long a request waited for its turn with the driver",
+            self.inbox_seconds.clone(),
+        );
         registry.register_collector(Box::new(NodeCollector(published)));
     }
 }
@@ -87,16 +101,18 @@ pub(crate) struct Published {
     pub wal: Arc<Mutex<WalStats>>,
     pub engine: Mutex<EngineStats>,
     pub transport: Arc<TransportMetrics>,
+    pub doors: Arc<Doors>,
     pub gossip: Arc<Mutex<GossipView>>,
 }
 
 impl Published {
-    pub(crate) fn new(transport: Arc<TransportMetrics>) -> Self {
+    pub(crate) fn new(transport: Arc<TransportMetrics>, doors: Arc<Doors>) -> Self {
         Self {
             node: Mutex::new((Metrics::default(), Vec::new())),
             wal: Arc::default(),
             engine: Mutex::default(),
             transport,
+            doors,
             gossip: Arc::default(),
         }
     }
@@ -132,6 +148,20 @@ impl Encoder<'_, '_> {
         let metric = ConstGauge::new(signed(value));
         let encoder = self.0.encode_descriptor(name, help, None, metric.metric_type())?;
         metric.encode(encoder)
+    }
+
+    /// One counter per label.
+    fn counters<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl Iterator<Item = (L, u64)>,
+    ) -> Result<(), Error> {
+        let mut family = self.0.encode_descriptor(name, help, None, ConstCounter::new(0_u64).metric_type())?;
+        for (label, value) in values {
+            ConstCounter::new(value).encode(family.encode_family(&label)?)?;
+        }
+        Ok(())
     }
 
     /// One gauge per label.
@@ -200,6 +230,7 @@ impl Collector for NodeCollector {
         encode_engine(&mut encoder, &copy(&self.0.engine))?;
         encode_for_dashboards(&mut encoder, &node, &groups, &copy(&self.0.engine))?;
         encode_transport(&mut encoder, &self.0.transport)?;
+        encode_admission(&mut encoder, &self.0.doors)?;
         encode_gossip(&mut encoder, &copy(&self.0.gossip))
     }
 }
@@ -291,8 +322,37 @@ fn encode_transport(encoder: &mut Encoder<'_, '_>, transport: &TransportMetrics)
         ("althing_peer_frames_dropped", "Frames dropped without a connection or room", &transport.frames_dropped),
         ("althing_peer_connections", "Connections made to peers", &transport.connections),
         ("althing_peer_handshakes_failed", "Handshakes with peers that failed", &transport.handshakes_failed),
+        ("althing_peer_dials", "Calls of peers that were not connected", &transport.dials),
+        ("althing_peer_dials_failed", "Those that reached nobody", &transport.dials_failed),
+        ("althing_peer_breaker_openings", "How often a breaker before a peer opened", &transport.breakers_opened),
     ];
-    rows.into_iter().try_for_each(|(name, help, value)| encoder.counter(name, help, value.load(Ordering::Relaxed)))
+    rows.into_iter().try_for_each(|(name, help, value)| encoder.counter(name, help, value.load(Ordering::Relaxed)))?;
+    let breakers = copy(&transport.breakers).into_iter().map(|(peer, state)| {
+        let label: Label = [("peer", peer.to_string())];
+        (label, state.number() as f64)
+    });
+    encoder.gauges("althing_peer_breaker_state", "The breaker before a peer: 0 closed, 1 half open, 2 open", breakers)
+}
+
+/// Who is let in. Whether the overload is over, and which way is the narrow one.
+fn encode_admission(encoder: &mut Encoder<'_, '_>, doors: &Doors) -> Result<(), Error> {
+    let doors = doors.figures();
+    let label = |way: Way| -> Label { [("way", way.name().to_owned())] };
+    let each = |value: fn(&Figures) -> f64| doors.iter().map(move |(way, figures)| (label(*way), value(figures)));
+    encoder.gauges("althing_admission_limit", "Requests that may be in flight", each(|door| door.limit as f64))?;
+    encoder.gauges("althing_admission_in_flight", "Requests in flight", each(|door| door.in_flight as f64))?;
+    encoder.gauges("althing_admission_bytes", "Bytes of keys and values in flight", each(|door| door.bytes as f64))?;
+    let help = "The least time from a call to its answer, of a moment ago: what is above the base is a standing queue";
+    encoder.gauges("althing_admission_delay_seconds", help, each(|door| door.delay_nanos as f64 / 1e9))?;
+    let help = "The least time from a call to its answer without a queue";
+    encoder.gauges("althing_admission_base_seconds", help, each(|door| door.base_nanos as f64 / 1e9))?;
+    let admitted = doors.iter().map(|(way, figures)| (label(*way), figures.admitted));
+    encoder.counters("althing_admission_admitted", "Requests let in", admitted)?;
+    let refused = doors.iter().flat_map(|(way, figures)| {
+        let reasons = Refused::ALL.into_iter().zip(figures.refused);
+        reasons.map(|(reason, count)| ([("way", way.name().to_owned()), ("reason", reason.name().to_owned())], count))
+    });
+    encoder.counters("althing_admission_refused", "Requests refused before anything was done for them", refused)
 }
 
 /// What the membership sees. `althing status` reads the families of single members.
@@ -326,29 +386,27 @@ fn encode_gossip(encoder: &mut Encoder<'_, '_>, view: &GossipView) -> Result<(),
         ("althing_gossip_rejoins", "How often this node was thought dead", metrics.rejoins),
     ];
     rows.into_iter().try_for_each(|(name, help, value)| encoder.counter(name, help, value))?;
-    let kind = ConstCounter::new(0_u64).metric_type();
-    let mut dropped = encoder.0.encode_descriptor(
-        "althing_gossip_datagrams_dropped",
-        "Datagrams that were not accepted, by reason",
-        None,
-        kind,
-    )?;
-    for reason in Dropped::ALL {
+    let dropped = Dropped::ALL.into_iter().map(|reason| {
         let label: Label = [("reason", reason.name().to_owned())];
-        ConstCounter::new(metrics.dropped(reason)).encode(dropped.encode_family(&label)?)?;
-    }
-    Ok(())
+        (label, metrics.dropped(reason))
+    });
+    encoder.counters("althing_gossip_datagrams_dropped", "Datagrams that were not accepted, by reason", dropped)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::RealClock;
     use prometheus_client::encoding::text;
+
+    fn doors() -> Arc<Doors> {
+        Arc::new(Doors::new(Arc::new(RealClock::start())))
+    }
 
     #[test]
     fn the_page_shows_every_source() {
         let mut registry = Registry::default();
-        let published = Arc::new(Published::new(Arc::default()));
+        let published = Arc::new(Published::new(Arc::default(), doors()));
         published.transport.frames_sent.store(7, Ordering::Relaxed);
         published.wal.lock().unwrap().segments = 3;
         ShellMetrics::default().register(&mut registry, published);
@@ -356,6 +414,8 @@ mod tests {
         text::encode(&mut page, &registry).unwrap();
         for line in [
             "althing_peer_frames_sent_total 7",
+            "althing_admission_limit{way=\"write\"} 1024.0",
+            "althing_admission_refused_total{way=\"read\",reason=\"limit\"} 0",
             "althing_wal_segments 3",
             "althing_wal_fsync_seconds_count 0",
             "etcd_disk_wal_fsync_duration_seconds_count 0",
@@ -367,7 +427,7 @@ mod tests {
     #[test]
     fn the_membership_is_shown_by_state_and_by_member() {
         let mut registry = Registry::default();
-        let published = Arc::new(Published::new(Arc::default()));
+        let published = Arc::new(Published::new(Arc::default(), doors()));
         let mut metrics = althing_gossip::Metrics::default();
         metrics.datagrams_dropped[Dropped::Forged.index()] = 4;
         let member =
@@ -403,7 +463,7 @@ mod tests {
             quota_bytes: 1000,
         };
         let mut registry = Registry::default();
-        let published = Arc::new(Published::new(Arc::default()));
+        let published = Arc::new(Published::new(Arc::default(), doors()));
         published.node.lock().unwrap().1 = vec![table];
         ShellMetrics::default().register(&mut registry, published);
         let mut page = String::new();

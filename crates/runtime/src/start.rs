@@ -18,6 +18,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
+use crate::admission::Doors;
 use crate::clients::{self, Gateway};
 use crate::directory::{DataDir, DirectoryError, ENGINE_DIR, WAL_DIR};
 use crate::driver::{Driver, Ending, Event, Ports};
@@ -143,9 +144,8 @@ fn recover(dir: &mut DataDir, disk: &Arc<dyn Disk>, config: &mut NodeConfig) -> 
     }
     let options = LsmOptions::new(config.cluster, config.node);
     let engine: Arc<dyn Engine> = Arc::new(LsmEngine::open(&dir.path().join(ENGINE_DIR), &options)?);
-    let (applier, states) = Applier::open(Arc::clone(&engine), config, &records.spaces())
-        .map_err(|error| StartError::Tables(error.to_string()))?;
-    let members = Membership::of(states.first().map(|state| &state.reader), &config.initial_members);
+    let (applier, states) =
+        Applier::open(Arc::clone(&engine), config, &records).map_err(|error| StartError::Tables(error.to_string()))?;
     // Only now: a directory whose first start failed half-way is still a new one.
     let identity = dir.start()?;
     let run = identity.lineage.run();
@@ -156,16 +156,18 @@ fn recover(dir: &mut DataDir, disk: &Arc<dyn Disk>, config: &mut NodeConfig) -> 
     config.seed = identity.node.get() ^ run.nonce;
     let node =
         Node::new(config.clone(), records.join(states)).map_err(|error| StartError::Tables(error.to_string()))?;
+    let members = node.membership();
     Ok(Recovered { wal, engine, applier, node, identity, members })
 }
 
 /// What the driver and its handles share, before the node has done anything.
-fn shared_of(identity: &Identity, registry: Registry) -> Arc<Shared> {
+fn shared_of(identity: &Identity, registry: Registry, doors: Arc<Doors>) -> Arc<Shared> {
     Arc::new(Shared {
         cluster: identity.cluster,
         node: identity.node,
         inbox: Inbox::default(),
         pending: AtomicUsize::new(0),
+        doors,
         health: Mutex::new(Health { live: true, ready: false, reasons: vec!["the node is starting".to_owned()] }),
         registry,
         next_stream: AtomicU64::new(1),
@@ -184,9 +186,10 @@ pub fn start<G: Gateway>(
     let name = options.node.name.clone();
     let metrics = ShellMetrics::default();
     let transport_metrics = Arc::default();
-    let published = Arc::new(Published::new(Arc::clone(&transport_metrics)));
+    let doors = Arc::new(Doors::new(Arc::clone(&options.clock)));
+    let published = Arc::new(Published::new(Arc::clone(&transport_metrics), Arc::clone(&doors)));
     metrics.register(&mut options.registry, Arc::clone(&published));
-    let shared = shared_of(&recovered.identity, std::mem::take(&mut options.registry));
+    let shared = shared_of(&recovered.identity, std::mem::take(&mut options.registry), doors);
     let failure = Arc::new(Mutex::new(None));
     let ports = Ports::default();
     let crew = Crew {

@@ -4,9 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use althing_resilience::breaker::State;
 use althing_runtime::transport::address::Address;
 use althing_runtime::transport::frame;
 use althing_runtime::transport::handshake::{Answer, HandshakeError, Hello, Identity, Purpose};
@@ -110,6 +112,26 @@ async fn a_peer_that_comes_back_is_called_again() {
     assert_eq!(one.event().await, Event::Up(NodeId(2)));
     one.transport.send(NodeId(2), Bytes::from_static(b"kept"));
     assert_eq!(two.event().await, Event::Frame { from: NodeId(1), bytes: Bytes::from_static(b"kept") });
+}
+
+#[tokio::test]
+async fn the_breaker_before_a_peer_that_is_gone_opens_and_closes_when_it_is_back() {
+    let mut one = Side::start(identity(1, 1, 1)).await;
+    let two = Side::start(identity(1, 2, 1)).await;
+    let address = two.address;
+    drop(two);
+    one.call(2, address);
+    let metrics = one.transport.metrics();
+    let state = || metrics.breakers.lock().unwrap().get(&NodeId(2)).copied();
+    while !matches!(state(), Some(State::Open { .. })) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(metrics.dials_failed.load(Ordering::Relaxed) >= 5 && metrics.breakers_opened.load(Ordering::Relaxed) == 1);
+    let _two = Side::start_at(identity(1, 2, 2), address).await;
+    assert_eq!(one.event().await, Event::Up(NodeId(2)));
+    assert_eq!(state(), Some(State::Closed));
+    one.transport.set_peers(BTreeMap::new());
+    assert_eq!(state(), None, "what is not called has no breaker");
 }
 
 #[tokio::test]

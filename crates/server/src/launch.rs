@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use althing_api::Service;
 use althing_api::cluster::Member;
 use althing_cli::CliError;
 use althing_cli::config::{Settings, TablePort};
@@ -12,13 +13,16 @@ use althing_cli::ids::Founding;
 use althing_cli::remote::RemoteArgs;
 use althing_env::Clock;
 use althing_gateway_etcd as gateway;
-use althing_node::NodeConfig;
+use althing_node::{ControlPlane, NodeConfig};
 use althing_runtime::directory::{Birth, DataDir, Owner};
 use althing_runtime::transport::address::Address;
 use althing_runtime::{Fatal, GossipOptions, Running, StartOptions, start, tls};
 use althing_types::{ClusterId, NodeId, TableName};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc::UnboundedSender;
+
+use crate::join::{self, Place};
+use crate::port::Port;
 
 /// A node has ended: its name, and how.
 pub type Ended = (String, Result<(), Fatal>);
@@ -62,9 +66,10 @@ pub async fn launch(
     let name = settings.name.clone();
     tracing::info!(node = %owner.node, cluster = %owner.cluster, name, "starting the node");
     let serving = gateway::Options { clock, metrics };
-    let serve = move |service, table: Option<TableName>| {
-        let gateway = gateway::router(service, serving.clone());
-        table.map_or_else(|| gateway.clone(), |name| gateway.for_table(name))
+    let serve = move |service: Arc<dyn Service>, table: Option<TableName>| {
+        let objects = althing_gateway_http::router(Arc::clone(&service));
+        let etcd = gateway::router(service, serving.clone());
+        Port::new(objects, table.map_or_else(|| etcd.clone(), |name| etcd.for_table(name)))
     };
     let tell = move |result| {
         // Whoever waited is gone when the process is ending anyhow.
@@ -128,51 +133,22 @@ async fn new_owner(settings: &Settings) -> Result<Owner, CliError> {
         let node = founding.id_of(&settings.name).expect("settings are refused unless they list this node");
         return Ok(owner(Birth::Founded, founding.cluster, node, founding.members));
     }
-    let (cluster, node, members) = ask_to_join(settings).await?;
-    Ok(owner(Birth::Joined, cluster, node, members))
-}
-
-/// Asks a running cluster who this node is in it: it must have been added by its peer URL.
-async fn ask_to_join(settings: &Settings) -> Result<(ClusterId, NodeId, Vec<Member>), CliError> {
-    let remote = RemoteArgs {
-        endpoints: settings.join.clone(),
-        cacert: settings.client_tls.as_ref().and_then(|tls| tls.ca.clone()),
-        cert: settings.client_tls.as_ref().map(|tls| tls.cert.clone()),
-        key: settings.client_tls.as_ref().map(|tls| tls.key.clone()),
-        timeout_ms: 5_000,
-    };
-    let list = remote.members().await?;
-    let cluster = ClusterId(list.header.map_or(0, |header| header.cluster_id));
-    let members: Vec<_> = list
-        .members
-        .into_iter()
-        .map(|member| Member {
-            id: NodeId(member.id),
-            name: member.name,
-            peer_urls: member.peer_ur_ls,
-            client_urls: member.client_ur_ls,
-            is_learner: member.is_learner,
-        })
-        .collect();
-    let mine = members.iter().find(|member| member.peer_urls.contains(&settings.peer_url));
-    let url = &settings.peer_url;
-    match mine {
-        None => Err(CliError::usage(format!(
-            "the cluster has no member with peer URL {url}; add it first: etcdctl member add {} --peer-urls={url}",
-            settings.name
-        ))),
-        Some(member) => Ok((cluster, member.id, members.clone())),
-    }
+    let Place { birth, cluster, node, members } = join::ask(settings).await?;
+    Ok(owner(birth, cluster, node, members))
 }
 
 fn node_config(settings: &Settings, owner: &Owner) -> NodeConfig {
     let mut config = NodeConfig::new(owner.cluster, owner.node, owner.members.clone());
     config.name.clone_from(&settings.name);
     config.client_urls.clone_from(&settings.client_urls);
-    config.join = match owner.birth {
-        Birth::Joined => true,
-        Birth::Founded | Birth::Restored => false,
+    let mut config = match owner.birth {
+        Birth::Founded | Birth::Restored => config.with_control_plane(),
+        Birth::Joined => NodeConfig { join: true, control: ControlPlane::Present, ..config },
+        Birth::Registered => NodeConfig { join: true, groups: Vec::new(), control: ControlPlane::Present, ..config },
     };
+    config.peer_urls = vec![settings.peer_url.clone()];
+    config.zone.clone_from(&settings.zone);
+    config.version = env!("CARGO_PKG_VERSION").to_owned();
     for group in &mut config.groups {
         group.quota_bytes = settings.quota_bytes;
     }

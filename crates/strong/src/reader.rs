@@ -171,6 +171,12 @@ impl Reader {
         self.shared.size.load(Ordering::SeqCst)
     }
 
+    /// Keys that exist.
+    #[must_use]
+    pub fn key_count(&self) -> u64 {
+        self.shared.index().total()
+    }
+
     /// The quota in bytes.
     #[must_use]
     pub fn quota_bytes(&self) -> u64 {

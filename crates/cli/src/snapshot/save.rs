@@ -11,6 +11,7 @@ use crate::remote::status_text;
 
 /// Downloads a snapshot, checks it, and says on `out` what it holds.
 pub async fn save(args: SnapshotSaveArgs, out: &mut dyn Write) -> Result<(), CliError> {
+    let remote = args.remote.resolved()?;
     let target = &args.file;
     let shown = target.display();
     if target.exists() {
@@ -23,7 +24,7 @@ pub async fn save(args: SnapshotSaveArgs, out: &mut dyn Write) -> Result<(), Cli
         |what: &str, error: &dyn std::fmt::Display| CliError::failed(format!("cannot {what} {shown}: {error}"));
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).open(part).map_err(|e| failed("write", &e))?;
-    let mut stream = args.remote.snapshot().await?;
+    let mut stream = remote.snapshot().await?;
     let mut bytes = 0;
     loop {
         let message = stream.message().await;

@@ -102,6 +102,8 @@ impl Ord for Entry {
 /// The world.
 pub struct World {
     pub now: Instant,
+    /// What nodes are told that start from now on.
+    pub timing: Timing,
     network: Network,
     seed: u64,
     nodes: BTreeMap<u64, Node>,
@@ -130,6 +132,7 @@ impl World {
     pub fn new(seed: u64, network: Network) -> Self {
         Self {
             now: Instant::ZERO + Duration::from_secs(1),
+            timing: Timing::default(),
             network,
             seed,
             nodes: BTreeMap::new(),
@@ -149,16 +152,22 @@ impl World {
     /// A cluster whose nodes started within a second and know each other.
     pub fn settled(seed: u64, network: Network, nodes: u64) -> (Self, Duration) {
         let mut world = Self::new(seed, network);
+        let took = world.settle(nodes);
+        (world, took)
+    }
+
+    /// Starts nodes within a second and waits until they know each other; says how long that took.
+    pub fn settle(&mut self, nodes: u64) -> Duration {
         for node in 1..=nodes {
-            let after = Duration::from_micros(world.starts.u64(..1_000_000));
-            world.start_after(node, after);
+            let after = Duration::from_micros(self.starts.u64(..1_000_000));
+            self.start_after(node, after);
         }
-        let took = world.until("all nodes know each other", Duration::from_secs(300), |world| {
+        let took = self.until("all nodes know each other", Duration::from_secs(300), |world| {
             world.nodes.values().all(|node| node.gossip.active() == nodes as usize - 1)
         });
         // What is still on its way arrives.
-        world.run(Duration::from_secs(20));
-        (world, took)
+        self.run(Duration::from_secs(20));
+        took
     }
 
     fn push(&mut self, at: Instant, happening: Happening) {
@@ -179,7 +188,7 @@ impl World {
             identity,
             seal: Seal::new(ClusterId(7), Some(b"secret")),
             seed: self.seed ^ (node << 20) ^ generation,
-            timing: Timing::default(),
+            timing: self.timing,
         });
         let side = self.nodes.get(&node).map_or(0, |node| node.side);
         let started = Node {

@@ -120,6 +120,10 @@ impl Group {
                 let told = self.move_leader(cx, to);
                 self.tell(cx, from, ticket, told);
             }
+            Question::Membership => {
+                let is_member = self.replica.conf_state().contains(from);
+                self.tell(cx, from, ticket, Ok(if is_member { Told::Member } else { Told::NoMember }));
+            }
         }
     }
 
@@ -177,7 +181,7 @@ impl Group {
             (Told::TimeToLive { remaining_seconds, granted_seconds }, _) => {
                 Body::LeaseTimeToLive(LeaseStatus { remaining_seconds, granted_seconds, keys: Vec::new() })
             }
-            (Told::Moved, _) => Body::MoveLeader,
+            (Told::Moved | Told::Member | Told::NoMember, _) => Body::MoveLeader,
         })
     }
 
@@ -233,7 +237,7 @@ impl Group {
     }
 
     /// Proposes something that nobody waits for, in the term for which it was wanted. Says whether it is in the log.
-    pub(super) fn propose_own(&mut self, cx: &mut Context<'_>, command: Command) -> bool {
+    pub(crate) fn propose_own(&mut self, cx: &mut Context<'_>, command: Command) -> bool {
         if !self.is_leader() || self.leading.term() != Some(self.replica.term()) {
             return false;
         }

@@ -3,6 +3,7 @@
 use althing_api::ErrorKind;
 use althing_api::Request;
 use althing_api::cluster::Member;
+use althing_api::service::DEFAULT_GROUP;
 use althing_consensus::{Change, ConfChange};
 use althing_strong::{Command, Proposal as LogProposal};
 use althing_types::{Duration, Instant, NodeId, RequestId};
@@ -103,7 +104,7 @@ impl Group {
     /// The transport should know who there is now, and Raft may have to start with a newcomer.
     pub(super) fn members_changed(&mut self, cx: &mut Context<'_>) {
         if let (Ok(members), Ok(removed)) = (self.reader.members(), self.reader.removed_members())
-            && self.id == cx.shared.config.groups[0].id
+            && self.id == DEFAULT_GROUP
         {
             self.publication = Publication::Unknown;
             cx.out.members = Some(Membership { members, removed });
@@ -112,6 +113,9 @@ impl Group {
 
     /// Sees to it that the members' table has this node's name and addresses.
     pub(super) fn publish(&mut self, cx: &mut Context<'_>) {
+        if self.id != DEFAULT_GROUP {
+            return;
+        }
         match self.publication {
             Publication::Done => return,
             Publication::Proposed(at) if cx.now.since(at) < PUBLISH_EVERY => return,

@@ -1,6 +1,7 @@
 //! One group on one node: its Raft replica, and everything that stands around it.
 
 mod ask;
+mod conform;
 mod membership;
 mod quota;
 mod raft;
@@ -32,6 +33,7 @@ use crate::reads::Reads;
 use crate::transfer::{Incoming, Outgoing};
 
 use self::ask::{Asking, Renewing};
+use self::conform::Transfers;
 use self::membership::Publication;
 use self::space::SpaceAlarm;
 
@@ -64,6 +66,7 @@ pub(crate) struct Group {
     lessor: Lessor,
     lessor_effects: lessor::Effects,
     leading: Leading,
+    transfers: Transfers,
     outgoing: BTreeMap<NodeId, Outgoing>,
     incoming: Option<Incoming>,
     /// The space that an installed snapshot has filled, until the log has recorded it.
@@ -78,6 +81,8 @@ pub(crate) struct Group {
     quota_proposed: Option<Instant>,
     /// When there was last a leader.
     leader_seen: Instant,
+    /// What its group has said to it, counted.
+    heard: u64,
     /// Whether the replica was handed anything since the last flush.
     touched: bool,
 }
@@ -150,6 +155,7 @@ impl Group {
             lessor: Lessor::new(lessor),
             lessor_effects: lessor::Effects::default(),
             leading: Leading::No,
+            transfers: Transfers::None,
             outgoing: BTreeMap::new(),
             incoming: None,
             retired: None,
@@ -159,8 +165,14 @@ impl Group {
             quota: group.quota_bytes,
             quota_proposed: None,
             leader_seen: Instant::ZERO,
+            heard: 0,
             touched: true,
         })
+    }
+
+    /// The replica has come while the node runs: there was no leader to be seen until now.
+    pub(crate) fn begin(&mut self, cx: &mut Context<'_>) {
+        self.leader_seen = cx.now;
     }
 
     /// One tick of the node's clock: Raft's, the leases', the watches', and whatever has waited too long.
@@ -186,6 +198,11 @@ impl Group {
     fn offer(&mut self, input: althing_consensus::Input) -> Result<(), althing_consensus::Refused> {
         self.touched = true;
         self.replica.handle(Instant::ZERO, input, &mut self.effects)
+    }
+
+    /// How much its group has said to it.
+    pub(crate) const fn heard(&self) -> u64 {
+        self.heard
     }
 
     pub(crate) fn leader(&self) -> Option<NodeId> {

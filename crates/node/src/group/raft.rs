@@ -249,6 +249,7 @@ impl Group {
             cx.shared.metrics.frames_refused += 1;
             return;
         }
+        self.heard += 1;
         self.step(althing_consensus::Input::Step(message));
     }
 }

@@ -110,6 +110,7 @@ impl Group {
 
     /// A page comes in.
     pub(crate) fn page(&mut self, cx: &mut Context<'_>, from: NodeId, page: Page) {
+        self.heard += 1;
         if page.term < self.replica.term() {
             return self.acknowledge(cx, from, page.transfer, 0, TransferState::Failed);
         }

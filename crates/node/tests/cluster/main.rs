@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod control;
 mod deadlines;
 mod learners;
 mod membership;
@@ -44,7 +45,7 @@ fn found(id: NodeId, members: Vec<Member>, quota_bytes: Option<u64>) -> (NodeCon
     let mut config = NodeConfig::new(ClusterId(1), id, members);
     config.groups[0].quota_bytes = quota_bytes;
     let engine: Arc<dyn Engine> = Arc::new(ModelEngine::new());
-    let (applier, states) = Applier::open(engine, &config, &BTreeMap::new()).unwrap();
+    let (applier, states) = Applier::open(engine, &config, &LogRecovery::default()).unwrap();
     (config, applier, states)
 }
 
@@ -99,6 +100,11 @@ impl Cluster {
         told.extend(out.wal.map(|batch| (id, Input::Persisted { seq: batch.seq })));
         if !out.work.is_empty() {
             told.push((id, Input::Done(applier.work(out.work).unwrap())));
+        }
+        told.extend(out.reads.into_iter().map(|work| (id, Input::Read(althing_node::read(work)))));
+        if out.checkpoint {
+            let spaces = applier.begin_checkpoint().unwrap().finish().unwrap();
+            told.push((id, Input::Checkpointed(spaces)));
         }
         self.told.extend(out.responses.into_iter().map(|(_, result)| result));
         told

@@ -107,16 +107,19 @@ pub enum Birth {
     Joined,
     /// With a cluster that was made from a snapshot.
     Restored,
+    /// It was registered with a cluster that lived, as a node without replicas: the control plane gives it some.
+    Registered,
 }
 
 impl Birth {
-    const ALL: [Self; 3] = [Self::Founded, Self::Joined, Self::Restored];
+    const ALL: [Self; 4] = [Self::Founded, Self::Joined, Self::Restored, Self::Registered];
 
     const fn word(self) -> &'static str {
         match self {
             Self::Founded => "founded",
             Self::Joined => "joined",
             Self::Restored => "restored",
+            Self::Registered => "registered",
         }
     }
 }

@@ -16,12 +16,15 @@ use althing_api::watch::{WatchCommand, WatchEvent};
 use althing_api::{Call, Error, Health, SnapshotChunk, Target};
 use althing_env::Clock;
 use althing_node::{DiskSpace, Done, Effects, Input, Node, ReadDone};
+use althing_resilience::Work;
 use althing_storage::engine::{Applied, EngineStats};
 use althing_types::{GroupId, RequestId, SpaceId, StreamId};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::admission::{Ended, Place};
 use crate::feed::Feed;
 use crate::handle::Shared;
+use crate::mailbox::{Lane, Left};
 use crate::metrics::{Published, ShellMetrics};
 use crate::transport;
 use crate::transport::Transport;
@@ -36,7 +39,7 @@ type ChunkFeed = Arc<Feed<Result<SnapshotChunk, Error>>>;
 /// What comes to the driver.
 pub(crate) enum Event {
     /// A client asks.
-    Request { call: Call, sender: ReplySender },
+    Request { call: Call, sender: ReplySender, place: Place },
     /// A client opens a stream of watches.
     WatchOpen { stream: StreamId, target: Target, require_leader: bool, feed: Arc<Feed<WatchEvent>> },
     /// A client says something on it.
@@ -73,6 +76,37 @@ pub(crate) enum Event {
     Failed,
 }
 
+impl Lane for Event {
+    /// What peers say and what the node's own threads report goes first: a turn that begins with the requests of a thousand
+    /// clients would let a heartbeat wait for them all.
+    fn work(&self) -> Work {
+        match self {
+            Self::Peer(_)
+            | Self::Persisted(_)
+            | Self::LogPinned(_)
+            | Self::DiskSpace(_)
+            | Self::Done(_)
+            | Self::Read(_)
+            | Self::Checkpointed(_)
+            | Self::EngineStats(_)
+            | Self::Stop
+            | Self::Failed => Work::Consensus,
+            Self::Request { .. }
+            | Self::WatchOpen { .. }
+            | Self::Watch { .. }
+            | Self::WatchDrained { .. }
+            | Self::WatchClose { .. } => Work::Clients,
+            Self::SnapshotOpen { .. } | Self::SnapshotPull { .. } | Self::SnapshotClose { .. } => Work::Background,
+        }
+    }
+}
+
+/// A caller that waits, and the place that its request has.
+pub(crate) struct Waiting {
+    pub sender: ReplySender,
+    pub place: Place,
+}
+
 /// How often requests whose caller is gone are looked for, in ticks.
 const CANCEL_TICKS: u64 = 8;
 /// How often the node's numbers are copied for the metrics page, in ticks.
@@ -101,7 +135,7 @@ pub(crate) struct Driver {
     /// Where peers can be found beside what their member entries say.
     pub hints: BTreeMap<NodeId, Vec<Address>>,
     pub ports: Ports,
-    pub pending: BTreeMap<RequestId, ReplySender>,
+    pub pending: BTreeMap<RequestId, Waiting>,
     pub next_request: u64,
     pub watches: BTreeMap<StreamId, Arc<Feed<WatchEvent>>>,
     pub downloads: BTreeMap<StreamId, ChunkFeed>,
@@ -119,20 +153,21 @@ impl Driver {
         let mut events = Vec::new();
         let mut out = Effects::default();
         let mut tick_count = 0_u64;
+        let mut left = Left::Nothing;
         self.publish();
         loop {
             let ticked = tokio::select! {
                 biased;
                 _ = ticks.tick() => true,
                 () = shared.inbox.arrived() => false,
-                () = tokio::task::yield_now(), if self.node.has_more() => false,
+                () = tokio::task::yield_now(), if left == Left::Something || self.node.has_more() => false,
             };
             if !ticked {
                 // Whatever else is ready on the sockets comes into the same turn.
                 tokio::task::yield_now().await;
             }
             let begun = self.clock.now();
-            shared.inbox.take(&mut events);
+            left = shared.inbox.take(&mut events);
             for event in events.drain(..) {
                 match event {
                     Event::Failed => return Ending::Failed,
@@ -170,12 +205,12 @@ impl Driver {
 
     /// Tells the node of requests that nobody waits for any more.
     fn cancel_abandoned(&mut self, out: &mut Effects) {
-        let gone: Vec<_> = self.pending.iter().filter(|(_, sender)| sender.is_canceled()).map(|(id, _)| *id).collect();
-        for id in gone {
-            self.pending.remove(&id);
+        let gone: Vec<_> = self.pending.extract_if(.., |_, waiting| waiting.sender.is_canceled()).collect();
+        for (id, _) in &gone {
             self.shared.pending.fetch_sub(1, Ordering::Relaxed);
-            self.tell(Input::Cancel { id }, out);
+            self.tell(Input::Cancel { id: *id }, out);
         }
+        self.shared.doors.leave(gone.into_iter().map(|(_, waiting)| (waiting.place, Ended::Otherwise)));
     }
 
     fn publish(&mut self) {
@@ -193,10 +228,11 @@ impl Driver {
     /// Takes in one event.
     fn take(&mut self, event: Event, out: &mut Effects) {
         match event {
-            Event::Request { call, sender } => {
+            Event::Request { call, sender, place } => {
                 self.next_request += 1;
                 let id = RequestId(self.next_request);
-                self.pending.insert(id, sender);
+                self.metrics.inbox_seconds.observe(self.clock.now().since(place.ticket.admitted()).as_secs_f64());
+                self.pending.insert(id, Waiting { sender, place });
                 self.tell(Input::Request { id, call }, out);
             }
             Event::WatchOpen { stream, target, require_leader, feed } => {

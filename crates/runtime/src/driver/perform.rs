@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use althing_api::cluster::Member;
 use althing_node::{Effects, Membership};
 
-use super::Driver;
+use super::{Driver, Waiting};
+use crate::admission::Ended;
 use crate::threads::applier::Task;
 use crate::threads::log::Order;
 use crate::transport::address::Address;
@@ -44,13 +45,16 @@ impl Driver {
     }
 
     fn respond(&mut self, out: &mut Effects) {
-        for (id, result) in out.responses.drain(..) {
-            if let Some(sender) = self.pending.remove(&id) {
-                self.shared.pending.fetch_sub(1, Ordering::Relaxed);
-                // A caller that has gone away needs no answer.
-                let _ = sender.send(result);
-            }
-        }
+        let (pending, shared) = (&mut self.pending, &self.shared);
+        let leaving = out.responses.drain(..).filter_map(|(id, result)| {
+            let Waiting { sender, place } = pending.remove(&id)?;
+            shared.pending.fetch_sub(1, Ordering::Relaxed);
+            let ended = if result.is_ok() { Ended::Done } else { Ended::Otherwise };
+            // A caller that has gone away needs no answer.
+            let _ = sender.send(result);
+            Some((place, ended))
+        });
+        shared.doors.leave(leaving);
         for (stream, event) in out.watch.drain(..) {
             if let Some(feed) = self.watches.get(&stream) {
                 feed.push(event);

@@ -1,11 +1,16 @@
 //! The calling side: one task per peer that connects, shakes hands, sends, and connects again.
+//!
+//! A circuit breaker stands before each peer: after some calls in a row that reached nobody it lets one through at a time,
+//! after waits with jitter, so that nodes which lost the same peer do not all come back in the same instant.
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use althing_types::NodeId;
+use althing_resilience::breaker::{Breaker, BreakerConfig, Outcome, Permit};
+use althing_resilience::{Backoff, Jitter};
+use althing_types::{Instant, NodeId};
 use bytes::BytesMut;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,7 +18,6 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::address::Address;
-use super::backoff::Backoff;
 use super::frame::{self, FrameError, FrameReader, HEADER_BYTES};
 use super::handshake::{Answer, HandshakeError, Hello, MAX_HANDSHAKE_BYTES, Purpose};
 use super::outbox::{Link, Outbox};
@@ -23,6 +27,20 @@ use super::{BookError, Event, Shared, Stream, count, tune};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes of frames that are gathered into one write.
 const WRITE_BYTES: usize = 256 * 1024;
+
+/// The shortest and the longest wait before a peer across a network is called again.
+const NETWORK_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// The same for a peer on this machine, where a refused connection costs next to nothing.
+const LOOPBACK_WAIT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
+/// Calls are few and each tries all addresses, so it is the failures in a row that count; half of ten within the window
+/// shows a peer that comes and goes.
+const BREAKER: BreakerConfig = BreakerConfig {
+    consecutive_failures: 5,
+    failure_percent: 50,
+    min_calls: 10,
+    window: Duration::from_secs(30),
+    probe_timeout: Duration::from_secs(30),
+};
 
 /// Why a peer could not be reached.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +113,11 @@ pub(super) struct Dialer {
     peer: NodeId,
     addresses: Vec<Address>,
     outbox: Arc<Outbox>,
+    /// Waits between calls while the breaker is closed.
     backoff: Backoff,
+    breaker: Breaker,
+    /// The start of the breaker's clock.
+    start: tokio::time::Instant,
     /// What was said about the last failure, so that it is not said again every few milliseconds.
     complaint: Option<String>,
 }
@@ -104,27 +126,64 @@ impl Dialer {
     pub(super) fn new(shared: Arc<Shared>, peer: NodeId, addresses: Vec<Address>, outbox: Arc<Outbox>) -> Self {
         let seed = shared.me.lineage.run().nonce ^ peer.get();
         let near = addresses.iter().all(Address::is_loopback);
-        let backoff = if near { Backoff::loopback(seed) } else { Backoff::network(seed) };
-        Self { shared, peer, addresses, outbox, backoff, complaint: None }
+        let (shortest, longest) = if near { LOOPBACK_WAIT } else { NETWORK_WAIT };
+        let backoff = Backoff::new(Jitter::Equal, shortest, longest, seed);
+        let breaker = Breaker::new(BREAKER, Backoff::new(Jitter::Equal, longest, longest, seed.rotate_left(1)));
+        let start = tokio::time::Instant::now();
+        Self { shared, peer, addresses, outbox, backoff, breaker, start, complaint: None }
     }
 
     pub(super) async fn run(mut self) {
         loop {
-            for at in 0..self.addresses.len() {
-                let address = self.addresses[at].clone();
-                match timeout(CONNECT_TIMEOUT, connect(&self.shared, self.peer, &address, Purpose::Frames)).await {
-                    Ok(Ok(stream)) => self.serve(&address, stream).await,
-                    Ok(Err(error)) => {
-                        self.complain(&address, &error);
-                        if let DialError::Handshake(HandshakeError::Dismissed(reason)) = error {
-                            (self.shared.events)(Event::Dismissed(reason));
-                        }
-                    }
-                    Err(_) => self.complain(&address, &DialError::Timeout),
+            match self.breaker.permit(self.now()) {
+                Ok(permit) => {
+                    self.show();
+                    self.call(permit).await;
+                    sleep(self.backoff.next_wait()).await;
                 }
+                Err(until) => sleep(until.since(self.now())).await,
             }
-            sleep(self.backoff.next_wait()).await;
         }
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_nanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Calls the peer at each of its addresses until one answers, and serves the connection until it ends.
+    async fn call(&mut self, permit: Permit) {
+        count(&self.shared.metrics.dials, 1);
+        for at in 0..self.addresses.len() {
+            let address = self.addresses[at].clone();
+            match timeout(CONNECT_TIMEOUT, connect(&self.shared, self.peer, &address, Purpose::Frames)).await {
+                Ok(Ok(stream)) => {
+                    self.report(permit, Outcome::Success);
+                    return self.serve(&address, stream).await;
+                }
+                Ok(Err(error)) => {
+                    self.complain(&address, &error);
+                    if let DialError::Handshake(HandshakeError::Dismissed(reason)) = error {
+                        (self.shared.events)(Event::Dismissed(reason));
+                    }
+                }
+                Err(_) => self.complain(&address, &DialError::Timeout),
+            }
+        }
+        count(&self.shared.metrics.dials_failed, 1);
+        self.report(permit, Outcome::Failure);
+    }
+
+    /// Tells the breaker what came of a call, and the metrics what the breaker makes of it.
+    fn report(&mut self, permit: Permit, outcome: Outcome) {
+        let opened = self.breaker.opened();
+        self.breaker.report(self.now(), permit, outcome);
+        count(&self.shared.metrics.breakers_opened, self.breaker.opened() - opened);
+        self.show();
+    }
+
+    fn show(&self) {
+        let mut breakers = self.shared.metrics.breakers.lock().unwrap_or_else(PoisonError::into_inner);
+        breakers.insert(self.peer, self.breaker.state());
     }
 
     /// Says once per cause why the peer is not reached.

@@ -8,7 +8,6 @@
 //! All tasks live on the driver's own thread, so that a frame crosses no thread between the socket and the node.
 
 pub mod address;
-mod backoff;
 mod dial;
 pub mod frame;
 pub mod handshake;
@@ -21,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub use althing_node::lineage;
+use althing_resilience::breaker::State as BreakerState;
 use althing_types::NodeId;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -90,6 +90,14 @@ pub struct TransportMetrics {
     pub connections: AtomicU64,
     /// Handshakes that failed, on either side.
     pub handshakes_failed: AtomicU64,
+    /// Calls of peers.
+    pub dials: AtomicU64,
+    /// Those that reached nobody, or somebody else.
+    pub dials_failed: AtomicU64,
+    /// How often a breaker opened.
+    pub breakers_opened: AtomicU64,
+    /// The breaker before each peer.
+    pub breakers: Mutex<BTreeMap<NodeId, BreakerState>>,
 }
 
 /// Adds to a counter; order does not matter.
@@ -183,6 +191,8 @@ impl Transport {
     /// From now on calls these peers, each at its addresses in turn, and no others.
     pub fn set_peers(&mut self, wanted: BTreeMap<NodeId, Vec<Address>>) {
         self.peers.retain(|id, peer| wanted.get(id) == Some(&peer.addresses));
+        let breakers = &self.shared.metrics.breakers;
+        breakers.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| wanted.contains_key(id));
         for (id, addresses) in wanted {
             if id == self.shared.me.node || addresses.is_empty() {
                 continue;

@@ -36,6 +36,13 @@ fn message_word(message: &Message) -> String {
         Message::Told { .. } => "told".to_owned(),
         Message::Page(page) => format!("page {}", page.number),
         Message::PageAck { pages, .. } => format!("page ok {pages}"),
+        Message::Route(route) => format!("for group {}", route.group),
+        Message::Routed { .. } => "done for you".to_owned(),
+        Message::WrongShard { group, .. } => format!("not group {group}"),
+        Message::Stream { .. } => "watching for you".to_owned(),
+        Message::MapWant { have } => format!("map after {have}?"),
+        Message::MapUpdate(_) => "map".to_owned(),
+        Message::Report(_) => "report".to_owned(),
     }
 }
 

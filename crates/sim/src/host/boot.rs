@@ -116,7 +116,7 @@ impl<E> Host<E> {
         }
         let mut config = config(self.id, self.origin, start.founders, start.seed);
         let engine: Arc<dyn Engine> = self.engine.clone();
-        let (applier, states) = Applier::open(engine, &config, &recovery.spaces())
+        let (applier, states) = Applier::open(engine, &config, &recovery)
             .map_err(|error| BootError::Other(format!("the state cannot be opened: {error}")))?;
         let standings = states.iter().map(standing).collect();
         self.directory.lineage.start(start.nonce);

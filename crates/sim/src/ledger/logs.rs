@@ -360,6 +360,7 @@ fn apply(record: &Record, log: &mut Log, order: Order) -> Result<Vec<Entry>, Str
             *log = Log::default();
             Ok(Vec::new())
         }
+        RecordKind::Replica | RecordKind::Map => Ok(Vec::new()),
     }
 }
 

@@ -39,5 +39,12 @@ fn word(message: &Message) -> String {
         Message::Told { ticket, result, .. } => format!("Told({ticket}, {result:?})"),
         Message::Page(page) => format!("Page({} of {:x}, {:?})", page.number, page.transfer, page.last),
         Message::PageAck { transfer, pages, state, .. } => format!("PageAck({pages} of {transfer:x}, {state:?})"),
+        Message::Route(route) => format!("Route({:x}, group {}, epoch {})", route.name, route.group, route.epoch),
+        Message::Routed { name, result } => format!("Routed({name:x}, {} bytes)", result.len()),
+        Message::WrongShard { group, name, .. } => format!("WrongShard({name:x}, group {group})"),
+        Message::Stream { name, message } => format!("Stream({name:x}, {message:?})"),
+        Message::MapWant { have } => format!("MapWant({have})"),
+        Message::MapUpdate(update) => format!("MapUpdate({} bytes)", update.len()),
+        Message::Report(report) => format!("Report({} bytes)", report.len()),
     }
 }

@@ -68,7 +68,7 @@ impl World {
                     self.ledger.configurations.begins(*group, node, conf);
                 }
             }
-            Work::Import { .. } | Work::DropSpace(_) => {}
+            Work::Import { .. } | Work::DropSpace(_) | Work::Open { .. } | Work::Close { .. } => {}
         }
     }
 
@@ -142,7 +142,14 @@ impl World {
                 self.counts.snapshots += 1;
                 self.ledger.stands_at(state.group, node, state.applied.index, state.reader.revision());
             }
-            Done::Imported { .. } | Done::CompactionFinished { .. } => {}
+            Done::Opened(state) => {
+                self.ledger.stands_at(state.group, node, state.applied.index, state.reader.revision());
+                let conf = decode(&state.conf_state);
+                if !conf.voters.is_empty() {
+                    self.ledger.configurations.begins(state.group, node, conf);
+                }
+            }
+            Done::Imported { .. } | Done::Closed { .. } | Done::CompactionFinished { .. } => {}
         }
     }
 

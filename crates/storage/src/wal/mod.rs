@@ -69,6 +69,10 @@ pub enum RecordKind {
     Snapshot = 4,
     /// The group is gone: nothing of it that was written before is needed.
     GroupDropped = 5,
+    /// Whether the node has a replica of the group and where, or what one that is gone had promised. Only the latest is needed.
+    Replica = 6,
+    /// The node's copy of the map, under a group of no replica. Only the latest is needed.
+    Map = 7,
 }
 
 /// How long the log needs a record.
@@ -86,7 +90,7 @@ impl RecordKind {
     pub(crate) const fn keep(self) -> Keep {
         match self {
             Self::Entries => Keep::UntilReleased,
-            Self::HardState | Self::Truncated | Self::Snapshot => Keep::Latest,
+            Self::HardState | Self::Truncated | Self::Snapshot | Self::Replica | Self::Map => Keep::Latest,
             Self::GroupDropped => Keep::Marker,
         }
     }
@@ -98,6 +102,8 @@ impl RecordKind {
             3 => Some(Self::Truncated),
             4 => Some(Self::Snapshot),
             5 => Some(Self::GroupDropped),
+            6 => Some(Self::Replica),
+            7 => Some(Self::Map),
             _ => None,
         }
     }

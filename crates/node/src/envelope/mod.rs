@@ -9,11 +9,15 @@
 //! never sees a frame twice or out of order, whatever carried it. A lost frame costs time: Raft sends again, and whoever
 //! waits for an answer asks again or times out.
 
+mod routing;
+
 use althing_api::error::ErrorKind;
 use althing_codec::{DecodeError, Reader, Writer};
 use althing_consensus as consensus;
 use althing_types::{GroupId, LeaseId, NodeId, RequestId};
 use bytes::Bytes;
+
+pub use routing::{Route, StreamMessage};
 
 /// The version of the frame format.
 pub const FRAME_VERSION: u8 = 1;
@@ -68,6 +72,40 @@ pub enum Message {
         /// How far the receiver is.
         state: TransferState,
     },
+    /// A call of the sender's client for a shard that the receiver should have.
+    Route(Route),
+    /// What came of such a call.
+    Routed {
+        /// Of which.
+        name: u64,
+        /// The encoded result.
+        result: Bytes,
+    },
+    /// The receiver's map is behind, or the sender's: the call was not done.
+    WrongShard {
+        /// The shard's group.
+        group: GroupId,
+        /// Which call.
+        name: u64,
+        /// The shard's entry in the sender's map; empty if it has none.
+        current: Bytes,
+    },
+    /// About a stream of watches.
+    Stream {
+        /// Its name at the node whose client has it.
+        name: u64,
+        /// What.
+        message: StreamMessage,
+    },
+    /// The sender wants what is newer in the map, now and whenever it changes.
+    MapWant {
+        /// What it has.
+        have: u64,
+    },
+    /// What is newer in the map.
+    MapUpdate(Bytes),
+    /// What the sender holds.
+    Report(Bytes),
 }
 
 /// A proposal on its way to the leader. It is bound to a term: a leader of any other term refuses it. Once the sender has
@@ -95,6 +133,8 @@ pub enum Question {
     TimeToLive(LeaseId),
     /// Hand the leadership to this node.
     MoveLeader(NodeId),
+    /// Is the asker a member?
+    Membership,
 }
 
 /// An answer of the leader.
@@ -114,6 +154,10 @@ pub enum Told {
     },
     /// The leadership is being handed over.
     Moved,
+    /// The asker is a member.
+    Member,
+    /// The asker is no member, by a configuration that is committed.
+    NoMember,
 }
 
 /// A page of a snapshot on its way to a follower.
@@ -151,6 +195,16 @@ const ASK: u8 = 4;
 const TOLD: u8 = 5;
 const PAGE: u8 = 6;
 const PAGE_ACK: u8 = 7;
+const ROUTE: u8 = 8;
+const ROUTED: u8 = 9;
+const WRONG_SHARD: u8 = 10;
+const STREAM: u8 = 11;
+const MAP_WANT: u8 = 12;
+const MAP_UPDATE: u8 = 13;
+const REPORT: u8 = 14;
+
+/// Stands for the group in messages that are about none.
+const NO_GROUP: u64 = 0;
 
 /// What stands before the messages of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -228,6 +282,61 @@ impl Message {
                     TransferState::Failed => 2,
                 });
             }
+            Self::Route(_)
+            | Self::Routed { .. }
+            | Self::WrongShard { .. }
+            | Self::Stream { .. }
+            | Self::MapWant { .. }
+            | Self::MapUpdate(_)
+            | Self::Report(_) => self.encode_of_the_map(w),
+        }
+    }
+
+    /// Appends a message about clients of other nodes or about the map.
+    fn encode_of_the_map(&self, w: &mut Writer) {
+        let mut begin = |tag: u8, group: u64| {
+            w.u8(tag);
+            w.u64(group);
+        };
+        match self {
+            Self::Route(route) => {
+                begin(ROUTE, route.group.get());
+                route.encode(w);
+            }
+            Self::Routed { name, result } => {
+                begin(ROUTED, NO_GROUP);
+                w.u64(*name);
+                w.bytes(result);
+            }
+            Self::WrongShard { group, name, current } => {
+                begin(WRONG_SHARD, group.get());
+                w.u64(*name);
+                w.bytes(current);
+            }
+            Self::Stream { name, message } => {
+                begin(STREAM, NO_GROUP);
+                w.u64(*name);
+                message.encode(w);
+            }
+            Self::MapWant { have } => {
+                begin(MAP_WANT, NO_GROUP);
+                w.u64(*have);
+            }
+            Self::MapUpdate(update) => {
+                begin(MAP_UPDATE, NO_GROUP);
+                w.bytes(update);
+            }
+            Self::Report(report) => {
+                begin(REPORT, NO_GROUP);
+                w.bytes(report);
+            }
+            Self::Raft(..)
+            | Self::Forward(_)
+            | Self::Refused { .. }
+            | Self::Ask { .. }
+            | Self::Told { .. }
+            | Self::Page(_)
+            | Self::PageAck { .. } => self.encode(w),
         }
     }
 
@@ -267,6 +376,15 @@ impl Message {
                 pages: r.u64("a count of pages")?,
                 state: decode_transfer_state(r)?,
             },
+            ROUTE => Self::Route(Route::decode(group, r)?),
+            ROUTED => Self::Routed { name: r.u64("a routed call's name")?, result: r.bytes("a result")? },
+            WRONG_SHARD => {
+                Self::WrongShard { group, name: r.u64("a routed call's name")?, current: r.bytes("a shard's entry")? }
+            }
+            STREAM => Self::Stream { name: r.u64("a stream's name")?, message: StreamMessage::decode(r)? },
+            MAP_WANT => Self::MapWant { have: r.u64("a revision of the map")? },
+            MAP_UPDATE => Self::MapUpdate(r.bytes("an update of the map")?),
+            REPORT => Self::Report(r.bytes("a report")?),
             value => return Err(DecodeError::Unknown { field: "a message's tag", value: u64::from(value) }),
         })
     }
@@ -318,6 +436,7 @@ fn encode_question(question: Question, w: &mut Writer) {
             w.u8(2);
             w.u64(to.get());
         }
+        Question::Membership => w.u8(3),
     }
 }
 
@@ -326,6 +445,7 @@ fn decode_question(r: &mut Reader) -> Result<Question, DecodeError> {
         0 => Question::KeepAlive(LeaseId(r.i64("a lease")?)),
         1 => Question::TimeToLive(LeaseId(r.i64("a lease")?)),
         2 => Question::MoveLeader(NodeId(r.u64("a node")?)),
+        3 => Question::Membership,
         value => return Err(DecodeError::Unknown { field: "a question", value: u64::from(value) }),
     })
 }
@@ -342,6 +462,8 @@ fn encode_told(result: &Result<Told, ErrorKind>, w: &mut Writer) {
             w.i64(*granted_seconds);
         }
         Ok(Told::Moved) => w.u8(2),
+        Ok(Told::Member) => w.u8(4),
+        Ok(Told::NoMember) => w.u8(5),
         Err(error) => {
             w.u8(3);
             encode_error(error, w);
@@ -358,6 +480,8 @@ fn decode_told(r: &mut Reader) -> Result<Result<Told, ErrorKind>, DecodeError> {
         }),
         2 => Ok(Told::Moved),
         3 => Err(decode_error(r)?),
+        4 => Ok(Told::Member),
+        5 => Ok(Told::NoMember),
         value => return Err(DecodeError::Unknown { field: "an answer", value: u64::from(value) }),
     })
 }

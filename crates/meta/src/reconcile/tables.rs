@@ -1,0 +1,103 @@
+//! From tables to shards.
+//!
+//! A group's id is handed out once and never again. Handing out is one write of the cluster's object: the counter rises and a
+//! *claim* says for which table. Then slice `i` of that table gets the group `first + i`, whoever makes it and however often
+//! the maker dies. Each shard is made only while the cluster's object is still as it was when that was decided, so a claim
+//! that is over makes nothing any more. There is one claim at a time; what is left of it when its table goes is lost.
+
+use std::collections::BTreeSet;
+
+use althing_manifest::table::{Owner, owner};
+use althing_manifest::{
+    Claim, Cluster, Kind, Life, Phase, Shard, ShardSpec, Slice, Split, Table, cluster, key_of, shard::name_of,
+};
+use althing_types::GroupId;
+use bytes::Bytes;
+
+use super::draft::Draft;
+use super::survey::Survey;
+use crate::view::{MAX_VIEW_BYTES, View};
+use crate::write::Guard;
+
+/// Bytes that a shard's object takes in the view at the most, with ids of 16 digits and seven replicas.
+pub const SHARD_BYTES: usize = 1536;
+
+/// Makes the shards that tables lack.
+pub fn make_shards(draft: &mut Draft<'_>, survey: &Survey<'_>, cluster: &Cluster) {
+    let claim = cluster.status.claim.as_ref();
+    let missing = claim.map_or_else(Vec::new, |claim| missing_of(draft.view, survey, claim));
+    match claim {
+        Some(claim) if !missing.is_empty() => {
+            for (index, slice) in missing {
+                make(draft, cluster, claim, index, slice);
+            }
+        }
+        Some(_) | None => hand_out(draft, survey, cluster),
+    }
+}
+
+/// The slices that a table should have, by number.
+pub fn slices(table: &Table) -> Vec<Slice> {
+    match table.spec.split {
+        Split::Hash => (0..table.spec.shards).map(|index| Slice::part(index, table.spec.shards)).collect(),
+        Split::Range => vec![Slice::all_keys()],
+    }
+}
+
+/// The slices that a table lacks, with their numbers. A table that is split by range lacks one as long as it has none: its
+/// further shards come of splits.
+pub fn missing(table: &Table, survey: &Survey<'_>) -> Vec<(u64, Slice)> {
+    match (owner(table.name()), table.metadata.life) {
+        (Owner::Users, Life::Kept) => {}
+        (Owner::System, _) | (Owner::Users, Life::Deleting) => return Vec::new(),
+    }
+    let shards = survey.shards(table.name());
+    let present: BTreeSet<&Slice> = match table.spec.split {
+        Split::Hash => shards.iter().map(|shard| &shard.spec.slice).collect(),
+        Split::Range if shards.is_empty() => BTreeSet::new(),
+        Split::Range => return Vec::new(),
+    };
+    (0..).zip(slices(table)).filter(|(_, slice)| !present.contains(slice)).collect()
+}
+
+/// Whether there is room in the map for so many further shards.
+pub fn has_room(view: &View, shards: usize) -> bool {
+    view.bytes() + shards * SHARD_BYTES <= MAX_VIEW_BYTES
+}
+
+fn missing_of(view: &View, survey: &Survey<'_>, claim: &Claim) -> Vec<(u64, Slice)> {
+    let mut missing = view.table(&claim.table).map_or_else(Vec::new, |table| missing(table, survey));
+    missing.retain(|(index, _)| *index < claim.count);
+    missing
+}
+
+fn make(draft: &mut Draft<'_>, cluster: &Cluster, claim: &Claim, index: u64, slice: Slice) {
+    let group = GroupId(claim.first + index);
+    let name = name_of(&claim.table, group);
+    let spec = ShardSpec {
+        table: claim.table.clone(),
+        group,
+        slice,
+        replicas: BTreeSet::new(),
+        leader: None,
+        phase: Phase::Serving,
+    };
+    let guard = Guard { key: Bytes::from(key_of(Kind::Cluster, cluster::NAME)), expected: cluster.revision() };
+    draft.create(Shard::new(&name, spec), Some(guard));
+}
+
+/// Hands out ids to the next table that lacks shards, and ends a claim that is used up.
+fn hand_out(draft: &mut Draft<'_>, survey: &Survey<'_>, cluster: &Cluster) {
+    let lacking = draft.view.tables().find_map(|table| {
+        let wanted = slices(table).len();
+        let lacks = !missing(table, survey).is_empty() && has_room(draft.view, wanted);
+        lacks.then(|| (table.name().to_owned(), wanted as u64))
+    });
+    let first = cluster.status.next_group;
+    let claim = lacking.map(|(table, count)| Claim { table, first, count });
+    if claim != cluster.status.claim {
+        let status = &mut draft.cluster().status;
+        status.next_group += claim.as_ref().map_or(0, |claim| claim.count);
+        status.claim = claim;
+    }
+}

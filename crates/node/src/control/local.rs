@@ -1,0 +1,166 @@
+//! Doing what the map says with this node's own replicas: they come, conform and go.
+
+use std::collections::BTreeSet;
+
+use althing_api::service::{DEFAULT_GROUP, FIRST_SHARD_GROUP};
+use althing_manifest::{Phase, Shard};
+use althing_placement::Placement;
+use althing_types::{Duration, GroupId, Instant, NodeId};
+
+use crate::effects::Effects;
+use crate::envelope::{Message, Question};
+use crate::node::Node;
+use crate::presence::ReplicaBirth;
+
+/// Replicas that come to a node in one turn at the most, so that a turn stays short.
+const MAX_OPENED_PER_TURN: usize = 64;
+/// How often a group that may have left a replica behind is asked.
+const DOUBT_EVERY: Duration = Duration::from_secs(1);
+
+/// What the map wants of this node's replica of a shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wish {
+    /// It should be there.
+    Here,
+    /// It should leave, and its group still counts on it: the leader takes it out first.
+    Leaving,
+    /// Nobody counts on it, as far as this map knows.
+    Elsewhere,
+    /// The shard is being deleted, or is.
+    Gone,
+}
+
+/// A question to a group that may have left this node's replica behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Doubt {
+    asked: Instant,
+    /// What the replica had heard from its group until then. If it has heard more since, an answer says nothing.
+    heard: u64,
+}
+
+impl Node {
+    /// Takes one step towards what the map wants of this node.
+    pub(super) fn fit(&mut self, now: Instant, out: &mut Effects) {
+        self.open_wanted(now, out);
+        self.close_unwanted(now, out);
+        self.conform_led(now, out);
+    }
+
+    fn wish(&self, group: GroupId) -> Wish {
+        match self.control.view.shard(group) {
+            Some(shard) => wish(shard, self.shared.node()),
+            // Ids of groups are given out in order and never again: one that the map has passed and does not hold was deleted.
+            // The map is in the log before a replica is, so no replica is from a later map than this.
+            None if self.control.view.cluster().is_some_and(|cluster| group.get() < cluster.status.next_group) => {
+                if group < FIRST_SHARD_GROUP {
+                    Wish::Leaving
+                } else {
+                    Wish::Gone
+                }
+            }
+            None => Wish::Leaving,
+        }
+    }
+
+    fn open_wanted(&mut self, now: Instant, out: &mut Effects) {
+        let own = self.shared.node();
+        let missing = self.control.view.shards().filter(|shard| {
+            let group = shard.spec.group;
+            wish(shard, own) == Wish::Here && !self.groups.contains_key(&group) && !self.comings.is_moving(group)
+        });
+        let births = missing.map(|shard| {
+            let group = shard.spec.group;
+            // Until a shard was seen alive the wish for its replicas does not change, so all its founders agree on who they are.
+            let founds = shard.status.epoch == 0 && !self.comings.is_grave(group);
+            let founders = || ReplicaBirth::Shard(shard.spec.replicas.iter().copied().collect());
+            (group, if founds { founders() } else { ReplicaBirth::Joined })
+        });
+        let births: Vec<_> = births.take(MAX_OPENED_PER_TURN).collect();
+        if !births.is_empty() {
+            self.keep_map(now);
+        }
+        for (group, birth) in births {
+            self.open_replica(group, birth, out);
+        }
+    }
+
+    /// Replicas that nobody counts on go. The map may be an old one, so the group itself has the last word: a replica that
+    /// has applied its own removal goes, and one that may have missed it asks.
+    fn close_unwanted(&mut self, now: Instant, out: &mut Effects) {
+        let own = self.shared.node();
+        let (mut gone, mut doubtful) = (Vec::new(), BTreeSet::new());
+        for group in self.groups.values() {
+            match self.wish(group.id) {
+                Wish::Gone => gone.push(group.id),
+                Wish::Elsewhere if group.is_left_behind(own) => gone.push(group.id),
+                Wish::Elsewhere => {
+                    doubtful.insert(group.id);
+                }
+                Wish::Here | Wish::Leaving => {}
+            }
+        }
+        for group in gone {
+            self.close_replica(now, group, out);
+        }
+        self.control.doubts.retain(|group, _| doubtful.contains(group));
+        for group in doubtful {
+            self.doubt(now, group);
+        }
+    }
+
+    /// Asks a group whether it still counts on this node's replica.
+    fn doubt(&mut self, now: Instant, group: GroupId) {
+        if self.control.doubts.get(&group).is_some_and(|doubt| now.since(doubt.asked) < DOUBT_EVERY) {
+            return;
+        }
+        let Some(held) = self.groups.get(&group) else { return };
+        let heard = held.heard();
+        self.control.doubts.insert(group, Doubt { asked: now, heard });
+        let ticket = self.shared.internal_ticket();
+        let voters = self.control.view.shard(group).map(|shard| shard.status.voters.clone()).unwrap_or_default();
+        let own = self.shared.node();
+        for voter in voters.into_iter().filter(|voter| *voter != own) {
+            self.shared.peers.send(voter, &Message::Ask { group, ticket, question: Question::Membership });
+        }
+    }
+
+    /// The group's leader says that this node is no member. It says so after everything that it has sent before, so if the
+    /// replica has heard nothing of its group since it asked, it has promised nothing that still counts.
+    pub(crate) fn left_behind(&mut self, now: Instant, group: GroupId, out: &mut Effects) {
+        let Some(doubt) = self.control.doubts.remove(&group) else { return };
+        let heard = self.groups.get(&group).map(crate::group::Group::heard);
+        if heard == Some(doubt.heard) && self.wish(group) == Wish::Elsewhere {
+            self.close_replica(now, group, out);
+        }
+    }
+
+    fn conform_led(&mut self, now: Instant, out: &mut Effects) {
+        let led = self.groups.values().filter(|group| group.is_serving_leader());
+        let wanted: Vec<_> = led
+            .filter_map(|group| {
+                let shard = self.control.view.shard(group.id)?;
+                // Members of the default table may be changed by clients: only what meta has seen of them is moved on from.
+                if group.id == DEFAULT_GROUP && !group.has_voters(&shard.status.voters) {
+                    return None;
+                }
+                let wanted = Placement { replicas: shard.spec.replicas.clone(), leader: shard.spec.leader };
+                (!wanted.replicas.is_empty() && !group.is_settled(&wanted)).then_some((group.id, wanted))
+            })
+            .collect();
+        for (id, wanted) in wanted {
+            self.with(now, id, out, |group, cx| group.conform(cx, &wanted));
+        }
+    }
+}
+
+/// What a shard's entry wants of a node.
+fn wish(shard: &Shard, node: NodeId) -> Wish {
+    match shard.spec.phase {
+        Phase::Retiring => Wish::Gone,
+        Phase::Serving if shard.spec.replicas.contains(&node) => Wish::Here,
+        Phase::Serving if shard.status.voters.contains(&node) || shard.status.learners.contains(&node) => Wish::Leaving,
+        // Nothing was said yet of who is there.
+        Phase::Serving if shard.status.voters.is_empty() => Wish::Leaving,
+        Phase::Serving => Wish::Elsewhere,
+    }
+}

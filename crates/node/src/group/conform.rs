@@ -1,0 +1,157 @@
+//! The leader brings its group to where the map wants it, one safe step at a time.
+//!
+//! The control plane says where replicas belong and never how to get there; which step is safe is known best by the leader,
+//! which sees who has what of its log. It forgets nothing by dying between two steps: the next leader looks again.
+
+use std::collections::BTreeSet;
+
+use althing_api::service::DEFAULT_GROUP;
+use althing_consensus::{Change, ConfChange, Input, ProgressState};
+use althing_meta::{Configuration, GroupReport, Part};
+use althing_placement::plan::steps::{self, Step};
+use althing_placement::{Actual, Placement};
+use althing_types::{Duration, Instant, NodeId};
+use bytes::Bytes;
+
+use super::{Group, Leading};
+use crate::context::Context;
+
+/// A learner that has all but so many entries of the leader's log catches up within the change that promotes it.
+const READY_BEHIND: u64 = 64;
+/// How long a leader that was told to hand over to another waits before it tries again.
+const TRANSFER_EVERY: Duration = Duration::from_secs(5);
+
+/// When a group was last led towards what is wanted of its leadership.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Transfers {
+    /// Never.
+    #[default]
+    None,
+    /// At this moment.
+    At(Instant),
+}
+
+impl Group {
+    /// Whether this replica leads, and has applied an entry of its own term.
+    pub(crate) const fn is_serving_leader(&self) -> bool {
+        matches!(self.leading, Leading::Serving { .. })
+    }
+
+    /// Takes one step towards what is wanted, if this replica leads and the last step is done.
+    pub(crate) fn conform(&mut self, cx: &mut Context<'_>, wanted: &Placement) {
+        if !self.is_serving_leader() || self.replica.has_pending_conf_change() || self.replica.conf_state().is_joint() {
+            return;
+        }
+        let actual = self.standing();
+        let is_alive = |node: NodeId| self.is_heard(cx, node);
+        // Whoever is stuck waits: the control plane sees the same and plans anew.
+        let Ok(Some(step)) = steps::next(&actual, wanted, is_alive) else { return };
+        match step {
+            // A group that has no configuration has no leader.
+            Step::Create(_) => {}
+            Step::AddLearner(node) => self.change(vec![Change::AddLearner(node)]),
+            Step::Promote(node) if self.is_ready(node) => self.promote(cx, node, &actual, wanted),
+            Step::Promote(_) => {}
+            Step::Remove(node) => self.change(vec![Change::Remove(node)]),
+            Step::TransferLeader(to) => self.hand_to(cx, to),
+        }
+    }
+
+    /// Whether nothing is left to do for what is wanted.
+    pub(crate) fn is_settled(&self, wanted: &Placement) -> bool {
+        let conf = self.replica.conf_state();
+        let is_there = conf.learners.is_empty()
+            && !conf.is_joint()
+            && conf.voters.len() == wanted.replicas.len()
+            && conf.voters.iter().all(|voter| wanted.replicas.contains(voter));
+        is_there && wanted.leader.is_none_or(|leader| self.leader() == Some(leader))
+    }
+
+    /// Whether these are the voters, and no change is half way.
+    pub(crate) fn has_voters(&self, voters: &BTreeSet<NodeId>) -> bool {
+        let conf = self.replica.conf_state();
+        !conf.is_joint() && conf.voters.len() == voters.len() && conf.voters.iter().all(|voter| voters.contains(voter))
+    }
+
+    /// Whether the replica has applied the change that took it away.
+    pub(crate) fn is_left_behind(&self, own: NodeId) -> bool {
+        let conf = self.replica.conf_state();
+        !conf.voters.is_empty() && !conf.contains(own)
+    }
+
+    /// Whether clients may be answered from this replica: it votes, or it is a learner of which etcd's members' table knows.
+    pub(crate) fn is_for_clients(&self, own: NodeId) -> bool {
+        let conf = self.replica.conf_state();
+        let known = || self.reader.members().is_ok_and(|members| members.iter().any(|member| member.id == own));
+        conf.is_voter(own) || (self.id == DEFAULT_GROUP && (conf.voters.is_empty() || known()))
+    }
+
+    pub(crate) const fn applied_index(&self) -> u64 {
+        self.applied.index
+    }
+
+    /// What meta is told of it.
+    pub(crate) fn report(&self) -> GroupReport {
+        let conf = self.replica.conf_state();
+        GroupReport {
+            part: if self.is_serving_leader() { Part::Leads } else { Part::Holds },
+            configuration: if conf.is_joint() { Configuration::Joint } else { Configuration::Simple },
+            term: self.replica.term(),
+            applied: self.applied.index,
+            keys: self.reader.key_count(),
+            bytes: self.reader.size_bytes(),
+            voters: conf.voters.iter().chain(&conf.voters_outgoing).copied().collect(),
+            learners: conf.learners.iter().copied().collect(),
+        }
+    }
+
+    /// Where the replicas are.
+    pub(crate) fn standing(&self) -> Actual {
+        let conf = self.replica.conf_state();
+        Actual {
+            voters: conf.voters.iter().chain(&conf.voters_outgoing).copied().collect(),
+            learners: conf.learners.iter().copied().collect(),
+            leader: self.leader(),
+        }
+    }
+
+    /// A newcomer votes from now on. If another voter is to go, it goes with the same change, through a joint configuration, so
+    /// that there is never an even number of them.
+    fn promote(&mut self, cx: &Context<'_>, node: NodeId, actual: &Actual, wanted: &Placement) {
+        let unwanted: BTreeSet<_> = actual.voters.difference(&wanted.replicas).copied().collect();
+        let rank = |voter: &NodeId| (self.is_heard(cx, *voter), *voter);
+        let leaving = unwanted.into_iter().filter(|voter| *voter != cx.shared.node()).min_by_key(rank);
+        let steps = [Change::Promote(node)].into_iter().chain(leaving.map(Change::Remove));
+        self.change(steps.collect());
+    }
+
+    /// Proposes a change of the configuration of which the state machine need not know.
+    fn change(&mut self, steps: Vec<Change>) {
+        // A leader that is being replaced refuses it; its successor looks again.
+        let _ = self.offer(Input::ProposeConfChange { change: ConfChange::Change(steps), data: Bytes::new() });
+    }
+
+    fn hand_to(&mut self, cx: &Context<'_>, to: NodeId) {
+        let due = match self.transfers {
+            Transfers::None => true,
+            Transfers::At(last) => cx.now.since(last) >= TRANSFER_EVERY,
+        };
+        if due && self.is_ready(to) {
+            self.transfers = Transfers::At(cx.now);
+            self.step(Input::TransferLeader { to });
+        }
+    }
+
+    /// Whether a member has nearly all of the leader's log.
+    fn is_ready(&self, node: NodeId) -> bool {
+        self.replica.progress(node).is_some_and(|progress| {
+            progress.state == ProgressState::Replicate && progress.match_index + READY_BEHIND >= self.replica.commit()
+        })
+    }
+
+    /// Whether a member was heard of lately; of newcomers the control plane has said so. It decides what is tried, never what
+    /// is true: each change needs a quorum.
+    fn is_heard(&self, cx: &Context<'_>, node: NodeId) -> bool {
+        node == cx.shared.node() || !self.replica.conf_state().contains(node) || cx.shared.peers.is_heard(cx.now, node)
+    }
+}

@@ -1,0 +1,114 @@
+//! Replicas that come to this node and leave it while it runs.
+//!
+//! ```text
+//!            open                    Done::Opened
+//!   none ──────────► opening ─────────────────────► held
+//!     ▲    record Held, Work::Open                    │ close
+//!     │                                               ▼ records GroupDropped, Gone; Work::Close
+//!     └───────────────────────────────────────────  closing
+//!                     Done::Closed
+//! ```
+//!
+//! The record stands in the log before anything that the replica writes, and the applier works in order, so a crash at any
+//! moment leaves either the replica or nothing of it. A group that leaves comes back only after [`Done::Closed`]: nothing that was
+//! under way for the old replica can be taken for the new one's.
+//!
+//! [`Done::Closed`]: crate::Done::Closed
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use althing_api::ErrorKind;
+use althing_consensus::HardState;
+use althing_storage::wal::{Record, RecordKind};
+use althing_types::{GroupId, Instant};
+
+use crate::config::GroupConfig;
+use crate::context::Context;
+use crate::effects::{Effects, Work};
+use crate::group::{Group, GroupLog};
+use crate::input::GroupState;
+use crate::node::Node;
+use crate::presence::{Presence, ReplicaBirth};
+
+/// Replicas between two states, and what those that are gone had promised.
+#[derive(Debug, Default)]
+pub(crate) struct Comings {
+    opening: BTreeSet<GroupId>,
+    closing: BTreeSet<GroupId>,
+    graves: BTreeMap<GroupId, HardState>,
+}
+
+impl Comings {
+    pub(crate) fn new(graves: BTreeMap<GroupId, HardState>) -> Self {
+        Self { graves, ..Self::default() }
+    }
+
+    /// Whether the node has had a replica of the group that is gone.
+    pub(crate) fn is_grave(&self, group: GroupId) -> bool {
+        self.graves.contains_key(&group)
+    }
+
+    /// Whether the group is on its way in or out.
+    pub(crate) fn is_moving(&self, group: GroupId) -> bool {
+        self.opening.contains(&group) || self.closing.contains(&group)
+    }
+}
+
+impl Node {
+    /// A replica comes to this node.
+    pub(crate) fn open_replica(&mut self, group: GroupId, birth: ReplicaBirth, out: &mut Effects) {
+        let space = self.shared.new_space();
+        let payload = Presence::Held { space, birth: birth.clone() }.encode();
+        self.shared.wal.push(Record { group, kind: RecordKind::Replica, index: 0, payload });
+        out.work.push(Work::Open { group, space, birth });
+        self.comings.opening.insert(group);
+    }
+
+    /// The applier has opened it.
+    pub(crate) fn opened(&mut self, now: Instant, state: GroupState, out: &mut Effects) {
+        let id = state.group;
+        if !self.comings.opening.remove(&id) {
+            return;
+        }
+        let mut log = GroupLog::born(state.applied);
+        if let Some(grave) = self.comings.graves.remove(&id) {
+            log.promise(grave);
+        }
+        let hard_state = log.recovered.hard_state;
+        let config = GroupConfig { id, hibernate: true, quota_bytes: None };
+        let group = Group::new(&self.shared.config, &config, log, state);
+        let group = group.expect("a replica that was born this moment contradicts nothing");
+        if hard_state != HardState::default() {
+            let payload = hard_state.encode();
+            self.shared.wal.push(Record { group: id, kind: RecordKind::HardState, index: 0, payload });
+        }
+        out.wal_release.push(group.release());
+        self.groups.insert(id, group);
+        self.wake(id);
+        self.with(now, id, out, |group, cx| group.begin(cx));
+    }
+
+    /// The replica leaves this node with all that it has.
+    pub(crate) fn close_replica(&mut self, now: Instant, id: GroupId, out: &mut Effects) {
+        let Some(mut group) = self.groups.remove(&id) else { return };
+        group.stop(&mut Context { now, shared: &mut self.shared, out }, "the table's replica has left this node");
+        let hard_state = group.replica.hard_state();
+        self.shared.wal.forget(id);
+        let gone = Presence::gone(hard_state).encode();
+        let dropped = Record { group: id, kind: RecordKind::GroupDropped, index: 0, payload: bytes::Bytes::new() };
+        self.shared.wal.push(dropped);
+        self.shared.wal.push(Record { group: id, kind: RecordKind::Replica, index: 0, payload: gone });
+        out.work.push(Work::Close { group: id });
+        self.comings.graves.insert(id, HardState { commit: 0, ..hard_state });
+        self.comings.closing.insert(id);
+        self.end_lent(id);
+        for (stream, _) in self.streams.extract_if(.., |_, group| *group == id) {
+            self.homeless.insert(stream, ErrorKind::ShardUnavailable);
+        }
+    }
+
+    /// The applier has closed it.
+    pub(crate) fn closed(&mut self, group: GroupId) {
+        self.comings.closing.remove(&group);
+    }
+}

@@ -1,0 +1,161 @@
+//! The control plane: tables come into being, spread over nodes, move and go, and every node serves all of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use althing_api::kv::{KeyRange, PutLease, PutRequest, PutValue, RangeRequest};
+use althing_api::request::Body;
+use althing_api::{Answer, Call, Error, ErrorKind, Request, Target};
+use althing_manifest::{Node as NodeObject, NodeSpec, Object, Schedule, Table, TableSpec};
+use althing_node::{Applier, ControlPlane, LogRecovery, Node, NodeConfig};
+use althing_storage::engine::Engine;
+use althing_storage::engine::model::ModelEngine;
+use althing_types::{ClusterId, GroupId, Instant, NodeId, TableName};
+
+use super::{Cluster, One, members};
+
+const META: Target = Target::Table(TableName::META);
+
+fn node_with(config: NodeConfig) -> One {
+    let engine: Arc<dyn Engine> = Arc::new(ModelEngine::new());
+    let (applier, states) = Applier::open(engine, &config, &LogRecovery::default()).unwrap();
+    One { node: Node::new(config, LogRecovery::default().join(states)).unwrap(), applier }
+}
+
+/// Three nodes with a control plane, which has made its first objects.
+fn cluster() -> Cluster {
+    let founders = members(3);
+    let one = |id: NodeId| {
+        let config = NodeConfig::new(ClusterId(1), id, founders.clone()).with_control_plane();
+        let peer_urls = founders.iter().find(|member| member.id == id).unwrap().peer_urls.clone();
+        (id, node_with(NodeConfig { peer_urls, ..config }))
+    };
+    let nodes = founders.iter().map(|member| one(member.id)).collect();
+    let mut cluster = Cluster { nodes, now: Instant::ZERO, told: Vec::new() };
+    cluster.until("the objects of a new cluster", |cluster| cluster.objects().contains_key("clusters/cluster"));
+    cluster
+}
+
+fn put(key: &str, value: impl Into<Vec<u8>>) -> Request {
+    Request::Put(PutRequest {
+        key: key.to_owned().into(),
+        value: PutValue::Set(value.into().into()),
+        lease: PutLease::Set(None),
+        prev_kv: false,
+    })
+}
+
+fn get(key: &str) -> Request {
+    Request::Range(RangeRequest::new(KeyRange::single(key.to_owned())))
+}
+
+fn call(table: &str, request: Request) -> Call {
+    Call { target: Target::Table(TableName::new(table).unwrap()), ..Call::new(request) }
+}
+
+fn value(answer: Result<Answer, Error>) -> Vec<u8> {
+    match answer.unwrap().body {
+        Body::Range(range) => range.kvs[0].value.to_vec(),
+        other => panic!("{other:?} is no range"),
+    }
+}
+
+impl Cluster {
+    fn until(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
+        for _ in 0..400 {
+            if holds(self) {
+                return;
+            }
+            self.ticks(20);
+        }
+        panic!("never: {what}\n{:#?}", self.objects());
+    }
+
+    /// Every object, as any node reads it.
+    fn objects(&mut self) -> BTreeMap<String, Object> {
+        let id = *self.nodes.keys().next_back().unwrap();
+        let keys =
+            KeyRange { start: "/althing/v1/".into(), end: althing_api::kv::RangeEnd::Before("/althing/v10".into()) };
+        let range = Request::Range(RangeRequest::new(keys));
+        let Ok(answer) = self.call(id, Call { target: META, ..Call::new(range) }) else { return BTreeMap::new() };
+        let Body::Range(found) = answer.body else { panic!("no range") };
+        let read = |kv: &althing_api::kv::KeyValue| {
+            let (kind, name) = althing_manifest::parse_key(&kv.key).unwrap();
+            let object = Object::from_stored(kind, kv.mod_revision, &kv.value).unwrap();
+            (format!("{}/{name}", kind.plural()), object)
+        };
+        found.kvs.iter().map(read).collect()
+    }
+
+    fn write(&mut self, object: impl Into<Object>) {
+        let object = object.into();
+        let id = *self.nodes.keys().next().unwrap();
+        let call = Call { target: META, ..Call::new(put(&object.key(), object.to_stored())) };
+        self.call(id, call).unwrap();
+    }
+
+    fn groups_of(&self, id: u64) -> Vec<GroupId> {
+        self.nodes[&NodeId(id)].node.group_metrics().map(|metrics| metrics.group).collect()
+    }
+
+    fn add_table(&mut self, name: &str, shards: u32) {
+        self.write(Object::Table(Table::new(name, TableSpec { shards, ..TableSpec::default() })));
+        self.until("the table is ready", |cluster| match cluster.objects().get(&format!("tables/{name}")) {
+            Some(Object::Table(table)) => table.status.ready_shards == u64::from(shards),
+            _ => false,
+        });
+    }
+
+    fn add_node(&mut self, id: u64) {
+        let name = format!("n{id}");
+        let config = NodeConfig::new(ClusterId(1), NodeId(id), members(3));
+        let peer_urls = vec![format!("http://{name}:2380")];
+        let spec = NodeSpec { peer_urls: peer_urls.clone(), ..NodeSpec::new(NodeId(id)) };
+        self.write(Object::Node(NodeObject::new(&name, spec)));
+        let config =
+            NodeConfig { name, peer_urls, join: true, groups: Vec::new(), control: ControlPlane::Present, ..config };
+        self.nodes.insert(NodeId(id), node_with(config));
+    }
+}
+
+#[test]
+fn a_table_comes_into_being_and_every_node_serves_every_key_of_it() {
+    let mut cluster = cluster();
+    cluster.add_table("orders", 4);
+    for id in 1..=3 {
+        assert_eq!(cluster.groups_of(id).len(), 2 + 4, "node {id}");
+    }
+    for key in 0..20 {
+        let key = format!("order/{key}");
+        cluster.call(NodeId(1), call("orders", put(&key, key.clone()))).unwrap();
+        for id in 1..=3 {
+            assert_eq!(value(cluster.call(NodeId(id), call("orders", get(&key)))), key.as_bytes());
+        }
+    }
+    let unknown = cluster.call(NodeId(1), call("none", get("a"))).unwrap_err();
+    assert_eq!(unknown.kind, ErrorKind::UnknownTable(TableName::new("none").unwrap()));
+}
+
+#[test]
+fn a_node_that_is_registered_gets_its_share_and_a_node_that_is_drained_gives_all_away() {
+    let mut cluster = cluster();
+    cluster.add_table("orders", 8);
+    for key in 0..50 {
+        cluster.call(NodeId(1), call("orders", put(&format!("{key}"), format!("{key}")))).unwrap();
+    }
+    cluster.add_node(4);
+    cluster.until("the newcomer has its share", |cluster| cluster.groups_of(4).len() >= 6);
+    cluster.until("others have given theirs away", |cluster| {
+        (1..=4).map(|id| cluster.groups_of(id).iter().filter(|group| group.get() >= 16).count()).sum::<usize>() == 24
+    });
+    let Some(Object::Node(mut node)) = cluster.objects().remove("nodes/n2") else { panic!("no node n2") };
+    node.spec.schedule = Schedule::Drain;
+    cluster.write(Object::Node(node));
+    cluster.until("the drained node is empty", |cluster| cluster.groups_of(2).is_empty());
+    for key in 0..50 {
+        let key = format!("{key}");
+        for id in 1..=4 {
+            assert_eq!(value(cluster.call(NodeId(id), call("orders", get(&key)))), key.as_bytes(), "at {id}");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The door to the driver: which requests are let in.
+//!
+//! A request takes one of three ways through a node, and each has queues of its own, so each has an adaptive limit of its
+//! own: writes that stand before a slow disk are no reason to refuse a read that is answered from memory. The delay that
+//! a limit sees is all of it, from the call to the answer: the wait for a turn, the log, the quorum, the applier.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use althing_api::kv::{Consistency, Operation, PutRequest, PutValue, TxnRequest};
+use althing_api::service::{META_GROUP, Target};
+use althing_api::{Call, Request};
+use althing_env::Clock;
+use althing_resilience::admission::Figures;
+use althing_resilience::{Admission, LimitConfig, Ticket, Work};
+use althing_types::TableName;
+use althing_types::limits::{MAX_PENDING_BYTES, MAX_PENDING_REQUESTS};
+
+/// How a request goes through the node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    /// Answered by this node from what it has.
+    Local,
+    /// After a round among the replicas, without the log.
+    Read,
+    /// Through the log.
+    Write,
+}
+
+impl Way {
+    pub(crate) const ALL: [Self; 3] = [Self::Local, Self::Read, Self::Write];
+
+    /// A name for metrics.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+
+    const fn index(self) -> usize {
+        match self {
+            Self::Local => 0,
+            Self::Read => 1,
+            Self::Write => 2,
+        }
+    }
+}
+
+/// Which way a request takes, and what kind of work it is.
+///
+/// What keeps alive what clients have already (a lease, and with it a lock or a session) goes before what they ask for anew: a
+/// keep-alive refused loses a lease, and everybody who held one comes back with more work than the keep-alive was. To give
+/// a lease up is of the same kind: it frees what others wait for. So is all that the control plane is asked: few, and what mends
+/// an overload.
+fn classify(call: &Call) -> (Way, Work) {
+    let (way, work) = by_request(&call.request);
+    let is_control = match &call.target {
+        Target::Group(group) => *group == META_GROUP,
+        Target::Table(table) => *table == TableName::META,
+    };
+    match work {
+        Work::Consensus | Work::Clients if is_control => (way, Work::Consensus),
+        Work::Consensus | Work::Clients | Work::Background => (way, work),
+    }
+}
+
+fn by_request(request: &Request) -> (Way, Work) {
+    match request {
+        Request::Range(range) if range.consistency == Consistency::Serializable => (Way::Local, Work::Clients),
+        Request::Txn(txn) if txn.is_read_only() && txn.is_serializable() => (Way::Local, Work::Clients),
+        Request::Txn(txn) if txn.is_read_only() => (Way::Read, Work::Clients),
+        Request::Range(_) | Request::LeaseTimeToLive { .. } | Request::LeaseLeases => (Way::Read, Work::Clients),
+        Request::LeaseKeepAlive(_) | Request::MemberList { linearizable: true } => (Way::Read, Work::Consensus),
+        Request::Put(_)
+        | Request::DeleteRange(_)
+        | Request::Txn(_)
+        | Request::LeaseGrant { .. }
+        | Request::Compact { physical: false, .. } => (Way::Write, Work::Clients),
+        Request::LeaseRevoke(_)
+        | Request::MemberAdd { .. }
+        | Request::MemberPromote(_)
+        | Request::MemberRemove(_)
+        | Request::MemberUpdate { .. }
+        | Request::Alarm { .. }
+        | Request::MoveLeader(_) => (Way::Write, Work::Consensus),
+        Request::Compact { physical: true, .. } => (Way::Write, Work::Background),
+        Request::MemberList { linearizable: false } | Request::Status => (Way::Local, Work::Consensus),
+        Request::Hash | Request::HashKv(_) => (Way::Local, Work::Background),
+    }
+}
+
+/// Bytes of a request that stay in memory until it is answered; keys and values, which is what can be many.
+fn bytes_of(request: &Request) -> usize {
+    match request {
+        Request::Put(put) => put_bytes(put),
+        Request::Txn(txn) => txn_bytes(txn),
+        Request::Range(_)
+        | Request::DeleteRange(_)
+        | Request::Compact { .. }
+        | Request::LeaseGrant { .. }
+        | Request::LeaseRevoke(_)
+        | Request::LeaseKeepAlive(_)
+        | Request::LeaseTimeToLive { .. }
+        | Request::LeaseLeases
+        | Request::MemberList { .. }
+        | Request::MemberAdd { .. }
+        | Request::MemberPromote(_)
+        | Request::MemberRemove(_)
+        | Request::MemberUpdate { .. }
+        | Request::Status
+        | Request::Alarm { .. }
+        | Request::Hash
+        | Request::HashKv(_)
+        | Request::MoveLeader(_) => 0,
+    }
+}
+
+fn put_bytes(put: &PutRequest) -> usize {
+    let value = match &put.value {
+        PutValue::Set(value) => value.len(),
+        PutValue::Keep => 0,
+    };
+    put.key.len() + value
+}
+
+fn txn_bytes(txn: &TxnRequest) -> usize {
+    let operations = txn.success.iter().chain(&txn.failure);
+    operations.map(operation_bytes).sum()
+}
+
+fn operation_bytes(operation: &Operation) -> usize {
+    match operation {
+        Operation::Put(put) => put_bytes(put),
+        Operation::Txn(txn) => txn_bytes(txn),
+        Operation::Range(_) | Operation::DeleteRange(_) => 0,
+    }
+}
+
+/// A request that is inside: which way it went, and its place there.
+#[derive(Debug)]
+pub(crate) struct Place {
+    way: Way,
+    pub(crate) ticket: Ticket,
+}
+
+/// What an answer says of the load.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ended {
+    /// It was done: how long that took counts.
+    Done,
+    /// It was refused, failed, timed out or given up, which may have taken any time.
+    Otherwise,
+}
+
+/// The three doors of a node. Its lock is held for a few comparisons; a call from the driver's own thread finds it free.
+pub(crate) struct Doors {
+    clock: Arc<dyn Clock>,
+    doors: Mutex<[Admission; 3]>,
+}
+
+impl std::fmt::Debug for Doors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Doors").finish_non_exhaustive()
+    }
+}
+
+impl Doors {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        let config = LimitConfig { ceiling: MAX_PENDING_REQUESTS, ..LimitConfig::default() };
+        let door = || Admission::new(config, MAX_PENDING_BYTES);
+        Self { clock, doors: Mutex::new([door(), door(), door()]) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, [Admission; 3]> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a request in, or not.
+    pub(crate) fn admit(&self, call: &Call) -> Option<Place> {
+        let (way, work) = classify(call);
+        let bytes = bytes_of(&call.request);
+        let now = self.clock.now();
+        let ticket = self.lock()[way.index()].admit(now, work, bytes).ok()?;
+        Some(Place { way, ticket })
+    }
+
+    /// Those inside have been answered.
+    pub(crate) fn leave(&self, leaving: impl Iterator<Item = (Place, Ended)>) {
+        let now = self.clock.now();
+        let mut doors = self.lock();
+        for (Place { way, ticket }, ended) in leaving {
+            match ended {
+                Ended::Done => doors[way.index()].answered(now, ticket),
+                Ended::Otherwise => doors[way.index()].abandoned(ticket),
+            }
+        }
+    }
+
+    /// The figures of each door.
+    pub(crate) fn figures(&self) -> [(Way, Figures); 3] {
+        let doors = self.lock();
+        Way::ALL.map(|way| (way, doors[way.index()].figures()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::RealClock;
+    use althing_api::kv::{KeyRange, PutLease, RangeRequest};
+    use althing_types::LeaseId;
+
+    fn doors() -> Doors {
+        Doors::new(Arc::new(RealClock::start()))
+    }
+
+    fn put(bytes: usize) -> Request {
+        let value = PutValue::Set(vec![0; bytes].into());
+        Request::Put(PutRequest { key: "k".into(), value, lease: PutLease::Set(None), prev_kv: false })
+    }
+
+    #[test]
+    fn a_full_door_refuses_writes_and_lets_pass_what_keeps_things_alive() {
+        let doors = doors();
+        let admit = |request| doors.admit(&Call::new(request));
+        let inside: Vec<_> = std::iter::from_fn(|| admit(put(1))).collect();
+        assert_eq!(inside.len(), 1_024 * 9 / 10 + 1, "a tenth is kept for what keeps leases alive");
+        assert!(admit(Request::Range(RangeRequest::new(KeyRange::single("k")))).is_some());
+        assert!(admit(Request::LeaseRevoke(LeaseId(7))).is_some());
+        for target in [Target::Group(META_GROUP), Target::Table(TableName::META)] {
+            assert!(doors.admit(&Call { target, ..Call::new(put(1)) }).is_some());
+        }
+        let [_, _, (_, before)] = doors.figures();
+        doors.leave(inside.into_iter().map(|place| (place, Ended::Otherwise)));
+        assert!(admit(put(1)).is_some());
+        let [_, _, (way, after)] = doors.figures();
+        assert_eq!((way, before.refused[0], after.in_flight), (Way::Write, 1, 4));
+    }
+
+    #[test]
+    fn values_are_counted_wherever_they_stand() {
+        let Request::Put(inner) = put(1_000) else { panic!("a put") };
+        let txn = TxnRequest { success: vec![Operation::Put(inner.clone())], ..TxnRequest::default() };
+        let outer = TxnRequest { failure: vec![Operation::Txn(txn), Operation::Put(inner)], ..TxnRequest::default() };
+        assert_eq!(bytes_of(&Request::Txn(outer)), 2_002);
+    }
+}
