@@ -99,7 +99,7 @@ pub enum Stage {
         /// The compact revision of the parent when filling began.
         compacted: Revision,
     },
-    /// It serves, since it was filled up to this revision.
+    /// It serves, since it was filled up to this revision, that of the seal.
     Activated(Revision),
 }
 

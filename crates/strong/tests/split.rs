@@ -8,7 +8,7 @@ mod common;
 use std::sync::Arc;
 
 use althing_api::ErrorKind;
-use althing_api::kv::{Event, KeyRange, RangeEnd, RangeRequest};
+use althing_api::kv::{DeleteRangeRequest, Event, KeyRange, RangeEnd, RangeRequest};
 use althing_storage::engine::model::ModelEngine;
 use althing_storage::engine::{Applied, Engine};
 use althing_strong::bounds::START;
@@ -140,6 +140,8 @@ impl Split {
                 self.child.checkpoint();
             }
             Move::Compact => {
+                let revision = self.parent.reader().revision();
+                write(&mut self.parent, &mut self.whole, Command::Compact { revision });
                 self.parent.machine.compaction_step().unwrap();
                 self.child.machine.compaction_step().unwrap();
             }
@@ -183,7 +185,8 @@ impl Split {
         self.child.apply(activate).unwrap();
         self.feed = None;
         assert_eq!(self.child.stage(), Stage::Activated(moved.revision));
-        assert_eq!(self.child.reader().revision(), moved.revision);
+        let reader = self.child.reader();
+        assert_eq!(reader.revision(), moved.revision.max(reader.compact_revision()));
     }
 }
 
@@ -270,6 +273,17 @@ proptest! {
         sealed.into_iter().for_each(|wanted| split.make(wanted));
         split.activate();
         let Split { mut parent, mut child, whole: mut kept, .. } = split;
+        // A child that was begun anew after the seal may have come after a later compaction.
+        let compacted = child.reader().compact_revision();
+        if compacted > whole.reader().revision() {
+            let now = range_of(&right_of(&at));
+            let of = |shard: &Shard| shard.reader().range(&now).unwrap().0;
+            prop_assert_eq!(of(&child), of(&whole));
+            return Ok(());
+        }
+        if compacted > whole.reader().compact_revision() {
+            whole.apply(Command::Compact { revision: compacted }).unwrap();
+        }
         compare(&child, &whole, &right_of(&at));
         for (is_left, command) in after {
             if is_left {
@@ -377,6 +391,29 @@ fn a_child_takes_pages_in_order_only_and_is_activated_only_when_it_has_all() {
     assert!(refusal(child.apply(activate(6))).contains("not being filled"));
     child.apply(Command::Ingest(pages[1].clone())).unwrap();
     assert_eq!(child.apply(put("n")).unwrap().revision, Revision(6));
+}
+
+#[test]
+fn a_feed_goes_on_at_another_replica_only_above_what_that_may_have_removed() {
+    let mut parent = Shard::new(Slice::default(), Role::Serve);
+    let slice = right_of(&Bytes::from("m"));
+    parent.apply(put("n")).unwrap();
+    let mut feed = parent.reader().feed(slice.clone(), START).unwrap();
+    assert_eq!(feed.next_page(usize::MAX).unwrap().unwrap().versions.len(), 1);
+    let next = feed.next();
+    let keys = KeyRange::single("n");
+    parent.apply(Command::DeleteRange(DeleteRangeRequest { keys, prev_kv: false })).unwrap();
+    parent.apply(put("a")).unwrap();
+    parent.apply(Command::Compact { revision: Revision(2) }).unwrap();
+    assert!(parent.reader().feed(slice.clone(), next).is_ok(), "nothing above revision 2 is gone");
+    parent.apply(Command::Compact { revision: Revision(4) }).unwrap();
+    assert!(!parent.machine.compaction_step().unwrap(), "a feed holds the history");
+    let removal = feed.next_page(usize::MAX).unwrap().unwrap().versions;
+    assert_eq!(removal.len(), 1, "so it tells of the removal still");
+    let expected = ErrorKind::Compacted { requested: next.main, oldest: Revision(4) };
+    assert_eq!(parent.reader().feed(slice.clone(), next).map(|_| ()), Err(expected));
+    let mut anew = parent.reader().feed(slice, START).unwrap();
+    assert!(anew.next_page(usize::MAX).unwrap().unwrap().versions.is_empty());
 }
 
 #[test]

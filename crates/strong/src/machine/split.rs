@@ -160,10 +160,12 @@ impl Apply<'_, '_> {
                 return refused(&format!("the shard is filled up to position {}.{} only", next.main, next.sub));
             }
         };
-        if revision < Revision::FIRST || compacted > revision {
+        if revision < Revision::FIRST {
             return refused("no table stands at such a revision");
         }
-        self.table.state.revision = revision;
+        // A parent that goes on after the seal may be compacted beyond it, and a child that is begun only then has no more
+        // than that left: the child begins there, too.
+        self.table.state.revision = revision.max(compacted);
         if compacted > self.table.state.compacted {
             self.table.state.freed = self.garbage_after(compacted)?;
             self.table.state.compacted = compacted;

@@ -4,6 +4,8 @@ use althing_types::limits::MAX_TXN_DEPTH;
 use proptest::prelude::*;
 
 use super::*;
+use crate::feed::Fed;
+use crate::layout::{VersionBody, VersionId};
 
 fn proposal(command: Command) -> Proposal {
     Proposal { origin: NodeId(u64::MAX), request: RequestId(300), command }
@@ -69,7 +71,70 @@ fn the_bytes_of_a_put_are_those_of_the_format() {
     assert_eq!(&proposal.encode()[..], b"\x01\x01\x02\x01\x01k\x01\x02vv\x01\x06\x01");
 }
 
+fn position(main: i64, sub: u32) -> VersionId {
+    VersionId { main: Revision(main), sub }
+}
+
+fn page() -> Page {
+    let put = VersionBody::Put { create_revision: Revision(2), version: 3, lease: None, value: "vv".into() };
+    let versions = vec![
+        Fed { key: "k".into(), id: position(4, 0), body: put },
+        Fed { key: "l".into(), id: position(4, 1), body: VersionBody::Tombstone },
+    ];
+    Page { from: position(0, 0), next: position(5, 0), compacted: Revision(-1), versions }
+}
+
+#[test]
+fn commands_of_a_split_come_back_as_they_were() {
+    for role in [Role::Serve, Role::Fill] {
+        for end in [None, Some(Bytes::from_static(b"z"))] {
+            there_and_back(Command::Bounds { slice: Slice { start: "a".into(), end }, role });
+        }
+    }
+    there_and_back(Command::Ingest(page()));
+    there_and_back(Command::Seal { at: "m".into(), child: GroupId(u64::MAX) });
+    there_and_back(Command::Activate { revision: Revision(i64::MAX), compacted: Revision(i64::MIN) });
+}
+
+/// The bytes of a split, as docs/formats/strong.md draws them: they never change.
+#[test]
+fn the_bytes_of_a_split_are_those_of_the_format() {
+    let of = |command| proposal(command).encode().slice(13..);
+    let slice = Slice { start: "m".into(), end: None };
+    assert_eq!(of(Command::Bounds { slice, role: Role::Fill }), b"\x0e\x01m\x00\x01"[..]);
+    let versions = b"\x01k\x08\x00\x07\x01\x00\x02\x03\x00vv\x01l\x08\x01\x02\x02\x00";
+    assert_eq!(of(Command::Ingest(page())), [&b"\x0f\x00\x00\x0a\x00\x01\x02"[..], versions].concat());
+    assert_eq!(of(Command::Seal { at: "m".into(), child: GroupId(17) }), b"\x10\x01m\x11"[..]);
+    let activate = Command::Activate { revision: Revision(9), compacted: Revision(-1) };
+    assert_eq!(of(activate), b"\x11\x12\x01"[..]);
+}
+
+#[test]
+fn a_page_that_cannot_be_is_refused_before_it_is_proposed() {
+    let refused = |change: fn(&mut Page)| {
+        let mut bad = page();
+        change(&mut bad);
+        crate::check::command(&Command::Ingest(bad)).is_err()
+    };
+    assert!(crate::check::command(&Command::Ingest(page())).is_ok());
+    assert!(refused(|page| page.next = position(4, 1)));
+    assert!(refused(|page| page.from = position(4, 1)));
+    assert!(refused(|page| page.from = position(6, 0)));
+    assert!(refused(|page| page.versions.swap(0, 1)));
+    assert!(refused(|page| page.versions[0].id = position(0, 0)));
+    assert!(refused(|page| page.versions[0].key = Bytes::new()));
+    assert!(refused(|page| page.versions[1].id = page.versions[0].id));
+}
+
 proptest! {
+    #[test]
+    fn hostile_pages_are_refused_or_mean_what_they_say(mut bytes in proptest::collection::vec(0_u8..20, 0..60)) {
+        bytes.splice(0..0, [FORMAT, 0, 0, tag::INGEST]);
+        if let Ok(proposal) = Proposal::decode(bytes.into()) {
+            prop_assert_eq!(Proposal::decode(proposal.encode()), Ok(proposal));
+        }
+    }
+
     #[test]
     fn hostile_bytes_are_refused_or_mean_what_they_say(mut bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = Proposal::decode(bytes.clone().into());
