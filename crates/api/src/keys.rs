@@ -34,6 +34,14 @@ impl<'a> Keys<'a> {
         touched.range(range);
         touched.keys()
     }
+
+    /// The keys of a transaction: those of its comparisons and of both branches, and of all that nests within.
+    #[must_use]
+    pub fn of_txn(txn: &'a TxnRequest) -> Self {
+        let mut touched = Touched::default();
+        touched.txn(txn);
+        touched.keys()
+    }
 }
 
 /// What has been met on the way through a request.
@@ -95,11 +103,7 @@ pub fn shard_keys(request: &Request) -> Keys<'_> {
         Request::Range(range) => Keys::of(&range.keys),
         Request::Put(put) => Keys::Single(&put.key),
         Request::DeleteRange(delete) => Keys::of(&delete.keys),
-        Request::Txn(txn) => {
-            let mut touched = Touched::default();
-            touched.txn(txn);
-            touched.keys()
-        }
+        Request::Txn(txn) => Keys::of_txn(txn),
         Request::Compact { .. }
         | Request::LeaseGrant { .. }
         | Request::LeaseRevoke(_)

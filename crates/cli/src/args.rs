@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ServerArgs;
 use crate::remote::RemoteArgs;
+use crate::verbs::Verb;
+use crate::verbs::context::ContextCommand;
 
 /// Althing: the distributed-systems layer of an application, in one binary.
 ///
@@ -27,6 +29,12 @@ pub enum Command {
     Dev(DevArgs),
     /// Run one node of a cluster.
     Server(Box<ServerArgs>),
+    /// Work with the objects of a cluster.
+    #[command(flatten)]
+    Objects(Verb),
+    /// Name clusters and say which one is meant.
+    #[command(subcommand)]
+    Context(ContextCommand),
     /// Show how the nodes of a cluster stand.
     ///
     /// LIVENESS is how each node looks to the first endpoint that answers: a hint on which no data depends.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::samples::{label, labelled};
+
 /// How one node looks to another one. A hint: consensus does not ask for it.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Liveness {
@@ -39,29 +41,17 @@ fn age(seconds: f64) -> String {
 #[must_use]
 pub fn read(page: &str) -> BTreeMap<String, Liveness> {
     let mut found = BTreeMap::new();
-    for (labels, seconds) in samples(page, "althing_gossip_member_seconds") {
+    for (labels, seconds) in labelled(page, "althing_gossip_member_seconds") {
         if let (Some(peer), Some(state)) = (label(labels, "peer"), label(labels, "state")) {
             found.insert(peer.to_owned(), Liveness { state: state.to_owned(), seconds, phi: 0.0 });
         }
     }
-    for (labels, phi) in samples(page, "althing_gossip_phi") {
+    for (labels, phi) in labelled(page, "althing_gossip_phi") {
         if let Some(liveness) = label(labels, "peer").and_then(|peer| found.get_mut(peer)) {
             liveness.phi = phi;
         }
     }
     found
-}
-
-/// The labels and the value of every sample of a family.
-fn samples<'a>(page: &'a str, family: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
-    page.lines().filter_map(move |line| {
-        let (labels, value) = line.strip_prefix(family)?.strip_prefix('{')?.split_once("} ")?;
-        Some((labels, value.parse().ok()?))
-    })
-}
-
-fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
-    labels.split(',').find_map(|pair| pair.strip_prefix(name)?.strip_prefix("=\"")?.strip_suffix('"'))
 }
 
 #[cfg(test)]

@@ -101,6 +101,19 @@ mod tests {
     }
 
     #[test]
+    fn completions_know_every_verb() {
+        for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "althing", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            for command in Cli::command().get_subcommands() {
+                assert!(script.contains(command.get_name()), "{shell}: {}", command.get_name());
+            }
+            assert!(script.contains("uncordon") && script.contains("dry-run"), "{shell}");
+        }
+    }
+
+    #[test]
     fn the_definitions_of_the_command_line_are_sound() {
         Cli::command().debug_assert();
     }

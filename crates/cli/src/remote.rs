@@ -53,7 +53,7 @@ fn read(file: &PathBuf) -> Result<Vec<u8>, CliError> {
 impl RemoteArgs {
     /// With what the environment and the contexts say where nothing is given.
     pub fn resolved(self) -> Result<Self, CliError> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let variable = |name: &str| std::env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty());
         self.resolve_with(variable, Contexts::load)
     }
 

@@ -8,8 +8,8 @@
 use std::pin::Pin;
 use std::task::{Context as Task, Poll};
 
-use althing_api::WatchSession;
 use althing_api::watch::{CancelReason, WatchCommand, WatchCreate, WatchEvent, WatchFilter};
+use althing_api::{ErrorKind, WatchSession};
 use althing_etcd_proto::etcdserverpb as pb;
 use althing_etcd_proto::etcdserverpb::watch_create_request::FilterType;
 use althing_etcd_proto::etcdserverpb::watch_request::RequestUnion;
@@ -123,7 +123,7 @@ where
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(event)) => Poll::Ready(Some(response(&this.backend, &this.table, event))),
             // The node stops: the client resumes its watches at another.
-            Poll::Ready(None) => Poll::Ready(Some(Err(status(&althing_api::ErrorKind::Stopped.into())))),
+            Poll::Ready(None) => Poll::Ready(Some(Err(status(&ErrorKind::Stopped.into())))),
         }
     }
 }
@@ -185,6 +185,10 @@ fn canceled(header: althing_api::Header, id: WatchId, reason: CancelReason) -> R
         CancelReason::Compacted(revision) => ended(COMPACTED.to_owned(), revision),
         CancelReason::DuplicateId => refused(header, "mvcc: duplicate watch ID provided on the WatchStream".to_owned()),
         CancelReason::InvalidRange => refused(header, "mvcc: watcher range is empty".to_owned()),
+        // The keys go on elsewhere: as below.
+        CancelReason::Refused(kind @ (ErrorKind::WrongShard | ErrorKind::ShardUnavailable)) => {
+            return Err(status(&kind.into()));
+        }
         CancelReason::Refused(kind) => refused(header, status(&kind.into()).message().to_owned()),
         CancelReason::TooMany => refused(header, "etcdserver: too many watches on this stream".to_owned()),
         CancelReason::NoLeader => return Err(Refusal::NoLeader.into()),

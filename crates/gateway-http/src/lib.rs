@@ -18,6 +18,8 @@
 mod admission;
 mod body;
 mod discovery;
+#[cfg(test)]
+mod documented;
 mod gateway;
 mod objects;
 mod query;

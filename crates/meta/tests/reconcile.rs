@@ -30,7 +30,7 @@ fn settle(world: &mut World, delivery: Delivery) -> usize {
         }
         quiet = if wrote { 0 } else { quiet + 1 };
         if quiet == REST {
-            return tick - REST;
+            return tick.saturating_sub(REST);
         }
     }
     panic!("it goes on for ever");
@@ -231,4 +231,67 @@ fn the_same_seed_makes_the_same_writes() {
         world.view.whole().encode()
     };
     assert_eq!(run(7), run(7));
+}
+
+/// Run by hand: `cargo test -p althing-meta --release --test reconcile -- --ignored lives`.
+#[test]
+#[ignore = "takes minutes"]
+fn a_thousand_lives() {
+    for seed in 1_000..1_600 {
+        live(seed, [Delivery::Whole, Delivery::OneAndDie, Delivery::Race][seed as usize % 3]);
+    }
+}
+
+/// Run by hand: `cargo test -p althing-meta --release --test reconcile -- --ignored --nocapture figures`.
+#[test]
+#[ignore = "prints figures and asserts nothing"]
+#[allow(clippy::disallowed_methods)] // it measures real time
+fn figures() {
+    let mut world = cluster(1, 9, 3);
+    for id in 10..=100 {
+        world.join(id, &format!("z{}", id % 3));
+    }
+    for name in ["a", "b", "c"] {
+        world.apply_object(table(name, if name == "c" { 1_808 } else { 4_096 }, 3).into());
+    }
+    let mut longest = althing_types::Duration::ZERO;
+    let mut turns = 0;
+    let mut quiet = 0;
+    while quiet < 3 {
+        world.tick(0);
+        let begun = std::time::Instant::now();
+        let wrote = world.turn(Delivery::Whole);
+        longest = longest.max(begun.elapsed());
+        turns += 1;
+        quiet = if wrote { 0 } else { quiet + 1 };
+    }
+    println!(
+        "{} shards, {} bytes of map, made in {turns} turns, longest turn with its writes {longest:?}",
+        world.view.shards().count(),
+        world.view.bytes()
+    );
+    let update = world.view.whole().encode();
+    let begun = std::time::Instant::now();
+    let mut view = althing_meta::View::new();
+    view.take(&althing_meta::Update::decode(update.clone()).expect("it was encoded"));
+    println!("whole update: {} bytes, taken in {:?}", update.len(), begun.elapsed());
+    let begun = std::time::Instant::now();
+    for number in 0..1_000_000_u64 {
+        std::hint::black_box(view.locate("a", &number.to_be_bytes()));
+    }
+    println!("locate: {:?} each", begun.elapsed() / 1_000_000);
+    let mut out = Vec::new();
+    for what in ["first (plans made)", "second", "third (quiet)"] {
+        let reconciler = world.reconciler();
+        if what.starts_with("first") {
+            *reconciler = althing_meta::Reconciler::new(Vec::new());
+        }
+        let begun = std::time::Instant::now();
+        world.decide(&mut out);
+        println!("turn, nothing to write, {what}: {:?}", begun.elapsed());
+    }
+    world.schedule(NodeId(50), Schedule::Drain);
+    let begun = std::time::Instant::now();
+    world.decide(&mut out);
+    println!("turn after a drain: {:?}, {} writes", begun.elapsed(), out.len());
 }

@@ -21,6 +21,7 @@ use althing_types::{ClusterId, NodeId, TableName};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::join::{self, Place};
 use crate::port::Port;
 
 /// A node has ended: its name, and how.
@@ -136,42 +137,8 @@ async fn new_owner(settings: &Settings) -> Result<Owner, CliError> {
         let node = founding.id_of(&settings.name).expect("settings are refused unless they list this node");
         return Ok(owner(Birth::Founded, founding.cluster, node, founding.members));
     }
-    let (cluster, node, members) = ask_to_join(settings).await?;
-    Ok(owner(Birth::Joined, cluster, node, members))
-}
-
-/// Asks a running cluster who this node is in it: it must have been added by its peer URL.
-async fn ask_to_join(settings: &Settings) -> Result<(ClusterId, NodeId, Vec<Member>), CliError> {
-    let remote = RemoteArgs {
-        endpoints: settings.join.clone(),
-        cacert: settings.client_tls.as_ref().and_then(|tls| tls.ca.clone()),
-        cert: settings.client_tls.as_ref().map(|tls| tls.cert.clone()),
-        key: settings.client_tls.as_ref().map(|tls| tls.key.clone()),
-        timeout_ms: 5_000,
-        ..RemoteArgs::default()
-    };
-    let list = remote.members().await?;
-    let cluster = ClusterId(list.header.map_or(0, |header| header.cluster_id));
-    let members: Vec<_> = list
-        .members
-        .into_iter()
-        .map(|member| Member {
-            id: NodeId(member.id),
-            name: member.name,
-            peer_urls: member.peer_ur_ls,
-            client_urls: member.client_ur_ls,
-            is_learner: member.is_learner,
-        })
-        .collect();
-    let mine = members.iter().find(|member| member.peer_urls.contains(&settings.peer_url));
-    let url = &settings.peer_url;
-    match mine {
-        None => Err(CliError::usage(format!(
-            "the cluster has no member with peer URL {url}; add it first: etcdctl member add {} --peer-urls={url}",
-            settings.name
-        ))),
-        Some(member) => Ok((cluster, member.id, members.clone())),
-    }
+    let Place { birth, cluster, node, members } = join::ask(settings).await?;
+    Ok(owner(birth, cluster, node, members))
 }
 
 fn node_config(settings: &Settings, owner: &Owner) -> NodeConfig {
@@ -184,6 +151,7 @@ fn node_config(settings: &Settings, owner: &Owner) -> NodeConfig {
         Birth::Registered => NodeConfig { join: true, groups: Vec::new(), control: ControlPlane::Present, ..config },
     };
     config.peer_urls = vec![settings.peer_url.clone()];
+    config.zone.clone_from(&settings.zone);
     config.version = env!("CARGO_PKG_VERSION").to_owned();
     for group in &mut config.groups {
         group.quota_bytes = settings.quota_bytes;

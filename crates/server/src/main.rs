@@ -1,6 +1,7 @@
 //! The `althing` binary: takes the command line apart and wires nodes together. It decides nothing else.
 
 mod dev;
+mod join;
 mod launch;
 mod logging;
 mod port;
@@ -11,6 +12,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use althing_cli::args::{SnapshotCommand, WalCommand};
+use althing_cli::screen::{Look, Progress, Screen};
+use althing_cli::verbs::context;
 use althing_cli::{Cli, CliError, Command, bench, remote, sim, snapshot, status, wal};
 use clap::{CommandFactory, Parser};
 
@@ -34,6 +37,12 @@ fn run(command: Command) -> Result<(), CliError> {
     match command {
         Command::Dev(args) => dev::run(args),
         Command::Server(args) => server::run(*args),
+        Command::Objects(verb) => {
+            let screen =
+                &mut Screen { out, err: &mut io::stderr(), look: Look::of_stdout(), progress: Progress::of_stderr() };
+            verb.run(screen)
+        }
+        Command::Context(command) => context::run(command, out),
         Command::Status(args) => remote::block_on(status::run(args, out)),
         Command::Snapshot(SnapshotCommand::Save(args)) => remote::block_on(snapshot::save(args, out)),
         Command::Snapshot(SnapshotCommand::Restore(args)) => snapshot::restore(&args, out),

@@ -28,7 +28,11 @@ pub fn command(command: &Command) -> Result<(), ErrorKind> {
         | Command::MemberAdd(_)
         | Command::MemberRemove(_)
         | Command::MemberPromote(_)
+        | Command::Activate { .. }
         | Command::SetQuota { .. } => Ok(()),
+        Command::Bounds { slice, .. } => slice.check(),
+        Command::Ingest(page) => page.check(),
+        Command::Seal { at, .. } => keys(&KeyRange::single(at.clone())),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A table as pages, for a replica that cannot catch up from the log, and for backups.
 //!
 //! ```text
-//!   header (state, configuration, members, alarms) · leases… · versions… · end (how many, checksum of all pages)
+//!   header (state, configuration, members, alarms) · bounds, if any · leases… · versions… · end (how many, checksum of all pages)
 //! ```
 //!
 //! The unversioned state is captured when the export begins; the history is read page by page at that revision, while
@@ -27,11 +27,13 @@ pub(crate) mod tag {
     pub(crate) const LEASES: u8 = 2;
     pub(crate) const VERSIONS: u8 = 3;
     pub(crate) const END: u8 = 4;
+    pub(crate) const BOUNDS: u8 = 5;
 }
 
 /// What comes next.
 enum Stage {
     Header,
+    Bounds,
     Leases,
     Versions,
     End,
@@ -44,6 +46,7 @@ pub struct Export {
     conf_state: Bytes,
     members: Bytes,
     alarms: Bytes,
+    bounds: Option<Bytes>,
     leases: std::vec::IntoIter<LeaseRecord>,
     walk: HistoryWalk,
     /// Steps of the walk that no page has taken yet.
@@ -59,13 +62,14 @@ impl Export {
         conf_state: Bytes,
         members: Bytes,
         alarms: Bytes,
+        bounds: Option<Bytes>,
         leases: Vec<LeaseRecord>,
         walk: HistoryWalk,
     ) -> Self {
         let leases = if althing_probe::is(Mutant::SnapshotWithoutLeases) { Vec::new() } else { leases };
         let (leases, waiting) = (leases.into_iter(), Vec::new().into_iter());
         let stage = Stage::Header;
-        Self { state, conf_state, members, alarms, leases, walk, waiting, stage, versions: 0, checksum: 0 }
+        Self { state, conf_state, members, alarms, bounds, leases, walk, waiting, stage, versions: 0, checksum: 0 }
     }
 
     /// Where in the log the cut is.
@@ -99,6 +103,13 @@ impl Export {
             match self.stage {
                 Stage::Header => {
                     self.header(&mut writer);
+                    self.stage = Stage::Bounds;
+                }
+                Stage::Bounds => {
+                    if let Some(bounds) = &self.bounds {
+                        writer.u8(tag::BOUNDS);
+                        writer.raw(bounds);
+                    }
                     self.stage = Stage::Leases;
                 }
                 Stage::Leases => {

@@ -12,6 +12,7 @@ use althing_types::limits::MAX_KEY_BYTES;
 use althing_types::{LeaseId, Revision, SpaceId};
 use bytes::Bytes;
 
+use crate::bounds::Bounds;
 use crate::error::StrongError;
 use crate::export::tag;
 use crate::layout::{self, Current, Deed, FORMAT, Meta, RevisionRecord, Version, VersionBody, VersionId};
@@ -72,6 +73,7 @@ impl Importer {
         let mut reader = Reader::new(page.clone());
         match reader.u8("page").map_err(unreadable)? {
             tag::HEADER => self.header(reader)?,
+            tag::BOUNDS => self.bounds(reader)?,
             tag::LEASES => self.leases(reader)?,
             tag::VERSIONS => self.version_page(reader)?,
             tag::END => self.end(reader)?,
@@ -119,6 +121,16 @@ impl Importer {
         let mut batch = engine.begin(self.space);
         batch.put(&layout::meta_key(Meta::Importing), &[]);
         Ok(batch.commit(Applied::default())?)
+    }
+
+    fn bounds(&mut self, reader: Reader) -> Result<(), StrongError> {
+        match &mut self.stage {
+            Stage::Filling(table) if table.bounds.is_none() && self.newer.is_none() => {
+                table.bounds = Some(Bounds::decode(reader.rest())?);
+                Ok(())
+            }
+            Stage::Start | Stage::Filling(_) | Stage::Complete(_) => Err(damaged("bounds where none can be")),
+        }
     }
 
     fn leases(&mut self, mut reader: Reader) -> Result<(), StrongError> {

@@ -61,6 +61,8 @@ pub enum Meta {
     Progress = 6,
     /// There while a snapshot is being imported.
     Importing = 7,
+    /// [`Bounds`](crate::bounds::Bounds), of a shard that has some.
+    Bounds = 8,
 }
 
 /// The key of a meta record.

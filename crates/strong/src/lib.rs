@@ -7,14 +7,17 @@
 //! * [`layout`]: where everything lies in the space (docs/formats/strong.md draws the bytes).
 //! * [`count`]: how many keys a range has, without visiting them.
 //! * [`export`] and [`import`]: a whole table as pages, for a replica that cannot catch up from the log.
+//! * [`bounds`] and [`feed`]: which keys a shard holds, and how a part of it becomes a shard of its own.
 //! * [`watch`]: hands every change to those who watch, from history until they have caught up, then live.
 //! * [`lessor`]: on the leader, counts leases down and proposes what must be done about them.
 
+pub mod bounds;
 pub mod check;
 pub mod command;
 pub mod count;
 pub mod error;
 pub mod export;
+pub mod feed;
 mod hash;
 pub mod import;
 pub mod layout;
@@ -27,9 +30,11 @@ pub mod state;
 mod walk;
 pub mod watch;
 
+pub use bounds::{Bounds, Moved, Role, Slice, Stage};
 pub use command::{Command, Proposal};
 pub use error::StrongError;
 pub use export::Export;
+pub use feed::{Feed, Page};
 pub use import::{Importer, SnapshotSummary};
 pub use lessor::LeaseRecord;
 pub use machine::{AppliedResult, ApplyOutput, LeaseChange, LogEntry, Machine, MachineConfig, Outcome};

@@ -66,6 +66,10 @@ impl Members {
             | Command::LeaseRevoke { .. }
             | Command::LeaseCheckpoint { .. }
             | Command::Alarm { .. }
+            | Command::Bounds { .. }
+            | Command::Ingest(_)
+            | Command::Seal { .. }
+            | Command::Activate { .. }
             | Command::SetQuota { .. } => Ok(()),
         }
     }
@@ -97,6 +101,10 @@ impl Members {
             | Command::LeaseRevoke { .. }
             | Command::LeaseCheckpoint { .. }
             | Command::Alarm { .. }
+            | Command::Bounds { .. }
+            | Command::Ingest(_)
+            | Command::Seal { .. }
+            | Command::Activate { .. }
             | Command::SetQuota { .. } => {}
         }
     }

@@ -9,20 +9,23 @@
 //!   committed meanwhile (a sequence number that is odd during commits says so); otherwise a view decides.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use althing_api::ErrorKind;
 use althing_api::cluster::{Alarm, HashKv, Member};
+use althing_api::keys::Keys;
 use althing_api::kv::{Event, KeyValue, RangeEnd, RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 use althing_storage::engine::{Engine, View};
 use althing_types::{LeaseId, NodeId, Revision, SpaceId};
 use bytes::Bytes;
 
+use crate::bounds::{Bounds, Slice};
 use crate::command::Command;
 use crate::count::CountIndex;
 use crate::error::{Failure, StrongError};
 use crate::export::Export;
+use crate::feed::Feed;
 use crate::layout::{self, Current, Meta, RevisionRecord, Version, VersionBody, VersionId};
 use crate::lessor::LeaseRecord;
 use crate::machine::plan::Plan;
@@ -37,6 +40,7 @@ use crate::{check, hash};
 pub(crate) struct Published {
     pub(crate) state: State,
     pub(crate) index: CountIndex,
+    pub(crate) bounds: Option<Bounds>,
 }
 
 /// What the machine and its readers share.
@@ -48,6 +52,9 @@ pub(crate) struct Shared {
     size: AtomicU64,
     quota: AtomicU64,
     index: RwLock<CountIndex>,
+    /// Whether `bounds` holds any: shards without them, which are most, take no lock.
+    has_bounds: AtomicBool,
+    bounds: RwLock<Option<Bounds>>,
     /// Reads of the whole history under way, during which nothing is removed.
     pub(crate) holds: AtomicUsize,
 }
@@ -61,6 +68,8 @@ impl Shared {
             size: AtomicU64::new(0),
             quota: AtomicU64::new(0),
             index: RwLock::new(CountIndex::empty(Revision::FIRST)),
+            has_bounds: AtomicBool::new(false),
+            bounds: RwLock::new(None),
             holds: AtomicUsize::new(0),
         }
     }
@@ -74,10 +83,22 @@ impl Shared {
     pub(crate) fn publish(&self, published: Published) {
         // A panic while the lock is held cannot leave the index half written: it is replaced whole.
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = published.index;
+        let has_bounds = published.bounds.is_some();
+        *self.bounds.write().unwrap_or_else(PoisonError::into_inner) = published.bounds;
+        self.has_bounds.store(has_bounds, Ordering::SeqCst);
         self.size.store(published.state.size(), Ordering::SeqCst);
         self.quota.store(published.state.quota, Ordering::SeqCst);
         self.compacted.store(published.state.compacted.0, Ordering::SeqCst);
         self.revision.store(published.state.revision.0, Ordering::SeqCst);
+    }
+
+    /// Refuses keys that the shard does not hold.
+    fn admit(&self, keys: &Keys<'_>) -> Result<(), ErrorKind> {
+        if !self.has_bounds.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let bounds = self.bounds.read().unwrap_or_else(PoisonError::into_inner);
+        bounds.as_ref().map_or(Ok(()), |bounds| bounds.admit(keys))
     }
 
     pub(crate) fn is_held(&self) -> bool {
@@ -165,6 +186,7 @@ impl Reader {
     /// A range, and the revision of the table that it was read at (not the one that was asked for).
     pub fn range(&self, request: &RangeRequest) -> Result<(RangeResponse, Revision), ErrorKind> {
         check::range(request)?;
+        self.shared.admit(&Keys::of(&request.keys))?;
         let is_point = request.keys.end == RangeEnd::Single && request.revision.is_none() && !request.count_only;
         if is_point && let Some(answer) = self.point(request)? {
             return Ok(answer);
@@ -178,6 +200,7 @@ impl Reader {
     /// A transaction that cannot write; one that can is refused.
     pub fn txn(&self, request: &TxnRequest) -> Result<(TxnResponse, Revision), ErrorKind> {
         check::txn(request)?;
+        self.shared.admit(&Keys::of_txn(request))?;
         if !request.is_read_only() {
             return Err(ErrorKind::InvalidArgument("a transaction that writes goes through the log".to_owned()));
         }
@@ -194,6 +217,7 @@ impl Reader {
     /// Whole changes from `from` up to and including `to` (or the table's revision, if that is less), each with the version
     /// before. Stops before the change that exceeds `max_bytes`, unless it is the first.
     pub fn history(&self, from: Revision, to: Revision, max_bytes: usize) -> Result<History, ErrorKind> {
+        self.shared.admit(&Keys::None)?;
         let moment = self.moment()?;
         let State { revision, compacted, .. } = moment.state;
         if from < compacted {
@@ -253,7 +277,9 @@ impl Reader {
         let unversioned = unversioned.map(|meta| self.meta_of(&*moment.view, meta));
         let [members, alarms, conf_state] = unversioned;
         let leases = LeaseRecord::all(&*moment.view, self.space)?;
-        let head = hash::unversioned(&moment.state, &[members?, alarms?, conf_state?], &leases);
+        let mut records = vec![members?, alarms?, conf_state?];
+        records.extend(self.bounds_record(&*moment.view)?);
+        let head = hash::unversioned(&moment.state, &records, &leases);
         drop(moment);
         Ok(hash::history(head, walk)?)
     }
@@ -272,7 +298,25 @@ impl Reader {
         let meta = |meta| self.meta_of(&*moment.view, meta);
         let leases = LeaseRecord::all(&*moment.view, self.space)?;
         let (members, alarms) = (meta(Meta::Members)?, meta(Meta::Alarms)?);
-        Ok(Export::new(moment.state, meta(Meta::ConfState)?, members, alarms, leases, walk))
+        let bounds = self.bounds_record(&*moment.view)?;
+        Ok(Export::new(moment.state, meta(Meta::ConfState)?, members, alarms, bounds, leases, walk))
+    }
+
+    /// Which keys the shard holds; `None` if it is the whole of its table.
+    pub fn bounds(&self) -> Result<Option<Bounds>, ErrorKind> {
+        let record = self.bounds_record(&*self.engine.view())?;
+        Ok(record.map(Bounds::decode).transpose()?)
+    }
+
+    /// The history of a slice from a position on, for a child: from [`START`](crate::bounds::START), or from where the
+    /// child's own bounds say that it stands. `Compacted` if this replica may have removed some of that: fill another child.
+    pub fn feed(&self, slice: Slice, from: VersionId) -> Result<Feed, ErrorKind> {
+        let hold = Hold::new(&self.shared);
+        Feed::new(Arc::clone(&self.engine), self.space, slice, from, hold)
+    }
+
+    fn bounds_record(&self, view: &dyn View) -> Result<Option<Bytes>, StrongError> {
+        Ok(view.get(self.space, &layout::meta_key(Meta::Bounds))?)
     }
 
     /// One key as it is now, without a view. `None` if only a view can tell.

@@ -45,11 +45,21 @@ pub struct ServerArgs {
     #[arg(long, env = "ALTHING_INITIAL_CLUSTER", value_name = "NAME=URL", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_cluster: Option<Vec<String>>,
-    /// Join a cluster that runs instead of founding one: client endpoints of some of its members. The node must have
-    /// been added there (`etcdctl member add`) with this node's peer URL.
+    /// Join a cluster that runs instead of founding one: client endpoints of some of its nodes. Used when the data directory
+    /// is new. The node registers itself, and gets its share of replicas; one that was added with this node's peer URL before
+    /// (`etcdctl member add`) comes as that member.
     #[arg(long, env = "ALTHING_JOIN", value_name = "HOST:PORT", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub join: Option<Vec<String>>,
+    /// What fails together with this node: a rack, a datacenter. Replicas are spread over zones. Default: none.
+    #[arg(long, env = "ALTHING_ZONE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// How much the node holds beside others, in hundredths of a usual node: 200 gets twice the share. Said when it joins;
+    /// later `althing apply` changes it. Default: 100.
+    #[arg(long, env = "ALTHING_CAPACITY", value_name = "HUNDREDTHS", value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<u32>,
     /// Where to listen for clients. Default: 127.0.0.1:2379.
     #[arg(long, env = "ALTHING_LISTEN_CLIENT", value_name = "IP:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use althing_manifest::node::{MAX_CAPACITY, USUAL_CAPACITY};
 use althing_runtime::tls::TlsFiles;
 use althing_runtime::transport::address::Address;
 use althing_types::TableName;
@@ -42,6 +43,10 @@ pub struct Settings {
     pub members: Vec<MemberSetting>,
     /// Client endpoints of the running cluster to join; empty to found one.
     pub join: Vec<String>,
+    /// What fails together with it; empty if nobody said.
+    pub zone: String,
+    /// How much it holds beside others when it joins, in hundredths of a usual node.
+    pub capacity: u32,
     /// Where it listens for clients.
     pub listen_client: SocketAddr,
     /// Where it listens for clients of single tables.
@@ -110,6 +115,8 @@ impl Settings {
         Ok(Self {
             data_dir: args.data_dir.unwrap_or_else(|| format!("./{name}.althing").into()),
             join: args.join.unwrap_or_default(),
+            zone: zone(args.zone)?,
+            capacity: capacity(args.capacity)?,
             client_urls: client_urls(args.advertise_client, listen_client, client_tls.is_some())?,
             cluster_key: ClusterKey::resolve(args.cluster_key, args.cluster_key_file)?,
             gossip_join: args.gossip_join.unwrap_or_default(),
@@ -128,6 +135,20 @@ impl Settings {
             client_tls,
             peer_tls,
         })
+    }
+}
+
+fn zone(given: Option<String>) -> Result<String, ConfigError> {
+    match given.filter(|zone| !zone.is_empty()) {
+        None => Ok(String::new()),
+        Some(zone) => check_name("zone", &zone).map(|()| zone),
+    }
+}
+
+fn capacity(given: Option<u32>) -> Result<u32, ConfigError> {
+    match given.unwrap_or(USUAL_CAPACITY) {
+        capacity @ 0..=MAX_CAPACITY => Ok(capacity),
+        capacity => Err(invalid("capacity", format!("{capacity} is not between 0 and {MAX_CAPACITY}"))),
     }
 }
 
@@ -387,6 +408,10 @@ mod tests {
         assert_eq!(refused(fast), "`election_timeout_ms`: 5 is not between 100 and 60000");
         let talkative = ServerArgs { watch_progress_interval_ms: Some(99), ..args() };
         assert_eq!(refused(talkative), "`watch_progress_interval_ms`: 99 is less than 100");
+        let huge = ServerArgs { capacity: Some(10_001), ..args() };
+        assert_eq!(refused(huge), "`capacity`: 10001 is not between 0 and 10000");
+        let zoned = ServerArgs { zone: Some("rack 1".into()), ..args() };
+        assert_eq!(refused(zoned), "`zone`: \"rack 1\" is not a name; use 1 to 64 letters, digits, '-', '_' or '.'");
         let named = ServerArgs { name: Some("a b".into()), ..args() };
         assert_eq!(refused(named), "`name`: \"a b\" is not a name; use 1 to 64 letters, digits, '-', '_' or '.'");
     }

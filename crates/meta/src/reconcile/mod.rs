@@ -22,9 +22,13 @@
 //! 3. The next turn is taken when all writes of the last one are answered and those that were done stand in the view. (An
 //!    earlier one does no harm but to write in vain.)
 //! 4. Every node reports itself and all its groups every second or so, the leader itself included.
-//! 5. A shard's own leader moves its replicas towards `spec.replicas` and never to anything else, and founds and opens
-//!    replicas as [`althing_manifest::shard`] says. In the table `default` it does so only while the shard's `status.voters` are
-//!    its own, since members may be changed there by others.
+//! 5. A shard's own leader moves its replicas towards `spec.replicas` and never to anything else, and only while the status in
+//!    its map is its own: `status.term` is its term and `status.voters` are its voters. Otherwise its map is old, or the
+//!    control plane has not seen yet what others have changed (etcd's member API does so in the table `default`). The term is
+//!    what makes this hold when a shard has had the same voters before. Replicas are founded and opened as
+//!    [`althing_manifest::shard`] says.
+//! 6. A node drops a replica when its map says that the shard retires or is not there, or when neither spec nor status name the
+//!    node *and* the group's leader says that the node is no member. What the map says can be behind the group.
 
 mod bootstrap;
 mod default_table;

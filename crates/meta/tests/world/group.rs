@@ -101,7 +101,7 @@ impl World {
         let state = &self.groups[&group];
         let Some(leader) = state.actual.leader else { return };
         let Some(shard) = self.processes[&leader].map.shard(group) else { return };
-        let is_told = group != DEFAULT_GROUP || shard.status.voters == state.actual.voters;
+        let is_told = shard.status.voters == state.actual.voters && shard.status.term == state.term;
         if shard.spec.phase != Phase::Serving || shard.status.epoch == 0 || !is_told {
             return;
         }

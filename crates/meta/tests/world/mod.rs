@@ -254,3 +254,14 @@ impl World {
         self.processes.get(&id).is_some_and(|process| process.is_up)
     }
 }
+
+impl World {
+    pub fn reconciler(&mut self) -> &mut Reconciler {
+        &mut self.reconcilers[0]
+    }
+
+    /// A turn whose writes are not done.
+    pub fn decide(&mut self, out: &mut Vec<Write>) {
+        self.reconcilers[0].turn(self.now, &self.view, &self.reports, out);
+    }
+}

@@ -11,7 +11,11 @@ pub(crate) mod codec;
 
 use althing_api::cluster::{AlarmAction, AlarmKind, Member};
 use althing_api::kv::{DeleteRangeRequest, PutRequest, TxnRequest};
-use althing_types::{LeaseId, NodeId, RequestId, Revision};
+use althing_types::{GroupId, LeaseId, NodeId, RequestId, Revision};
+use bytes::Bytes;
+
+use crate::bounds::{Role, Slice};
+use crate::feed::Page;
 
 /// A command and who waits for its answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,6 +77,30 @@ pub enum Command {
     MemberRemove(NodeId),
     /// With a configuration change: a learner becomes a voter.
     MemberPromote(NodeId),
+    /// A new shard of a range table: which keys it holds, and whether it serves them at once. Answers `Compact`, as do all
+    /// commands of a split.
+    Bounds {
+        /// The keys.
+        slice: Slice,
+        /// What it does first.
+        role: Role,
+    },
+    /// To a child that is being filled: a page of its parent's history. One that it has had does nothing.
+    Ingest(Page),
+    /// To the parent: the keys from here to its end are the child's; refused from now on.
+    Seal {
+        /// The first key that moves.
+        at: Bytes,
+        /// Where to.
+        child: GroupId,
+    },
+    /// To a child that was filled up to the seal of its parent: serve, from this revision on.
+    Activate {
+        /// The revision of the seal.
+        revision: Revision,
+        /// The parent's compact revision at the seal.
+        compacted: Revision,
+    },
     /// Change the table's quota, in bytes of logical data.
     SetQuota {
         /// The new quota.

@@ -253,7 +253,7 @@ impl Version {
         Self::read(bytes).map_err(record("history"))
     }
 
-    fn read(bytes: Bytes) -> Result<Self, DecodeError> {
+    pub(crate) fn read(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let tag = reader.u8("the kind of a version")?;
         let garbage_before = reader.u64("garbage")?;

@@ -92,6 +92,7 @@ impl<'a, 'e> Apply<'a, 'e> {
 
     fn command(&mut self, origin: NodeId, command: &Command) -> Result<Body, Failure> {
         check::command(command)?;
+        self.admit_keys(command)?;
         match command {
             Command::Put(request) => self.put_command(origin, request),
             Command::DeleteRange(request) => {
@@ -107,6 +108,10 @@ impl<'a, 'e> Apply<'a, 'e> {
             Command::MemberUpsert(_) | Command::MemberAdd(_) | Command::MemberRemove(_) | Command::MemberPromote(_) => {
                 self.member(command)
             }
+            Command::Bounds { slice, role } => self.set_bounds(slice, *role),
+            Command::Ingest(page) => self.ingest(page),
+            Command::Seal { at, child } => self.seal(at, *child),
+            Command::Activate { revision, compacted } => self.activate(*revision, *compacted),
             Command::SetQuota { bytes } => {
                 self.table.state.quota = *bytes;
                 Ok(Body::Compact)
@@ -169,7 +174,8 @@ impl<'a, 'e> Apply<'a, 'e> {
         Ok(Body::Compact)
     }
 
-    fn garbage_after(&self, revision: Revision) -> Result<u64, StrongError> {
+    /// The garbage made up to a revision.
+    pub(super) fn garbage_after(&self, revision: Revision) -> Result<u64, StrongError> {
         let state = &self.table.state;
         let span = layout::revision_span(VersionId::after(revision), VersionId::after(state.revision));
         let first = self.batch.scan(self.space, span.bounds()).next().transpose()?;

@@ -21,6 +21,7 @@ mod lease;
 pub(crate) mod plan;
 pub(crate) mod recent;
 mod refound;
+mod split;
 pub(crate) mod table;
 mod write;
 
@@ -37,6 +38,7 @@ use bytes::Bytes;
 
 use self::apply::Apply;
 use self::table::Table;
+use crate::bounds::Bounds;
 use crate::command::Proposal;
 use crate::count::{CountIndex, CountIndexBuilder, Overfull};
 use crate::error::StrongError;
@@ -131,6 +133,8 @@ pub struct ApplyOutput {
     pub members_changed: bool,
     /// Whether an alarm was raised or lowered.
     pub alarms_changed: bool,
+    /// The bounds of the shard, if they changed: of several changes the last.
+    pub bounds: Option<Bounds>,
 }
 
 /// The state machine of one replica: owned by the applier, who alone calls it.
@@ -262,7 +266,8 @@ impl Machine {
 
     fn publish(&self) {
         let state = self.table.as_ref().map_or(State::new(0, Applied::default()), |table| table.state);
-        self.shared.publish(Published { state, index: self.index.clone() });
+        let bounds = self.table.as_ref().and_then(|table| table.bounds.clone());
+        self.shared.publish(Published { state, index: self.index.clone(), bounds });
     }
 
     /// Counts the keys, in pieces, so that no view is held for long.

@@ -9,6 +9,7 @@ use althing_storage::engine::{Batch, Engine, View};
 use althing_types::{LeaseId, SpaceId};
 use bytes::Bytes;
 
+use crate::bounds::Bounds;
 use crate::error::StrongError;
 use crate::layout::{self, FORMAT, Meta};
 use crate::lessor::LeaseRecord;
@@ -23,13 +24,15 @@ pub(crate) struct Table {
     pub(crate) alarms: BTreeSet<Alarm>,
     pub(crate) leases: BTreeMap<LeaseId, LeaseRecord>,
     pub(crate) conf_state: Bytes,
+    /// Which keys the shard holds; `None` is all of them, for good.
+    pub(crate) bounds: Option<Bounds>,
     pub(crate) recent: Recent,
 }
 
 impl Table {
-    /// A table without leases.
+    /// A table without leases and bounds.
     pub(crate) fn new(state: State, members: Members, alarms: BTreeSet<Alarm>, conf_state: Bytes) -> Self {
-        Self { state, members, alarms, leases: BTreeMap::new(), conf_state, recent: Recent::default() }
+        Self { state, members, alarms, leases: BTreeMap::new(), conf_state, bounds: None, recent: Recent::default() }
     }
 
     /// What the space holds; `None` if nothing was ever written to it.
@@ -49,6 +52,7 @@ impl Table {
         let members = Members::decode(need(Meta::Members)?)?;
         let alarms = members::decode_alarms(need(Meta::Alarms)?)?;
         let mut table = Self::new(state, members, alarms, need(Meta::ConfState)?);
+        table.bounds = meta(Meta::Bounds)?.map(Bounds::decode).transpose()?;
         if althing_probe::is(Mutant::ForgetLeases) {
             return Ok(Some(table));
         }
@@ -65,6 +69,9 @@ impl Table {
         batch.put(&layout::meta_key(Meta::ConfState), &self.conf_state);
         batch.put(&layout::meta_key(Meta::Members), &self.members.encode());
         batch.put(&layout::meta_key(Meta::Alarms), &members::encode_alarms(&self.alarms));
+        if let Some(bounds) = &self.bounds {
+            batch.put(&layout::meta_key(Meta::Bounds), &bounds.encode());
+        }
     }
 }
 

@@ -120,7 +120,8 @@ impl Apply<'_, '_> {
         VersionId { main: self.table.state.revision.next(), sub }
     }
 
-    fn write_version(
+    /// Writes a version's records, and counts what it adds and replaces.
+    pub(super) fn write_version(
         &mut self,
         key: &Bytes,
         id: VersionId,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::ErrorKind;
+use althing_api::keys::Keys;
 use althing_api::kv::{KeyRange, RangeEnd};
 use althing_api::watch::{CancelReason, WatchCommand, WatchCreate, WatchEvent};
 use althing_probe::{Mark, Mutant};
@@ -13,6 +14,7 @@ use super::protocol::{Change, Effects, History, HubConfig, Input, LeaderNeed, we
 use super::recent::Recent;
 use super::slots::{Slot, Slots};
 use super::stream::{Flow, Phase, Stream, Turn, Watch};
+use crate::bounds::Bounds;
 
 /// The id of an answer that belongs to no watch, or to all.
 const NO_WATCH: WatchId = WatchId(-1);
@@ -41,6 +43,8 @@ pub struct Hub {
     pub(super) revision: Revision,
     compacted: Revision,
     leadership: Leadership,
+    /// Which keys the shard holds; `None` is all of them.
+    bounds: Option<Bounds>,
     pub(super) streams: BTreeMap<StreamId, Stream>,
     pub(super) watches: Slots<Watch>,
     pub(super) index: Index,
@@ -65,6 +69,7 @@ impl Hub {
             revision,
             compacted,
             leadership: Leadership::Known,
+            bounds: None,
             streams: BTreeMap::new(),
             watches: Slots::new(),
             index: Index::default(),
@@ -94,6 +99,7 @@ impl Hub {
             Input::Leader => self.leadership = Leadership::Known,
             Input::Compacted(revision) => self.compact(revision, out),
             Input::Installed { revision, compacted } => self.installed(revision, compacted, out),
+            Input::Bounds(bounds) => self.bound(bounds, out),
             Input::Gone(reason) => self.gone(&reason, out),
         }
         self.read_on(out);
@@ -194,6 +200,8 @@ impl Hub {
             Err(CancelReason::Compacted(self.compacted))
         } else if is_empty(&create.keys) {
             Err(CancelReason::InvalidRange)
+        } else if let Some(Err(moved)) = self.bounds.as_ref().map(|bounds| bounds.admit(&Keys::of(&create.keys))) {
+            Err(CancelReason::Refused(moved))
         } else {
             stream.choose_id(create.id)
         }
@@ -358,6 +366,16 @@ impl Hub {
             self.fall_behind(slot, next);
         }
         self.compact(compacted, out);
+    }
+
+    /// Watches of keys that the shard does not hold any more go on where those keys are.
+    fn bound(&mut self, bounds: Bounds, out: &mut Effects) {
+        let held = |watch: &Watch| bounds.admit(&Keys::of(&watch.create.keys)).is_ok();
+        let moved: Vec<Slot> = self.watches.iter().filter(|(_, watch)| !held(watch)).map(|(slot, _)| slot).collect();
+        self.bounds = Some(bounds);
+        for slot in moved {
+            self.cancel(slot, CancelReason::Refused(ErrorKind::WrongShard), out);
+        }
     }
 
     fn gone(&mut self, reason: &str, out: &mut Effects) {

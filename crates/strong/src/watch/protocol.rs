@@ -8,6 +8,8 @@ use althing_api::watch::{WatchCommand, WatchEvent};
 use althing_types::limits::{MAX_WATCH_BUFFER_BYTES, MAX_WATCH_FRAGMENT_BYTES, MAX_WATCHES_PER_STREAM};
 use althing_types::{Duration, Revision, StreamId};
 
+use crate::bounds::Bounds;
+
 /// Everything that one revision did, in the order of its operations. Never empty.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Change {
@@ -87,6 +89,9 @@ pub enum Input<'a> {
         /// The least revision that can still be read.
         compacted: Revision,
     },
+    /// The shard has these bounds from here on, after the changes that were told before. Watches of other keys end with
+    /// `WrongShard`; they go on at the shard that holds those keys.
+    Bounds(Bounds),
     /// The replica goes away (removed, quarantined or stopped), for this reason. All watches end.
     Gone(String),
 }

@@ -2,11 +2,13 @@
 
 use althing_api::ErrorKind;
 use althing_api::kv::KeyRange;
-use althing_api::watch::{WatchCommand, WatchCreate, WatchFilter};
+use althing_api::watch::{CancelReason, WatchCommand, WatchCreate, WatchEvent, WatchFilter};
 use althing_types::{Duration, Instant, Revision, StreamId, WatchId};
+use bytes::Bytes;
 
 use super::super::{Change, Effects, History, Hub, HubConfig, Input, LeaderNeed, ReadHistory, weight};
 use super::{change, key, line, range, watch};
+use crate::bounds::{Bounds, Role, Slice};
 
 /// A hub, its table's history, and what its streams hold.
 struct Table {
@@ -424,6 +426,29 @@ fn a_client_that_asks_without_reading_is_ended() {
     let lines = table.taken(S1);
     assert_eq!(lines.len(), 15, "400 bytes, as many again, and the last word");
     assert!(lines[14].contains("Gone"), "{lines:?}");
+}
+
+#[test]
+fn watches_of_keys_that_have_moved_end_after_the_changes_that_came_before_and_others_go_on() {
+    let mut table = Table::small();
+    table.create(S1, watch(key("a"), None));
+    table.create(S1, watch(key("n"), None));
+    table.create(S2, watch(range("a", "z"), None));
+    table.put(&["n"]);
+    let slice = Slice { start: Bytes::new(), end: Some(Bytes::from_static(b"m")) };
+    table.input(Input::Bounds(Bounds::new(slice, Role::Serve)));
+    assert_eq!(table.hub.watch_count(), 1);
+    table.create(S1, watch(key("o"), None));
+    table.put(&["a"]);
+    let moved = CancelReason::Refused(ErrorKind::WrongShard);
+    let told = |stream| table.effects.deliver.iter().filter(move |(to, _)| *to == stream).map(|(_, event)| event);
+    let ended = |stream| {
+        let canceled = |event: &&WatchEvent| matches!(event, WatchEvent::Canceled { reason, .. } if *reason == moved);
+        told(stream).filter(canceled).count()
+    };
+    assert_eq!((ended(S1), ended(S2)), (2, 1));
+    let events = |stream| told(stream).filter(|event| matches!(event, WatchEvent::Events { .. })).count();
+    assert_eq!((events(S1), events(S2)), (2, 1));
 }
 
 #[test]

@@ -1,0 +1,192 @@
+//! The verbs as a person meets them: transcripts of command lines and what they print, against the gateway of objects in this
+//! process.
+//!
+//! A line that begins with `$ ` is run. Below it stands what it wrote to standard output, then, each line after `! `, to standard
+//! error, and `[exit N]` if it failed. `UPDATE_TRANSCRIPTS=1 cargo test -p althing-cli --test transcripts` writes them anew.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use althing_cli::objects::{Answering, Cluster, Door};
+use althing_cli::screen::{Look, Progress, Screen};
+use althing_cli::{Cli, CliError, Command, remote};
+use althing_gateway_http::testing::TestNode;
+use althing_gateway_http::{Gateway, router};
+use althing_manifest::{
+    Cluster as ClusterObject, ClusterSpec, Condition, Liveness, Node, NodeSpec, Object, Shard, ShardSpec, Table,
+    TableSpec, Truth, condition,
+};
+use althing_types::{GroupId, NodeId};
+use bytes::Bytes;
+use clap::Parser;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use serde_json::json;
+
+/// The gateway, reached without a network.
+struct InProcess(Gateway);
+
+impl Door for InProcess {
+    fn send(&self, request: Request<Bytes>) -> Answering<'_> {
+        Box::pin(async move {
+            let response = self.0.handle(request.map(Full::new)).await;
+            Ok(response.map(|body| body.map_err(|never| match never {}).boxed_unsync()))
+        })
+    }
+}
+
+fn put(node: &TestNode, object: impl Into<Object>) {
+    let object = object.into();
+    node.put(&object.key(), &String::from_utf8(object.to_stored()).unwrap());
+}
+
+fn ids(ids: &[u64]) -> BTreeSet<NodeId> {
+    ids.iter().map(|id| NodeId(*id)).collect()
+}
+
+fn shard(table: &str, group: u64, part: (u32, u32), wanted: &[u64], voters: &[u64], leader: u64) -> Shard {
+    let replicas: Vec<String> = wanted.iter().map(|id| format!("{id:x}")).collect();
+    let slice = json!({ "hash": { "index": part.0, "of": part.1 } });
+    let spec = json!({ "table": table, "group": group, "slice": slice, "replicas": replicas });
+    let spec: ShardSpec = serde_json::from_value(spec).unwrap();
+    let mut shard = Shard::new(&althing_manifest::shard::name_of(table, GroupId(group)), spec);
+    shard.metadata.generation = 1;
+    let status = &mut shard.status;
+    (status.epoch, status.term, status.keys, status.bytes) = (1, 3, 100 * group, group << 20);
+    (status.voters, status.leader) = (ids(voters), (leader != 0).then_some(NodeId(leader)));
+    status.learners = ids(wanted).difference(&ids(voters)).copied().collect();
+    shard
+}
+
+fn table(name: &str, shards: u32, ready: u64) -> Table {
+    let mut table = Table::new(name, TableSpec { shards, ..TableSpec::default() });
+    table.metadata.generation = 1;
+    let status = &mut table.status;
+    (status.observed_generation, status.shards, status.ready_shards) = (1, shards.into(), ready);
+    let is_ready = ready == u64::from(shards);
+    let condition = match is_ready {
+        true => Condition::new(condition::READY, Truth::True, "Serving", ""),
+        false => Condition::new(condition::READY, Truth::False, "NoLeader", "1 shard has no leader: events-18"),
+    };
+    condition::set(&mut status.conditions, condition);
+    table
+}
+
+/// A cluster of three nodes in three zones and a fourth that has just joined; of one table a shard has no leader and another
+/// one is being moved.
+fn world() -> TestNode {
+    let world = TestNode::default();
+    let mut cluster = ClusterObject::new("cluster", ClusterSpec::default());
+    cluster.metadata.generation = 1;
+    let moving = Condition::new(condition::SETTLED, Truth::False, "Moving", "1 replica is being filled");
+    condition::set(&mut cluster.status.conditions, moving);
+    put(&world, cluster);
+    for (id, zone, replicas) in [(1, "a", 6), (2, "b", 5), (3, "c", 5), (4, "a", 0)] {
+        let spec = NodeSpec {
+            zone: zone.into(),
+            client_urls: vec![format!("http://10.0.0.{id}:2379")],
+            peer_urls: vec![format!("http://10.0.0.{id}:2380")],
+            ..NodeSpec::new(NodeId(id))
+        };
+        let mut node = Node::new(&format!("n{id}"), spec);
+        node.metadata.generation = 1;
+        let status = &mut node.status;
+        (status.liveness, status.replicas, status.version) = (Liveness::Up, replicas, "0.1.0".into());
+        status.leaders = u64::from(replicas > 0) * 2;
+        condition::set(&mut status.conditions, Condition::new(condition::READY, Truth::True, "Heard", ""));
+        put(&world, node);
+    }
+    put(&world, table("meta", 1, 1));
+    put(&world, shard("meta", 2, (0, 1), &[1, 2, 3], &[1, 2, 3], 1));
+    put(&world, table("default", 1, 1));
+    put(&world, shard("default", 1, (0, 1), &[1, 2, 3], &[1, 2, 3], 2));
+    put(&world, table("events", 4, 3));
+    put(&world, shard("events", 16, (0, 4), &[1, 2, 3], &[1, 2, 3], 1));
+    put(&world, shard("events", 17, (1, 4), &[1, 2, 4], &[1, 2, 3], 2));
+    put(&world, shard("events", 18, (2, 4), &[1, 2, 3], &[1, 2, 3], 0));
+    put(&world, shard("events", 19, (3, 4), &[1, 2, 3], &[1, 2, 3], 3));
+    world
+}
+
+/// The words of a command line; single quotes hold words together.
+fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut is_quoted = false;
+    for c in line.chars() {
+        match c {
+            '\'' => is_quoted = !is_quoted,
+            ' ' if !is_quoted => words.push(String::new()),
+            other => words.last_mut().unwrap().push(other),
+        }
+    }
+    words
+}
+
+/// Runs one command line and returns what it wrote.
+fn run(world: &TestNode, line: &str) -> String {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let result = match Cli::try_parse_from(words(line)) {
+        // In the program clap prints this itself.
+        Err(error) => Err(CliError::Usage(error.to_string().trim_start_matches("error: ").trim().to_owned())),
+        Ok(Cli { command: Command::Objects(verb) }) => {
+            let door = InProcess(router(Arc::new(world.clone())));
+            let cluster = Cluster::behind(door, remote::RemoteArgs { timeout_ms: 5_000, ..Default::default() });
+            let mut screen = Screen { out: &mut out, err: &mut err, look: Look::Plain, progress: Progress::Lines };
+            remote::block_on(verb.with(&cluster, &mut screen))
+        }
+        Ok(_) => panic!("{line}: no verb over objects"),
+    };
+    let mut said = String::from_utf8(out).unwrap();
+    let err = String::from_utf8(err).unwrap();
+    let error = result.as_ref().err().map(|error| format!("error: {error}")).unwrap_or_default();
+    for line in err.lines().chain(error.lines()) {
+        said += format!("! {line}").trim_end();
+        said += "\n";
+    }
+    match result {
+        Ok(()) => {}
+        Err(CliError::Failed(_)) => said += "[exit 1]\n",
+        Err(CliError::Usage(_)) => said += "[exit 2]\n",
+        Err(CliError::Fatal(_)) => said += "[exit 3]\n",
+    }
+    said
+}
+
+/// Runs a transcript and compares; everything but the answers stays as it is.
+fn transcript(name: &str) {
+    let path = format!("{}/tests/transcripts/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let wanted = std::fs::read_to_string(&path).unwrap();
+    let world = world();
+    let mut got = String::new();
+    let mut is_answer = false;
+    for line in wanted.lines() {
+        if let Some(command) = line.strip_prefix("$ ") {
+            got += &format!("{line}\n{}", run(&world, command));
+            is_answer = true;
+        } else if line.starts_with('#') || (line.is_empty() && !is_answer) {
+            got += &format!("{line}\n");
+        } else if line == "." {
+            // An answer ends here: what follows is text for the reader.
+            got += ".\n";
+            is_answer = false;
+        }
+    }
+    if std::env::var_os("UPDATE_TRANSCRIPTS").is_some() {
+        std::fs::write(&path, &got).unwrap();
+    }
+    assert!(
+        wanted == got,
+        "{path} is not what the program says; run with UPDATE_TRANSCRIPTS=1 and look at the difference"
+    );
+}
+
+macro_rules! transcripts {
+    ($($name:ident),* $(,)?) => {
+        $(#[test]
+        fn $name() {
+            transcript(stringify!($name));
+        })*
+    };
+}
+
+transcripts! { getting, describing, applying, deleting, nodes_that_are_set_aside, explaining, top }

@@ -1,0 +1,285 @@
+//! Which keys a shard of a range table holds, and the stages of a split.
+//!
+//! ```text
+//!   parent  [a, z) serving ──────────── Seal at m ──▶ [a, m) serving, [m, z) moved at revision S
+//!                     │ pages: history of [m, z)          │ pages: the rest, up to S
+//!   child   [m, z) filling ◀── Ingest … Ingest ◀──────────┘ ── Activate at S ──▶ [m, z) serving, from revision S on
+//! ```
+//!
+//! A shard without bounds is the whole of its table, and nothing of this concerns it. With bounds, a key outside them is
+//! refused with `WrongShard`, for reads and for writes, and so is every key while a child is being filled. Between the seal
+//! and the activation nobody serves the keys that move: that is the whole of a split's pause, and it is as long as the
+//! child needs for what was written since the last page.
+//!
+//! Leases bind keys of one shard only, so a shard with bounds has none.
+
+use althing_api::ErrorKind;
+use althing_api::keys::Keys;
+use althing_api::kv::{KeyRange, RangeEnd};
+use althing_codec::{DecodeError, Reader, Writer};
+use althing_types::limits::MAX_KEY_BYTES;
+use althing_types::{GroupId, Revision};
+use bytes::Bytes;
+
+use crate::error::StrongError;
+use crate::layout::VersionId;
+
+/// A piece of a table: the keys from `start` up to, not including, `end`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Slice {
+    /// The first key; empty for the first of the table.
+    pub start: Bytes,
+    /// Where it ends; `None` at the end of the table.
+    pub end: Option<Bytes>,
+}
+
+impl Slice {
+    /// Whether a key lies within.
+    #[must_use]
+    pub fn holds(&self, key: &[u8]) -> bool {
+        *key >= *self.start && self.end.as_ref().is_none_or(|end| *key < **end)
+    }
+
+    /// Whether all of a range lies within.
+    #[must_use]
+    pub fn covers(&self, keys: &KeyRange) -> bool {
+        match &keys.end {
+            RangeEnd::Single => self.holds(&keys.start),
+            RangeEnd::Before(end) => keys.start >= self.start && self.end.as_ref().is_none_or(|last| end <= last),
+            RangeEnd::Unbounded => keys.start >= self.start && self.end.is_none(),
+        }
+    }
+
+    /// What speaks against it: a shard of no keys, or keys that are too long.
+    pub(crate) fn check(&self) -> Result<(), ErrorKind> {
+        for key in [Some(&self.start), self.end.as_ref()].into_iter().flatten() {
+            if key.len() > MAX_KEY_BYTES {
+                return Err(ErrorKind::KeyTooLong { bytes: key.len(), limit: MAX_KEY_BYTES });
+            }
+        }
+        match &self.end {
+            Some(end) if *end <= self.start => Err(ErrorKind::InvalidArgument("the slice holds no key".to_owned())),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer.bytes(&self.start);
+        writer.bool(self.end.is_some());
+        if let Some(end) = &self.end {
+            writer.bytes(end);
+        }
+    }
+
+    pub(crate) fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let start = reader.bytes("start")?;
+        let end = if reader.bool("end")? { Some(reader.bytes("end")?) } else { None };
+        Ok(Self { start, end })
+    }
+}
+
+/// What a shard that gets its bounds does first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// It serves: it is one of the first shards of its table.
+    Serve,
+    /// It waits to be filled from its parent.
+    Fill,
+}
+
+/// Where a shard with bounds is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// It serves, and has since it was made.
+    Serving,
+    /// It is being filled, and serves nothing.
+    Filling {
+        /// It has all of its parent's positions below this one.
+        next: VersionId,
+        /// The compact revision of the parent when filling began.
+        compacted: Revision,
+    },
+    /// It serves, since it was filled up to this revision.
+    Activated(Revision),
+}
+
+/// A piece that a shard has given to a child.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Moved {
+    /// The piece.
+    pub slice: Slice,
+    /// To which group.
+    pub child: GroupId,
+    /// The revision of the seal: no version of these keys here is newer.
+    pub revision: Revision,
+    /// The compact revision then.
+    pub compacted: Revision,
+}
+
+/// The bounds of a shard. Unversioned state: in the log's hands, in snapshots and in hashes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// What it holds.
+    pub slice: Slice,
+    /// Where it is in its life.
+    pub stage: Stage,
+    /// What it has given away, in order.
+    pub moved: Vec<Moved>,
+}
+
+/// Where filling begins.
+pub const START: VersionId = VersionId { main: Revision(0), sub: 0 };
+
+const SERVING: u8 = 1;
+const FILLING: u8 = 2;
+const ACTIVATED: u8 = 3;
+
+impl Bounds {
+    /// The bounds of a new shard.
+    #[must_use]
+    pub const fn new(slice: Slice, role: Role) -> Self {
+        let stage = match role {
+            Role::Serve => Stage::Serving,
+            Role::Fill => Stage::Filling { next: START, compacted: crate::state::NEVER_COMPACTED },
+        };
+        Self { slice, stage, moved: Vec::new() }
+    }
+
+    /// Refuses what the shard does not serve (now).
+    pub fn admit(&self, keys: &Keys<'_>) -> Result<(), ErrorKind> {
+        let serves = match self.stage {
+            Stage::Filling { .. } => false,
+            Stage::Serving | Stage::Activated(_) => match keys {
+                Keys::None => true,
+                Keys::Single(key) => self.slice.holds(key),
+                Keys::Many(keys) => keys.iter().all(|key| self.slice.holds(key)),
+                Keys::Range { ranges, keys } => {
+                    ranges.iter().all(|range| self.slice.covers(range)) && keys.iter().all(|key| self.slice.holds(key))
+                }
+            },
+        };
+        if serves { Ok(()) } else { Err(ErrorKind::WrongShard) }
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut writer = Writer::default();
+        self.slice.write(&mut writer);
+        match self.stage {
+            Stage::Serving => writer.u8(SERVING),
+            Stage::Filling { next, compacted } => {
+                writer.u8(FILLING);
+                write_position(&mut writer, next);
+                writer.i64(compacted.0);
+            }
+            Stage::Activated(revision) => {
+                writer.u8(ACTIVATED);
+                writer.i64(revision.0);
+            }
+        }
+        writer.u64(self.moved.len() as u64);
+        for moved in &self.moved {
+            moved.slice.write(&mut writer);
+            writer.u64(moved.child.0);
+            writer.i64(moved.revision.0);
+            writer.i64(moved.compacted.0);
+        }
+        writer.finish()
+    }
+
+    /// From its bytes.
+    pub fn decode(bytes: Bytes) -> Result<Self, StrongError> {
+        let mut reader = Reader::new(bytes);
+        let bounds = Self::read(&mut reader).and_then(|bounds| reader.finish().map(|()| bounds));
+        bounds.map_err(|source| StrongError::Record { what: "bounds", source })
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let slice = Slice::read(reader)?;
+        let stage = match reader.u8("stage")? {
+            SERVING => Stage::Serving,
+            FILLING => {
+                let next = read_position(reader)?;
+                Stage::Filling { next, compacted: Revision(reader.i64("compacted")?) }
+            }
+            ACTIVATED => Stage::Activated(Revision(reader.i64("revision")?)),
+            value => return Err(DecodeError::Unknown { field: "stage", value: u64::from(value) }),
+        };
+        let one = |reader: &mut Reader| {
+            let slice = Slice::read(reader)?;
+            let child = GroupId(reader.u64("child")?);
+            let revision = Revision(reader.i64("revision")?);
+            Ok(Moved { slice, child, revision, compacted: Revision(reader.i64("compacted")?) })
+        };
+        let count = reader.count("what was moved")?;
+        let moved = (0..count).map(|_| one(reader)).collect::<Result<_, _>>()?;
+        Ok(Self { slice, stage, moved })
+    }
+}
+
+/// Writes a position of the parent's history.
+pub(crate) fn write_position(writer: &mut Writer, id: VersionId) {
+    writer.i64(id.main.0);
+    writer.u64(u64::from(id.sub));
+}
+
+/// Reads a position of the parent's history.
+pub(crate) fn read_position(reader: &mut Reader) -> Result<VersionId, DecodeError> {
+    let main = Revision(reader.i64("main")?);
+    let sub = reader.u64("sub")?;
+    let sub = u32::try_from(sub).map_err(|_| DecodeError::Unknown { field: "sub", value: sub })?;
+    Ok(VersionId { main, sub })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slice(start: &'static str, end: Option<&'static str>) -> Slice {
+        Slice { start: start.into(), end: end.map(Bytes::from) }
+    }
+
+    #[test]
+    fn a_slice_holds_its_start_and_not_its_end() {
+        let middle = slice("b", Some("d"));
+        let held: Vec<_> = ["a", "b", "c", "d", "e"].into_iter().filter(|key| middle.holds(key.as_bytes())).collect();
+        assert_eq!(held, ["b", "c"]);
+        assert!(slice("", None).holds(b""));
+    }
+
+    #[test]
+    fn a_slice_covers_a_range_only_as_a_whole() {
+        let middle = slice("b", Some("d"));
+        let range = |start: &'static str, end| KeyRange { start: start.into(), end };
+        assert!(middle.covers(&range("b", RangeEnd::Before("d".into()))));
+        assert!(!middle.covers(&range("a", RangeEnd::Before("c".into()))));
+        assert!(!middle.covers(&range("c", RangeEnd::Before("da".into()))));
+        assert!(!middle.covers(&range("c", RangeEnd::Unbounded)));
+        assert!(slice("b", None).covers(&range("c", RangeEnd::Unbounded)));
+        assert!(!slice("b", None).covers(&KeyRange::all()));
+        assert!(!middle.covers(&range("d", RangeEnd::Single)));
+    }
+
+    #[test]
+    fn bounds_come_back_as_they_were() {
+        let moved =
+            Moved { slice: slice("m", None), child: GroupId(17), revision: Revision(9), compacted: Revision(-1) };
+        let next = VersionId { main: Revision(4), sub: 7 };
+        for stage in [Stage::Serving, Stage::Filling { next, compacted: Revision(-1) }, Stage::Activated(Revision(8))] {
+            let bounds = Bounds { slice: slice("a", Some("m")), stage, moved: vec![moved.clone()] };
+            assert_eq!(Bounds::decode(bounds.encode()), Ok(bounds.clone()));
+            let longer = [&bounds.encode()[..], &[0]].concat();
+            assert!(Bounds::decode(longer.into()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_shard_that_is_being_filled_serves_nothing() {
+        let bounds = Bounds::new(Slice::default(), Role::Fill);
+        assert_eq!(bounds.admit(&Keys::None), Err(ErrorKind::WrongShard));
+        let key = Bytes::from("k");
+        assert_eq!(bounds.admit(&Keys::Single(&key)), Err(ErrorKind::WrongShard));
+        assert_eq!(Bounds::new(Slice::default(), Role::Serve).admit(&Keys::Single(&key)), Ok(()));
+    }
+}
