@@ -44,7 +44,7 @@ impl Default for LimitConfig {
     fn default() -> Self {
         Self {
             initial: 1_024,
-            floor: 16,
+            floor: 32,
             ceiling: 16_384,
             target: Duration::from_millis(100),
             window: Duration::from_millis(100),
@@ -224,7 +224,7 @@ mod tests {
             for (delay_ms, in_flight) in delays {
                 window(&mut limit, &mut now, ms(delay_ms), in_flight);
                 (least, most) = (least.min(delay_ms), most.max(delay_ms));
-                prop_assert!((16..=16_384).contains(&limit.get()));
+                prop_assert!((32..=16_384).contains(&limit.get()));
                 prop_assert!((ms(least)..=ms(most)).contains(&limit.base()));
             }
         }

@@ -12,8 +12,12 @@ use althing_api::{Call, Request};
 use althing_env::Clock;
 use althing_resilience::admission::Figures;
 use althing_resilience::{Admission, LimitConfig, Ticket, Work};
-use althing_types::TableName;
 use althing_types::limits::{MAX_PENDING_BYTES, MAX_PENDING_REQUESTS};
+use althing_types::{Duration, TableName};
+
+/// The standing queue that is put up with. A thousand clients that each wait for their answer before they ask again are no
+/// overload, and on a busy machine of two cores they wait for a tenth of a second.
+const TARGET: Duration = Duration::from_millis(250);
 
 /// How a request goes through the node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -167,7 +171,7 @@ impl std::fmt::Debug for Doors {
 
 impl Doors {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        let config = LimitConfig { ceiling: MAX_PENDING_REQUESTS, ..LimitConfig::default() };
+        let config = LimitConfig { ceiling: MAX_PENDING_REQUESTS, target: TARGET, ..LimitConfig::default() };
         let door = || Admission::new(config, MAX_PENDING_BYTES);
         Self { clock, doors: Mutex::new([door(), door(), door()]) }
     }

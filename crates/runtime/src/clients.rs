@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+
+use crate::pace::{Pace, Paced};
 
 /// Client connections at the same time; more are closed at once.
 const MAX_CLIENT_CONNECTIONS: usize = 16_384;
@@ -70,6 +73,7 @@ pub(crate) async fn serve<G: Gateway>(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     gateway: G,
+    pace: Arc<Pace>,
     mut stopping: watch::Receiver<()>,
 ) {
     let graceful = GracefulShutdown::new();
@@ -84,7 +88,7 @@ pub(crate) async fn serve<G: Gateway>(
             }
             Ok((stream, _)) => {
                 let (tls, gateway, watcher) = (tls.clone(), gateway.clone(), graceful.watcher());
-                tokio::spawn(connection(stream, tls, gateway, watcher));
+                tokio::spawn(connection(stream, tls, gateway, Arc::clone(&pace), watcher));
             }
             Err(error) => {
                 tracing::warn!("cannot take a client's connection: {error}");
@@ -99,15 +103,21 @@ pub(crate) async fn serve<G: Gateway>(
 
 type Watcher = hyper_util::server::graceful::Watcher;
 
-async fn connection<G: Gateway>(tcp: TcpStream, tls: Option<TlsAcceptor>, gateway: G, watcher: Watcher) {
+async fn connection<G: Gateway>(
+    tcp: TcpStream,
+    tls: Option<TlsAcceptor>,
+    gateway: G,
+    pace: Arc<Pace>,
+    watcher: Watcher,
+) {
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!("a client's connection is gone before it began: {error}");
         return;
     }
     match tls {
-        None => converse(tcp, gateway, watcher).await,
+        None => converse(Paced { stream: tcp, pace }, gateway, watcher).await,
         Some(tls) => match timeout(HANDSHAKE_TIMEOUT, tls.accept(tcp)).await {
-            Ok(Ok(stream)) => converse(stream, gateway, watcher).await,
+            Ok(Ok(stream)) => converse(Paced { stream, pace }, gateway, watcher).await,
             Ok(Err(error)) => tracing::warn!("a client's TLS handshake failed: {error}"),
             Err(_) => tracing::warn!("a client did not finish its TLS handshake in time"),
         },

@@ -22,7 +22,9 @@ use prometheus_client::registry::Registry;
 use crate::admission::Doors;
 use crate::driver::Event;
 use crate::feed::Feed;
+use crate::gossip::Board;
 use crate::mailbox::Inbox;
+use crate::pace::Pace;
 
 /// Bytes of events that a consumer takes before the node is told, so that it is told seldom. Far below the buffer of a
 /// stream, so what is not told yet never holds anything up.
@@ -37,6 +39,10 @@ pub(crate) struct Shared {
     pub pending: AtomicUsize,
     /// Which requests are let in at all.
     pub doors: Arc<Doors>,
+    /// How much of what clients send is read between two turns.
+    pub pace: Arc<Pace>,
+    /// Between the node and its membership.
+    pub board: Arc<Board>,
     pub health: Mutex<Health>,
     pub registry: Registry,
     pub next_stream: AtomicU64,
@@ -58,6 +64,12 @@ impl Shared {
 pub struct Handle(pub(crate) Arc<Shared>);
 
 impl Handle {
+    /// What the node tells its membership, and hears from it.
+    #[must_use]
+    pub fn board(&self) -> &Board {
+        &self.0.board
+    }
+
     /// Asks the node to stop in good order. It then ends by itself.
     pub fn stop(&self) {
         self.0.inbox.push(Event::Stop);

@@ -26,12 +26,13 @@ mod gossip;
 mod handle;
 pub mod mailbox;
 pub mod metrics;
+mod pace;
 mod start;
 mod threads;
 pub mod tls;
 pub mod transport;
 
-pub use gossip::GossipOptions;
+pub use gossip::{Board, GossipOptions, Resolver, Resolving, SystemResolver};
 pub use handle::Handle;
 pub use start::{Running, StartError, StartOptions, start};
 pub use threads::Fatal;

@@ -22,10 +22,11 @@ use crate::admission::Doors;
 use crate::clients::{self, Gateway};
 use crate::directory::{DataDir, DirectoryError, ENGINE_DIR, WAL_DIR};
 use crate::driver::{Driver, Ending, Event, Ports};
-use crate::gossip::{GossipOptions, GossipThread, MAX_CALLED};
+use crate::gossip::{Board, GossipOptions, GossipThread, MAX_CALLED};
 use crate::handle::{Handle, Shared};
 use crate::mailbox::Inbox;
 use crate::metrics::{Published, ShellMetrics};
+use crate::pace::Pace;
 use crate::threads::applier::ApplierThread;
 use crate::threads::log::{self, LogThread};
 use crate::threads::maintenance::{self, MaintenanceThread};
@@ -168,6 +169,8 @@ fn shared_of(identity: &Identity, registry: Registry, doors: Arc<Doors>) -> Arc<
         inbox: Inbox::default(),
         pending: AtomicUsize::new(0),
         doors,
+        board: Arc::new(Board::default()),
+        pace: Arc::new(Pace::default()),
         health: Mutex::new(Health { live: true, ready: false, reasons: vec!["the node is starting".to_owned()] }),
         registry,
         next_stream: AtomicU64::new(1),
@@ -213,8 +216,9 @@ pub fn start<G: Gateway>(
         metrics: transport_metrics,
     });
     let seeds = seeds(&options.hints, &members);
-    let gossip =
-        options.gossip.map(|gossip| crew.gossip(gossip, identity, seeds, &transport, &options.clock, &published));
+    let gossip = options.gossip.map(|gossip| {
+        crew.gossip(gossip, identity, seeds, &transport, options.node.zone.clone(), &options.clock, &published)
+    });
     let gossip = gossip.transpose()?;
     let shell = Shell {
         transport,
@@ -347,6 +351,7 @@ impl Crew {
         me: Identity,
         seeds: Vec<(NodeId, Address)>,
         transport: &Transport,
+        zone: String,
         clock: &Arc<dyn Clock>,
         published: &Arc<Published>,
     ) -> Result<GossipHandle, Fatal> {
@@ -365,6 +370,8 @@ impl Crew {
             clock: Arc::clone(clock),
             disk: Arc::clone(&self.disk),
             requests: Box::new(requests),
+            zone,
+            board: Arc::clone(&self.shared.board),
             view: Arc::clone(&published.gossip),
         };
         let ended = |result: Result<(), Fatal>| {
@@ -449,7 +456,8 @@ impl Shell {
         let tables = self.tables.into_iter().map(|(table, port)| (Some(table), port));
         for (table, port) in [(None, self.clients)].into_iter().chain(tables) {
             let gateway = gateway(Arc::new(Handle(Arc::clone(&self.shared))), table);
-            let serving = clients::serve(listener(port)?, self.client_tls.clone(), gateway, stopping.clone());
+            let pace = Arc::clone(&self.shared.pace);
+            let serving = clients::serve(listener(port)?, self.client_tls.clone(), gateway, pace, stopping.clone());
             clients.push(tokio::spawn(serving));
         }
         let mut driver = Driver {

@@ -13,8 +13,8 @@ use althing_env::Clock;
 use althing_gateway_etcd as gateway;
 use althing_node::{ControlPlane, NodeConfig};
 use althing_runtime::directory::{Birth, DataDir, Owner};
-use althing_runtime::transport::address::Address;
-use althing_runtime::{Fatal, GossipOptions, Running, StartOptions, start, tls};
+use althing_runtime::transport::address::{Address, BadAddress};
+use althing_runtime::{Fatal, GossipOptions, Running, StartOptions, SystemResolver, start, tls};
 use althing_types::{NodeId, TableName};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc::UnboundedSender;
@@ -113,7 +113,11 @@ fn gossip(settings: &Settings) -> Result<GossipOptions, CliError> {
         (Some(_), _) => {}
     }
     let contact = settings.peer_url.parse().map_err(CliError::usage)?;
-    Ok(GossipOptions { socket, contact, secret, client_urls: settings.client_urls.clone() })
+    let join = settings.gossip_join.iter().map(|text| text.parse());
+    let join =
+        join.collect::<Result<_, BadAddress>>().map_err(|error| CliError::usage(format!("gossip-join: {error}")))?;
+    let client_urls = settings.client_urls.clone();
+    Ok(GossipOptions { socket, contact, secret, client_urls, join, resolver: Arc::new(SystemResolver) })
 }
 
 /// Whose a new directory becomes.

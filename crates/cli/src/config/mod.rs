@@ -117,6 +117,12 @@ pub struct ServerArgs {
     #[arg(long, env = "ALTHING_CLUSTER_KEY_FILE", value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_key_file: Option<PathBuf>,
+    /// Where the membership may find any other node of the cluster: peer addresses, or DNS names that stand for many of them, as
+    /// that of a headless service does. Names are looked up again from time to time. Default: the members are looked for at
+    /// the addresses that they gave.
+    #[arg(long, env = "ALTHING_GOSSIP_JOIN", value_name = "HOST:PORT", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gossip_join: Option<Vec<String>>,
     /// Listen off loopback without TLS. Default: false: the node refuses to start.
     #[arg(long, env = "ALTHING_INSECURE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -63,6 +63,8 @@ pub struct Settings {
     pub peer_tls: Option<TlsFiles>,
     /// The cluster's secret.
     pub cluster_key: ClusterKey,
+    /// Where the membership may find any other node, as HOST:PORT.
+    pub gossip_join: Vec<String>,
     /// What the quota of the default table should be, in bytes; `None` leaves it as it is.
     pub quota_bytes: Option<u64>,
     /// The least election timeout; the greatest is twice this.
@@ -117,6 +119,7 @@ impl Settings {
             capacity: capacity(args.capacity)?,
             client_urls: client_urls(args.advertise_client, listen_client, client_tls.is_some())?,
             cluster_key: ClusterKey::resolve(args.cluster_key, args.cluster_key_file)?,
+            gossip_join: args.gossip_join.unwrap_or_default(),
             quota_bytes: args.quota_bytes,
             election_timeout: election_timeout(args.election_timeout_ms)?,
             watch_progress_interval: watch_progress_interval(args.watch_progress_interval_ms)?,

@@ -160,6 +160,7 @@ impl Driver {
                 biased;
                 _ = ticks.tick() => true,
                 () = shared.inbox.arrived() => false,
+                () = shared.pace.spent() => false,
                 () = tokio::task::yield_now(), if left == Left::Something || self.node.has_more() => false,
             };
             if !ticked {
@@ -183,6 +184,7 @@ impl Driver {
             if self.perform(&mut out) == perform::Next::End {
                 return Ending::Stopped;
             }
+            shared.pace.renew();
             self.metrics.turn_seconds.observe(self.clock.now().since(begun).as_secs_f64());
         }
     }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use althing_gossip::Contact;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::resolver::Resolver;
 use crate::transport::address::Address;
 
 /// After which time a name is looked up again.
@@ -25,6 +27,7 @@ struct Name {
 pub(super) struct Contacts {
     /// The address of the socket that will send.
     local: SocketAddr,
+    resolver: Arc<dyn Resolver>,
     names: BTreeMap<Contact, Name>,
     lookups: JoinSet<(Contact, Option<SocketAddr>)>,
 }
@@ -41,8 +44,8 @@ fn reachable(local: SocketAddr, address: SocketAddr) -> Option<SocketAddr> {
 
 impl Contacts {
     /// Contacts for a socket at this address.
-    pub fn new(local: SocketAddr) -> Self {
-        Self { local, names: BTreeMap::new(), lookups: JoinSet::new() }
+    pub fn new(local: SocketAddr, resolver: Arc<dyn Resolver>) -> Self {
+        Self { local, resolver, names: BTreeMap::new(), lookups: JoinSet::new() }
     }
 
     /// The address of a contact; `None` while it is looked up for the first time, or if it has none.
@@ -63,11 +66,11 @@ impl Contacts {
     }
 
     fn look_up(&mut self, contact: Contact) {
-        let local = self.local;
+        let (local, resolver) = (self.local, Arc::clone(&self.resolver));
         self.lookups.spawn(async move {
             let Ok(Address { host, port }) = contact.as_str().parse() else { return (contact, None) };
-            let found = tokio::net::lookup_host((host, port)).await;
-            let first = found.ok().and_then(|mut addresses| addresses.find_map(|address| reachable(local, address)));
+            let found = resolver.resolve(&host, port).await.unwrap_or_default();
+            let first = found.into_iter().find_map(|address| reachable(local, address));
             (contact, first)
         });
     }
@@ -87,13 +90,14 @@ impl Contacts {
 
 #[cfg(test)]
 mod tests {
+    use super::super::resolver::SystemResolver;
     use super::*;
 
     #[test]
     fn addresses_need_no_lookup_and_names_get_one() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut contacts = Contacts::new("127.0.0.1:1".parse().unwrap());
+            let mut contacts = Contacts::new("127.0.0.1:1".parse().unwrap(), Arc::new(SystemResolver));
             let plain = Contact::new("127.0.0.2:7").unwrap();
             assert_eq!(contacts.address(&plain), Some("127.0.0.2:7".parse().unwrap()));
             let name = Contact::new("localhost:7").unwrap();

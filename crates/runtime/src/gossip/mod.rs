@@ -3,7 +3,12 @@
 //! It has a thread and a runtime of its own and shares nothing with the driver but a channel for push/pulls that come in:
 //! whatever becomes of it, the node goes on. What it finds out goes to metrics and to people; nothing is decided by it.
 
+mod board;
 mod contacts;
+mod join;
+#[cfg(test)]
+mod join_tests;
+mod resolver;
 mod view;
 
 use std::net::UdpSocket;
@@ -24,7 +29,10 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use crate::threads::Fatal;
 use crate::transport::address::Address;
 use crate::transport::push_pull::{Called, Caller, PushPullError};
+pub use board::Board;
 use contacts::Contacts;
+use join::{Answered, Company, Joiner, Next};
+pub use resolver::{Resolver, Resolving, SystemResolver};
 pub(crate) use view::{GossipView, MemberRow};
 
 /// How often what is known is copied for metrics.
@@ -51,6 +59,10 @@ pub struct GossipOptions {
     pub secret: Option<Vec<u8>>,
     /// Where clients reach it: told to the others.
     pub client_urls: Vec<String>,
+    /// Where any other node of the cluster may be found, whichever it is: addresses, or names that may have many.
+    pub join: Vec<Address>,
+    /// Who knows the addresses of names.
+    pub resolver: Arc<dyn Resolver>,
 }
 
 /// What the thread starts from.
@@ -67,6 +79,9 @@ pub(crate) struct GossipThread {
     pub disk: Arc<dyn Disk>,
     /// Requests that the node has taken in so far.
     pub requests: Box<dyn Fn() -> u64 + Send>,
+    /// Where the node stands; empty if nobody said.
+    pub zone: String,
+    pub board: Arc<Board>,
     pub view: Arc<Mutex<GossipView>>,
 }
 
@@ -104,9 +119,11 @@ impl GossipThread {
         let mut member = Member {
             core,
             socket,
-            caller: self.caller,
             exchanges: JoinSet::new(),
-            contacts: Contacts::new(local),
+            contacts: Contacts::new(local, Arc::clone(&self.options.resolver)),
+            joiner: Joiner::new(self.options.resolver, self.options.join, self.caller.clone(), run.nonce),
+            board: self.board,
+            caller: self.caller,
             clock: self.clock,
             disk: self.disk,
             requests: self.requests,
@@ -119,6 +136,9 @@ impl GossipThread {
         let seeds = seeds.collect();
         member.set(Key::Addresses, Value::Text(self.options.client_urls.join(",")));
         member.set(Key::Software, Value::Text(env!("CARGO_PKG_VERSION").to_owned()));
+        if !self.zone.is_empty() {
+            member.set(Key::Zone, Value::Text(self.zone));
+        }
         member.handle(Input::Join(seeds));
         member.work(self.called, self.stop).await;
         Ok(())
@@ -132,6 +152,8 @@ struct Member {
     caller: Caller,
     exchanges: JoinSet<(NodeId, Result<Vec<Bytes>, PushPullError>)>,
     contacts: Contacts,
+    joiner: Joiner,
+    board: Arc<Board>,
     clock: Arc<dyn Clock>,
     disk: Arc<dyn Disk>,
     requests: Box<dyn Fn() -> u64 + Send>,
@@ -164,6 +186,12 @@ impl Member {
                     self.exchanged(with, result);
                 },
                 () = self.contacts.looked_up() => {}
+                next = self.joiner.next() => match next {
+                    Next::Due => self.joiner.look_up(self.company()),
+                    Next::Found(found) => self.joiner.call(found, &self.core.pages()),
+                    Next::Answered(answered) => self.answered(answered),
+                },
+                () = self.board.changed() => self.set(Key::MapEpoch, Value::Number(self.board.map_epoch())),
                 () = sleep(wait) => self.handle(Input::Tick),
                 _ = publish.tick() => self.publish(),
                 _ = tell.tick() => self.tell(),
@@ -185,6 +213,7 @@ impl Member {
     async fn perform(&mut self) {
         for event in std::mem::take(&mut self.out.events) {
             log(&event);
+            self.hear(&event);
         }
         for datagram in std::mem::take(&mut self.out.datagrams) {
             // One whose address is still being looked up, or that the system does not take now, is lost as any may be.
@@ -226,6 +255,28 @@ impl Member {
             }
         };
         self.handle(Input::Exchanged { with, outcome });
+    }
+
+    fn company(&self) -> Company {
+        if self.core.active() == 0 { Company::Alone } else { Company::Others }
+    }
+
+    /// Somebody behind a name has answered, or has not.
+    fn answered(&mut self, answered: Answered) {
+        match answered {
+            Ok((node, pages)) => self.exchanged(node, Ok(pages)),
+            // This node itself is behind the name, too, and others may have gone.
+            Err(error) => tracing::debug!("nobody was found behind a name: {error}"),
+        }
+    }
+
+    /// Notes what the node wants to know of the others.
+    fn hear(&self, event: &Event) {
+        if let Event::State { node, key: Key::MapEpoch } = event
+            && let Some(epoch) = self.core.state(*node).and_then(|state| state.number(Key::MapEpoch))
+        {
+            self.board.heard_map_epoch(epoch);
+        }
     }
 
     fn publish(&self) {

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -79,6 +80,27 @@ pub(super) async fn connect(
     purpose: Purpose,
 ) -> Result<Box<dyn Stream>, DialError> {
     let tcp = TcpStream::connect((address.host.as_str(), address.port)).await?;
+    Ok(greet(shared, peer, address, tcp, purpose).await?.1)
+}
+
+/// A connection to whoever of the cluster is at one of the addresses that a name has, for a push/pull; and who that is. TLS
+/// checks the name.
+pub(super) async fn connect_to_anybody(
+    shared: &Shared,
+    name: &Address,
+    at: SocketAddr,
+) -> Result<(NodeId, Box<dyn Stream>), DialError> {
+    let tcp = TcpStream::connect(at).await?;
+    greet(shared, NodeId::NONE, name, tcp, Purpose::PushPull).await
+}
+
+async fn greet(
+    shared: &Shared,
+    peer: NodeId,
+    address: &Address,
+    tcp: TcpStream,
+    purpose: Purpose,
+) -> Result<(NodeId, Box<dyn Stream>), DialError> {
     tune(&tcp)?;
     let mut stream: Box<dyn Stream> = match &shared.tls {
         None => Box::new(tcp),
@@ -87,8 +109,8 @@ pub(super) async fn connect(
             Box::new(tls.connector.connect(name, tcp).await?)
         }
     };
-    shake_hands(shared, peer, purpose, &mut stream).await?;
-    Ok(stream)
+    let node = shake_hands(shared, peer, purpose, &mut stream).await?;
+    Ok((node, stream))
 }
 
 async fn shake_hands(
@@ -96,15 +118,15 @@ async fn shake_hands(
     peer: NodeId,
     purpose: Purpose,
     stream: &mut Box<dyn Stream>,
-) -> Result<(), DialError> {
+) -> Result<NodeId, DialError> {
     let hello = Hello { purpose, from: shared.me.clone(), to: peer }.encode();
     stream.write_all(&[&frame::header(&hello)[..], &hello].concat()).await?;
     stream.flush().await?;
     let message = FrameReader::new(MAX_HANDSHAKE_BYTES).read(stream).await?.ok_or(DialError::Closed)?;
-    let lineage = Answer::decode(message)?.check(&shared.me, peer)?;
+    let (node, lineage) = Answer::decode(message)?.check(&shared.me, peer)?;
     let book = Arc::clone(&shared.book);
-    tokio::task::spawn_blocking(move || book.enter(peer, &lineage)).await.map_err(io::Error::other)??;
-    Ok(())
+    tokio::task::spawn_blocking(move || book.enter(node, &lineage)).await.map_err(io::Error::other)??;
+    Ok(node)
 }
 
 /// Calls one peer for as long as the task lives.

@@ -67,7 +67,7 @@ pub struct Hello {
     pub purpose: Purpose,
     /// The caller.
     pub from: Identity,
-    /// Whom it means to call.
+    /// Whom it means to call; [`NodeId::NONE`] for whoever is there, before a push/pull: who joins by a name knows no more.
     pub to: NodeId,
 }
 
@@ -208,7 +208,8 @@ impl Hello {
         if self.from.cluster != me.cluster {
             return Err(HandshakeError::ForeignCluster { theirs: self.from.cluster, ours: me.cluster });
         }
-        if self.to != me.node {
+        let is_anybody = self.to == NodeId::NONE && self.purpose == Purpose::PushPull;
+        if self.to != me.node && !is_anybody {
             return Err(HandshakeError::WrongNode { wanted: self.to, actual: me.node });
         }
         if self.from.node == me.node {
@@ -259,18 +260,20 @@ impl Answer {
         Ok(answer)
     }
 
-    /// What the caller says to it, before it looks into its book: the directory and the run that answer.
-    pub fn check(self, me: &Identity, wanted: NodeId) -> Result<Lineage, HandshakeError> {
+    /// What the caller says to it, before it looks into its book: the node, the directory and the run that answer. Whoever
+    /// wants [`NodeId::NONE`] takes any other node of the cluster.
+    pub fn check(self, me: &Identity, wanted: NodeId) -> Result<(NodeId, Lineage), HandshakeError> {
         match self {
             Self::Refused(reason) => Err(HandshakeError::Refused(reason)),
             Self::Dismissed(reason) => Err(HandshakeError::Dismissed(reason)),
             Self::Welcome(identity) if identity.cluster != me.cluster => {
                 Err(HandshakeError::ForeignCluster { theirs: identity.cluster, ours: me.cluster })
             }
-            Self::Welcome(identity) if identity.node != wanted => {
+            Self::Welcome(identity) if identity.node != wanted && wanted != NodeId::NONE => {
                 Err(HandshakeError::WrongNode { wanted, actual: identity.node })
             }
-            Self::Welcome(identity) => Ok(identity.lineage),
+            Self::Welcome(identity) if identity.node == me.node => Err(HandshakeError::Myself(me.node)),
+            Self::Welcome(identity) => Ok((identity.node, identity.lineage)),
         }
     }
 }
@@ -308,6 +311,18 @@ mod tests {
     }
 
     #[test]
+    fn whoever_is_there_may_be_called_for_a_push_pull_and_for_nothing_else() {
+        let hello = |purpose, from| Hello { purpose, from, to: NodeId::NONE };
+        assert_eq!(said(hello(Purpose::PushPull, identity(1, 3, 7, 77))), Ok(()));
+        assert!(matches!(said(hello(Purpose::Frames, identity(1, 3, 7, 77))), Err(HandshakeError::WrongNode { .. })));
+        assert_eq!(said(hello(Purpose::PushPull, identity(1, 2, 5, 55))), Err(HandshakeError::Myself(NodeId(2))));
+        let answer = Answer::Welcome(identity(1, 4, 1, 1)).check(&me(), NodeId::NONE);
+        assert_eq!(answer.map(|(node, _)| node), Ok(NodeId(4)));
+        let myself = Answer::Welcome(me()).check(&me(), NodeId::NONE);
+        assert_eq!(myself, Err(HandshakeError::Myself(NodeId(2))));
+    }
+
+    #[test]
     fn strangers_are_refused_and_told_why() {
         let foreign = said(Hello { purpose: Purpose::Frames, from: identity(9, 3, 8, 1), to: NodeId(2) }).unwrap_err();
         assert_eq!(
@@ -336,7 +351,7 @@ mod tests {
     fn the_caller_checks_who_answers() {
         let answer = |answer: Answer| Answer::decode(answer.encode()).unwrap();
         let welcome = answer(Answer::Welcome(identity(1, 3, 1, 1)));
-        assert_eq!(welcome.clone().check(&me(), NodeId(3)), Ok(identity(1, 3, 1, 1).lineage));
+        assert_eq!(welcome.clone().check(&me(), NodeId(3)), Ok((NodeId(3), identity(1, 3, 1, 1).lineage)));
         let wrong = HandshakeError::WrongNode { wanted: NodeId(4), actual: NodeId(3) };
         assert_eq!(welcome.check(&me(), NodeId(4)), Err(wrong));
         let refused = answer(Answer::Refused("ü".repeat(600))).check(&me(), NodeId(3)).unwrap_err();

@@ -2,6 +2,7 @@
 //! says that it is the last. Then the connection ends.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -123,6 +124,22 @@ impl Caller {
             let mut stream = connecting.await.map_err(|error| PushPullError::Unreached(error.to_string()))?;
             send(&mut stream, pages).await?;
             receive(&mut stream, &mut FrameReader::new(MAX_PAGE_BYTES)).await
+        };
+        timeout(TIMEOUT, call).await.map_err(|_| PushPullError::Timeout)?
+    }
+
+    /// Sends these pages to whoever is at one of the addresses of a name, and returns who that is and its pages.
+    pub async fn exchange_with_anybody(
+        &self,
+        name: &Address,
+        at: SocketAddr,
+        pages: &[Bytes],
+    ) -> Result<(NodeId, Vec<Bytes>), PushPullError> {
+        let call = async {
+            let connecting = dial::connect_to_anybody(&self.0, name, at);
+            let (node, mut stream) = connecting.await.map_err(|error| PushPullError::Unreached(error.to_string()))?;
+            send(&mut stream, pages).await?;
+            Ok((node, receive(&mut stream, &mut FrameReader::new(MAX_PAGE_BYTES)).await?))
         };
         timeout(TIMEOUT, call).await.map_err(|_| PushPullError::Timeout)?
     }
