@@ -1,8 +1,10 @@
 //! What a node keeps in memory, as far as it could grow without end.
 
+use std::collections::BTreeMap;
+
 use althing_api::cluster::Member;
 use althing_consensus::ConfState;
-use althing_types::GroupId;
+use althing_types::{GroupId, SpaceId};
 
 use crate::node::Node;
 
@@ -47,6 +49,12 @@ impl Footprint {
 }
 
 impl Node {
+    /// The spaces of each group: where it stands, and what a snapshot is filling.
+    #[must_use]
+    pub fn spaces(&self) -> BTreeMap<GroupId, Vec<SpaceId>> {
+        self.groups.iter().map(|(id, group)| (*id, group.spaces())).collect()
+    }
+
     /// What the node keeps in memory.
     #[must_use]
     pub fn footprint(&self) -> Footprint {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use althing_api::service::{DEFAULT_GROUP, FIRST_SHARD_GROUP};
+use althing_api::service::FIRST_SHARD_GROUP;
 use althing_manifest::{Phase, Shard};
 use althing_placement::Placement;
 use althing_types::{Duration, GroupId, Instant, NodeId};
@@ -139,8 +139,10 @@ impl Node {
         let wanted: Vec<_> = led
             .filter_map(|group| {
                 let shard = self.control.view.shard(group.id)?;
-                // Members of the default table may be changed by clients: only what meta has seen of them is moved on from.
-                if group.id == DEFAULT_GROUP && !group.has_voters(&shard.status.voters) {
+                // A wish is a step from what meta has seen. A map that is older than this term, or than the voters, may wish
+                // back what was left long ago.
+                let is_seen = shard.status.term == group.replica.term() && group.has_voters(&shard.status.voters);
+                if !is_seen {
                     return None;
                 }
                 let wanted = Placement { replicas: shard.spec.replicas.clone(), leader: shard.spec.leader };

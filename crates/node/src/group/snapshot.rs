@@ -24,6 +24,11 @@ impl Group {
         self.outgoing.len()
     }
 
+    /// Where the group stands, and what a snapshot is filling.
+    pub(crate) fn spaces(&self) -> Vec<SpaceId> {
+        [self.space].into_iter().chain(self.incoming.as_ref().map(|incoming| incoming.space)).collect()
+    }
+
     pub(crate) const fn has_snapshot_coming(&self) -> bool {
         self.incoming.is_some()
     }

@@ -1,6 +1,5 @@
 //! A node's turn, and what comes of it.
 
-use althing_api::service::DEFAULT_GROUP;
 use althing_node::{Done, Effects, Input, ReadWork, Work, read};
 use althing_probe::Mutant;
 use althing_storage::engine::Engine;
@@ -267,8 +266,11 @@ impl World {
         };
         match finished {
             Ok(spaces) => {
-                let applied = spaces.values().map(|applied| applied.index).max().unwrap_or_default();
-                self.ledger.logs.checkpointed(DEFAULT_GROUP, node, applied);
+                let Some(process) = self.host(node).running() else { return };
+                for (group, of_group) in process.node.spaces() {
+                    let applied = of_group.iter().filter_map(|space| spaces.get(space)).map(|applied| applied.index);
+                    self.ledger.logs.checkpointed(group, node, applied.max().unwrap_or_default());
+                }
                 self.input(node, Input::Checkpointed(spaces));
             }
             Err(error) => self.find(Check::Crash, format!("node {node} cannot finish a checkpoint: {error}")),

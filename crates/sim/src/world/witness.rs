@@ -146,16 +146,17 @@ impl World {
                 self.ledger.stands_at(state.group, node, state.applied.index, state.reader.revision());
                 let applied = LogPosition { index: state.applied.index, term: state.applied.term };
                 self.ledger.logs.opens(state.group, node, applied);
-                let conf = decode(&state.conf_state);
-                if !conf.voters.is_empty() {
-                    self.ledger.configurations.begins(state.group, node, conf);
-                }
+                self.ledger.configurations.begins(state.group, node, decode(&state.conf_state));
             }
             Done::Imported { .. } | Done::Closed { .. } | Done::CompactionFinished { .. } => {}
         }
     }
 
     fn witness_members(&mut self, node: NodeId, group: GroupId) {
+        // The control plane moves replicas without a word in the members' table, which is for those whom clients add.
+        if self.options.tables.is_some() {
+            return;
+        }
         let Some(process) = self.host(node).running() else { return };
         let members = process.node.members(group);
         // Its table is being replaced by a snapshot: it has none to speak of.
