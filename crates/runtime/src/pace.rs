@@ -46,8 +46,17 @@ impl Pace {
 
     /// The driver has had its turn: those that wait may read on.
     pub(crate) fn renew(&self) {
+        self.set(BYTES_PER_TURN);
+    }
+
+    /// There are no more turns: nobody need wait for one.
+    pub(crate) fn open(&self) {
+        self.set(usize::MAX);
+    }
+
+    fn set(&self, left: usize) {
         let mut state = self.lock();
-        state.left = BYTES_PER_TURN;
+        state.left = left;
         state.turns = state.turns.wrapping_add(1);
         let first = state.turns;
         let mut waiting = std::mem::take(&mut state.waiting);

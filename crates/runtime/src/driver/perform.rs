@@ -94,6 +94,7 @@ impl Driver {
     /// Tells everybody who waits that nothing more will come.
     pub(crate) fn end(&mut self) {
         self.shared.inbox.close();
+        self.shared.pace.open();
         self.pending.clear();
         for feed in self.watches.values() {
             feed.end();
