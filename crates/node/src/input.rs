@@ -96,6 +96,8 @@ pub enum Input {
     Checkpointed(BTreeMap<SpaceId, Applied>),
     /// The log cannot give its oldest segment back because of these groups: write what lives of them again.
     LogPinned(Vec<GroupId>),
+    /// The membership says that another node has a newer map. A hint: it is asked for.
+    MapBehind,
     /// How the disk below the log and the engine stands for space; said when it changes.
     DiskSpace(DiskSpace),
     /// Stop in good order: hand leaderships over, then [`crate::Effects::stopped`].

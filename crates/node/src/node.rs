@@ -146,6 +146,7 @@ impl Node {
                 self.shared.disk_space = space;
                 self.awake.extend(self.groups.keys());
             }
+            Input::MapBehind => self.map_is_behind(),
             Input::Stop => self.stop(now, out),
         }
     }

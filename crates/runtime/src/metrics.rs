@@ -270,6 +270,14 @@ fn encode_for_dashboards(
 fn encode_node(encoder: &mut Encoder<'_, '_>, node: &Metrics) -> Result<(), Error> {
     encoder.counter("althing_requests", "Requests taken in", node.requests)?;
     encoder.counter("althing_requests_overloaded", "Requests refused because too many wait", node.overloads)?;
+    encoder.counter(
+        "althing_requests_routed",
+        "Calls and streams that another node was asked to serve",
+        node.routed,
+    )?;
+    encoder.counter("althing_wrong_shards", "Calls of other nodes for shards that are not here", node.wrong_shards)?;
+    encoder.counter("althing_wrong_shard_retries", "Such refusals of other nodes", node.wrong_shard_retries)?;
+    encoder.counter("althing_reconciler_writes", "Writes that this node's reconcilers proposed", node.reconciled)?;
     encoder.counter("althing_reads", "Reads done", node.reads)?;
     encoder.counter("althing_applied_entries", "Log entries applied", node.applied_entries)?;
     encoder.counter("althing_role_changes", "Changes of role of any replica", node.role_changes)?;

@@ -201,8 +201,18 @@ impl Driver {
         if count.is_multiple_of(PUBLISH_TICKS) {
             self.publish();
         }
+        self.compare_maps(out);
         let reasons = self.node.not_ready();
         self.shared.set_health(Health { live: true, ready: reasons.is_empty(), reasons });
+    }
+
+    /// Tells the membership how new this node's map is, and the node if others have a newer one.
+    fn compare_maps(&mut self, out: &mut Effects) {
+        let own = u64::try_from(self.node.map().revision().0).unwrap_or_default();
+        self.shared.board.set_map_epoch(own);
+        if self.shared.board.newest_map_epoch() > own {
+            self.tell(Input::MapBehind, out);
+        }
     }
 
     /// Tells the node of requests that nobody waits for any more.
