@@ -4,6 +4,7 @@ use althing_types::NodeId;
 use raft::eraftpb;
 
 use crate::hibernation::Signal;
+use crate::types::LogPosition;
 
 /// A message from one replica of a group to another.
 #[derive(Clone, PartialEq, Debug)]
@@ -96,6 +97,17 @@ impl Message {
             Body::Raft(message) => message.entries.iter().map(entry_cost).sum(),
             Body::Signal(_) => 0,
         }
+    }
+
+    /// Where the log ends of whoever stands for election with this message: a request for a vote, or for one before the vote.
+    /// `None` for all others.
+    #[must_use]
+    pub fn candidate_log(&self) -> Option<LogPosition> {
+        let (Body::Raft(message), MessageKind::RequestVote | MessageKind::RequestPreVote) = (&self.body, self.kind())
+        else {
+            return None;
+        };
+        Some(LogPosition { index: message.index, term: message.log_term })
     }
 
     /// The indices and terms of the entries that it carries, as whoever receives it will read them; for the simulator.

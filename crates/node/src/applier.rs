@@ -202,8 +202,8 @@ fn held(config: &NodeConfig, log: &LogRecovery) -> BTreeMap<GroupId, (SpaceId, R
     let mut held: BTreeMap<_, _> = founded.collect();
     for (group, presence) in log.presences() {
         match presence {
-            Presence::Held { space, birth } => held.insert(*group, (*space, birth.clone())),
-            Presence::Gone { .. } => held.remove(group),
+            Presence::Held { space, birth, .. } => held.insert(*group, (*space, birth.clone())),
+            Presence::Gone(_) => held.remove(group),
         };
     }
     held

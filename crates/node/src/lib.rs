@@ -49,6 +49,6 @@ pub use group::GroupLog;
 pub use input::{DiskSpace, Done, GroupState, Input, ReadDone};
 pub use metrics::{GroupMetrics, Metrics};
 pub use node::Node;
-pub use presence::{Presence, ReplicaBirth};
+pub use presence::{Presence, Promise, ReplicaBirth};
 pub use reader::read;
 pub use recover::{LogRecovery, RecoverError, Recovery};

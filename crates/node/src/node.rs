@@ -20,7 +20,7 @@ use crate::group::Group;
 use crate::input::{Done, ExportPurpose, Input, ReadDone};
 use crate::metrics::{GroupMetrics, Metrics};
 use crate::recover::Recovery;
-use crate::replicas::Comings;
+use crate::replicas::{CLOSING, Comings};
 use crate::route::Router;
 use crate::steady::SteadyClock;
 
@@ -131,6 +131,10 @@ impl Node {
             }
             Input::Persisted { seq } => {
                 for (group, persist) in self.shared.wal.persisted(seq) {
+                    if persist == CLOSING {
+                        self.may_close(group, out);
+                        continue;
+                    }
                     self.with(now, group, out, |group, cx| group.persisted(cx, persist));
                 }
             }

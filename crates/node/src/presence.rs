@@ -2,16 +2,16 @@
 //!
 //! ```text
 //! payload of a record `Replica`:   version u8 = 1 · kind u8 · …
-//!     0 held     space u64 · birth u8 (0 with the cluster, 1 with its shard: count · node*, 2 joined)
-//!     1 gone     term u64 · vote u64
+//!     0 held     space u64 · birth u8 (0 with the cluster, 1 with its shard: count · node*, 2 joined) · promise
+//!     1 gone     promise
+//! promise   term u64 · vote u64 · index u64 and term u64 of the log's last entry
 //! ```
 //!
-//! A replica that goes away leaves its term and its vote behind. A replica of the same group that comes to the node later
-//! begins with them: it has the same id, so what the first one has promised binds it, too (Raft, section 5.2: one vote per
-//! term).
+//! A replica that goes away leaves a [`Promise`] behind. A replica of the same group that comes to the node later begins with it: it
+//! has the same id, so what the first one has promised binds it, too.
 
 use althing_codec::{DecodeError, Reader, Writer};
-use althing_consensus::HardState;
+use althing_consensus::LogPosition;
 use althing_types::{NodeId, SpaceId};
 use bytes::Bytes;
 
@@ -29,6 +29,48 @@ pub enum ReplicaBirth {
     Joined,
 }
 
+/// What a replica that went away binds its successor to.
+///
+/// * It votes once per term (Raft, 5.2), so the successor knows the term and the vote.
+/// * It has voted, and would vote, for nobody whose log is behind its own (5.4.1). Whoever still counts by a configuration that it
+///   was a member of relies on that, though the group has long moved on; so the successor votes for nobody whose log is behind
+///   what the first one had.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Promise {
+    /// The last term that it knew.
+    pub term: u64,
+    /// Whom it voted for in that term.
+    pub vote: NodeId,
+    /// Where its log ended.
+    pub last: LogPosition,
+}
+
+impl Promise {
+    /// Whether a candidate whose log ends there may have a vote.
+    #[must_use]
+    pub fn admits(&self, candidate: LogPosition) -> bool {
+        (candidate.term, candidate.index) >= (self.last.term, self.last.index)
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.u64(self.term);
+        writer.u64(self.vote.get());
+        writer.u64(self.last.index);
+        writer.u64(self.last.term);
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        Ok(Self {
+            term: reader.u64("a replica's term")?,
+            vote: NodeId(reader.u64("a replica's vote")?),
+            last: LogPosition {
+                index: reader.u64("the last index of a replica's log")?,
+                term: reader.u64("the last term of a replica's log")?,
+            },
+        })
+    }
+}
+
 /// What a log remembers of a replica.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Presence {
@@ -38,30 +80,21 @@ pub enum Presence {
         space: SpaceId,
         /// How it came.
         birth: ReplicaBirth,
+        /// What an earlier replica of the group on this node binds it to; nothing if there was none.
+        promise: Promise,
     },
-    /// The node had it. A later one must keep its promises.
-    Gone {
-        /// The last term that it knew.
-        term: u64,
-        /// Whom it voted for in that term.
-        vote: NodeId,
-    },
+    /// The node had it. A later one must keep what it promised.
+    Gone(Promise),
 }
 
 impl Presence {
-    /// What a replica leaves behind that goes away with this hard state.
-    #[must_use]
-    pub const fn gone(hard_state: HardState) -> Self {
-        Self::Gone { term: hard_state.term, vote: hard_state.vote }
-    }
-
     /// The payload of its record.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut writer = Writer::with_capacity(32);
         writer.u8(VERSION);
         match self {
-            Self::Held { space, birth } => {
+            Self::Held { space, birth, promise } => {
                 writer.u8(0);
                 writer.u64(space.get());
                 match birth {
@@ -73,11 +106,11 @@ impl Presence {
                     }
                     ReplicaBirth::Joined => writer.u8(2),
                 }
+                promise.write(&mut writer);
             }
-            Self::Gone { term, vote } => {
+            Self::Gone(promise) => {
                 writer.u8(1);
-                writer.u64(*term);
-                writer.u64(vote.get());
+                promise.write(&mut writer);
             }
         }
         writer.finish()
@@ -92,8 +125,12 @@ impl Presence {
             return Err(DecodeError::Version { what: "a replica", found, known });
         }
         let presence = match reader.u8("a replica's presence")? {
-            0 => Self::Held { space: SpaceId(reader.u64("a replica's space")?), birth: read_birth(&mut reader)? },
-            1 => Self::Gone { term: reader.u64("a replica's term")?, vote: NodeId(reader.u64("a replica's vote")?) },
+            0 => Self::Held {
+                space: SpaceId(reader.u64("a replica's space")?),
+                birth: read_birth(&mut reader)?,
+                promise: Promise::read(&mut reader)?,
+            },
+            1 => Self::Gone(Promise::read(&mut reader)?),
             value => return Err(DecodeError::Unknown { field: "a replica's presence", value: u64::from(value) }),
         };
         reader.finish()?;
@@ -121,15 +158,25 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let held = |birth| Presence::Held { space: SpaceId(1 << 41), birth };
+        let promise = Promise { term: 7, vote: NodeId(3), last: LogPosition { index: 9, term: 6 } };
+        let held = |birth| Presence::Held { space: SpaceId(1 << 41), birth, promise };
         for presence in [
             held(ReplicaBirth::Cluster),
             held(ReplicaBirth::Shard(vec![NodeId(1), NodeId(u64::MAX)])),
             held(ReplicaBirth::Joined),
-            Presence::Gone { term: 7, vote: NodeId(3) },
+            Presence::Gone(promise),
         ] {
             assert_eq!(Presence::decode(presence.encode()), Ok(presence));
         }
+    }
+
+    #[test]
+    fn a_successor_votes_for_nobody_whose_log_is_behind_the_first_ones() {
+        let promise = Promise { last: LogPosition { index: 195, term: 8 }, ..Promise::default() };
+        assert!(!promise.admits(LogPosition { index: 191, term: 8 }));
+        assert!(!promise.admits(LogPosition { index: 300, term: 7 }));
+        assert!(promise.admits(LogPosition { index: 195, term: 8 }));
+        assert!(promise.admits(LogPosition { index: 10, term: 9 }));
     }
 
     proptest! {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::applier::BIRTH;
 use crate::group::GroupLog;
 use crate::input::GroupState;
-use crate::presence::Presence;
+use crate::presence::{Presence, Promise};
 
 /// Why a log cannot be read back.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -42,8 +42,8 @@ pub struct LogRecovery {
 pub struct Recovery {
     /// The replicas that it has.
     pub groups: Vec<(GroupLog, GroupState)>,
-    /// What replicas that are gone had promised: their terms and votes.
-    pub graves: BTreeMap<GroupId, HardState>,
+    /// What replicas that are gone had promised.
+    pub graves: BTreeMap<GroupId, Promise>,
     /// Its copy of the map; `None` if it never had one.
     pub map: Option<Bytes>,
 }
@@ -127,11 +127,14 @@ impl LogRecovery {
                 log.cut(LogPosition { index: BIRTH.index, term: BIRTH.term });
             }
             log.settle(state.applied);
+            if let Some(Presence::Held { promise, .. }) = self.presences.get(&state.group) {
+                log.promise = *promise;
+            }
             (log, state)
         };
         let groups = states.into_iter().map(join).collect();
         let grave = |(group, presence): (GroupId, Presence)| match presence {
-            Presence::Gone { term, vote } => Some((group, HardState { term, vote, commit: 0 })),
+            Presence::Gone(promise) => Some((group, promise)),
             Presence::Held { .. } => None,
         };
         Recovery { groups, graves: self.presences.into_iter().filter_map(grave).collect(), map: self.map }
@@ -180,10 +183,11 @@ impl GroupLog {
     }
 
     /// Takes over what an earlier replica of the group on this node has promised.
-    pub(crate) fn promise(&mut self, grave: HardState) {
+    pub(crate) fn bind(&mut self, promise: Promise) {
+        self.promise = promise;
         let hard_state = &mut self.recovered.hard_state;
-        if grave.term >= hard_state.term {
-            (hard_state.term, hard_state.vote) = (grave.term, grave.vote);
+        if promise.term >= hard_state.term {
+            (hard_state.term, hard_state.vote) = (promise.term, promise.vote);
         }
     }
 

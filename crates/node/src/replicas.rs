@@ -4,7 +4,7 @@
 //!            open                    Done::Opened
 //!   none ──────────► opening ─────────────────────► held
 //!     ▲    record Held, Work::Open                    │ close
-//!     │                                               ▼ records GroupDropped, Gone; Work::Close
+//!     │                                               ▼ records GroupDropped, Gone; once durable, Work::Close
 //!     └───────────────────────────────────────────  closing
 //!                     Done::Closed
 //! ```
@@ -28,18 +28,21 @@ use crate::effects::{Effects, Work};
 use crate::group::{Group, GroupLog};
 use crate::input::GroupState;
 use crate::node::Node;
-use crate::presence::{Presence, ReplicaBirth};
+use crate::presence::{Presence, Promise, ReplicaBirth};
+
+/// Stands for a persist number of a replica that goes.
+pub(crate) const CLOSING: u64 = u64::MAX;
 
 /// Replicas between two states, and what those that are gone had promised.
 #[derive(Debug, Default)]
 pub(crate) struct Comings {
     opening: BTreeSet<GroupId>,
     closing: BTreeSet<GroupId>,
-    graves: BTreeMap<GroupId, HardState>,
+    graves: BTreeMap<GroupId, Promise>,
 }
 
 impl Comings {
-    pub(crate) fn new(graves: BTreeMap<GroupId, HardState>) -> Self {
+    pub(crate) fn new(graves: BTreeMap<GroupId, Promise>) -> Self {
         Self { graves, ..Self::default() }
     }
 
@@ -58,7 +61,8 @@ impl Node {
     /// A replica comes to this node.
     pub(crate) fn open_replica(&mut self, group: GroupId, birth: ReplicaBirth, out: &mut Effects) {
         let space = self.shared.new_space();
-        let payload = Presence::Held { space, birth: birth.clone() }.encode();
+        let promise = self.comings.graves.get(&group).copied().unwrap_or_default();
+        let payload = Presence::Held { space, birth: birth.clone(), promise }.encode();
         self.shared.wal.push(Record { group, kind: RecordKind::Replica, index: 0, payload });
         out.work.push(Work::Open { group, space, birth });
         self.comings.opening.insert(group);
@@ -71,8 +75,8 @@ impl Node {
             return;
         }
         let mut log = GroupLog::born(state.applied);
-        if let Some(grave) = self.comings.graves.remove(&id) {
-            log.promise(grave);
+        if let Some(promise) = self.comings.graves.remove(&id) {
+            log.bind(promise);
         }
         let hard_state = log.recovered.hard_state;
         let config = GroupConfig { id, hibernate: true, quota_bytes: None };
@@ -92,18 +96,26 @@ impl Node {
     pub(crate) fn close_replica(&mut self, now: Instant, id: GroupId, out: &mut Effects) {
         let Some(mut group) = self.groups.remove(&id) else { return };
         group.stop(&mut Context { now, shared: &mut self.shared, out }, "the table's replica has left this node");
-        let hard_state = group.replica.hard_state();
+        let promise = group.leave();
         self.shared.wal.forget(id);
-        let gone = Presence::gone(hard_state).encode();
+        let gone = Presence::Gone(promise).encode();
         let dropped = Record { group: id, kind: RecordKind::GroupDropped, index: 0, payload: bytes::Bytes::new() };
         self.shared.wal.push(dropped);
         self.shared.wal.push(Record { group: id, kind: RecordKind::Replica, index: 0, payload: gone });
-        out.work.push(Work::Close { group: id });
-        self.comings.graves.insert(id, HardState { commit: 0, ..hard_state });
+        // What it has may go only when the log remembers that it does.
+        self.shared.wal.wait(id, CLOSING);
+        self.comings.graves.insert(id, promise);
         self.comings.closing.insert(id);
         self.end_lent(id);
         for (stream, _) in self.streams.extract_if(.., |_, group| *group == id) {
             self.homeless.insert(stream, ErrorKind::ShardUnavailable);
+        }
+    }
+
+    /// The log remembers that a replica goes.
+    pub(crate) fn may_close(&self, group: GroupId, out: &mut Effects) {
+        if self.comings.closing.contains(&group) {
+            out.work.push(Work::Close { group });
         }
     }
 

@@ -14,7 +14,7 @@ mod watches;
 use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::Header;
-use althing_consensus::{ConfState, Config, HardState, Recovered, RecoveryError, Replica, Role};
+use althing_consensus::{ConfState, Config, HardState, LogPosition, Recovered, RecoveryError, Replica, Role};
 use althing_probe::Mark;
 use althing_storage::engine::Applied;
 use althing_strong::Reader;
@@ -28,6 +28,7 @@ use crate::context::Context;
 use crate::envelope::Message;
 use crate::input::GroupState;
 use crate::metrics::GroupMetrics;
+use crate::presence::Promise;
 use crate::proposals::Proposals;
 use crate::reads::Reads;
 use crate::transfer::{Incoming, Outgoing};
@@ -44,6 +45,8 @@ pub struct GroupLog {
     pub recovered: Recovered,
     /// The space that the group stands on, if a snapshot has ever moved it.
     pub space: Option<SpaceId>,
+    /// What an earlier replica of the group on this node has promised.
+    pub promise: Promise,
 }
 
 /// A group as its node drives it.
@@ -81,6 +84,8 @@ pub(crate) struct Group {
     quota_proposed: Option<Instant>,
     /// When there was last a leader.
     leader_seen: Instant,
+    /// What an earlier replica of the group on this node has promised.
+    promise: Promise,
     /// What its group has said to it, counted.
     heard: u64,
     /// Whether the replica was handed anything since the last flush.
@@ -115,6 +120,7 @@ impl Group {
         state: GroupState,
     ) -> Result<Self, RecoveryError> {
         let conf_state = decode_conf_state(&state.conf_state);
+        let promise = log.promise;
         let recovered = Recovered { conf_state, applied: state.applied.index, ..log.recovered };
         let consensus = Config {
             group: group.id,
@@ -165,6 +171,7 @@ impl Group {
             quota: group.quota_bytes,
             quota_proposed: None,
             leader_seen: Instant::ZERO,
+            promise,
             heard: 0,
             touched: true,
         })
@@ -198,6 +205,15 @@ impl Group {
     fn offer(&mut self, input: althing_consensus::Input) -> Result<(), althing_consensus::Refused> {
         self.touched = true;
         self.replica.handle(Instant::ZERO, input, &mut self.effects)
+    }
+
+    /// What it leaves behind if it goes: its own promise, or what it was bound to itself if that goes further.
+    pub(crate) fn leave(&self) -> Promise {
+        let hard_state = self.replica.hard_state();
+        let index = self.replica.last_index();
+        let own = LogPosition { index, term: self.replica.term_at(index).unwrap_or_default() };
+        let last = if self.promise.admits(own) { own } else { self.promise.last };
+        Promise { term: hard_state.term, vote: hard_state.vote, last }
     }
 
     /// How much its group has said to it.

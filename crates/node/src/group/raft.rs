@@ -250,6 +250,9 @@ impl Group {
             return;
         }
         self.heard += 1;
+        if message.candidate_log().is_some_and(|candidate| !self.promise.admits(candidate)) {
+            return;
+        }
         self.step(althing_consensus::Input::Step(message));
     }
 }

@@ -257,7 +257,7 @@ impl Logs {
                 match committed.into_iter().find(lacks) {
                     None => Ok(()),
                     Some((index, of)) => Err(format!(
-                        "node {node} leads term {term} without entry {index} of term {of}, which is committed"
+                        "node {node} leads term {term} of group {group} without entry {index} of term {of}, which is committed"
                     )),
                 }
             }

@@ -32,7 +32,7 @@ fn frame(bytes: &Bytes) -> String {
 
 fn word(message: &Message) -> String {
     match message {
-        Message::Raft(_, message) => format!("{message:?}"),
+        Message::Raft(group, message) => format!("g{group} {message:?}"),
         Message::Forward(forward) => format!("Forward(term {}, {})", forward.term, forward.ticket),
         Message::Refused { term, ticket, error, .. } => format!("Refused(term {term}, {ticket}, {error})"),
         Message::Ask { ticket, question, .. } => format!("Ask({ticket}, {question:?})"),
