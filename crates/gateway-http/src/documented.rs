@@ -48,8 +48,7 @@ fn request(line: &str) -> (Request<Full<Bytes>>, u16) {
 
 #[tokio::test]
 async fn every_line_of_the_documentation_does_what_it_says() {
-    let path = format!("{}/../../docs/http-api.md", env!("CARGO_MANIFEST_DIR"));
-    let page = std::fs::read_to_string(path).unwrap();
+    let page = include_str!("../../../docs/http-api.md");
     let node = TestNode::default();
     let mut last = String::new();
     let mut count = 0;

@@ -21,7 +21,7 @@ use crate::input::{Done, ExportPurpose, Input, ReadDone};
 use crate::metrics::{GroupMetrics, Metrics};
 use crate::recover::Recovery;
 use crate::replicas::{CLOSING, Comings};
-use crate::route::Router;
+use crate::route::{Homeless, Router};
 use crate::steady::SteadyClock;
 
 /// How long a stopping node waits for its leaderships to be taken over.
@@ -50,8 +50,8 @@ pub struct Node {
     /// Groups whose clock ticks.
     awake: BTreeSet<GroupId>,
     pub(crate) streams: BTreeMap<StreamId, GroupId>,
-    /// Streams on what no known node serves: their watches are refused.
-    pub(crate) homeless: BTreeMap<StreamId, ErrorKind>,
+    /// Streams on what no known node serves, or not yet any: their watches are refused, or say where the stream belongs.
+    pub(crate) homeless: BTreeMap<StreamId, Homeless>,
     pub(crate) downloads: BTreeMap<StreamId, Download>,
     pub(crate) comings: Comings,
     pub(crate) router: Router,
@@ -111,7 +111,9 @@ impl Node {
             Input::WatchOpen { stream, target, require_leader } => {
                 self.open_stream(now, stream, &target, require_leader, out);
             }
-            Input::Watch { stream, command } if self.is_followed(stream) => self.say(stream, command),
+            Input::Watch { stream, command } if self.is_followed(stream) && !self.strays(stream, &command) => {
+                self.say(stream, command);
+            }
             Input::WatchDrained { stream, bytes } if self.is_followed(stream) => self.say_drained(stream, bytes),
             Input::WatchClose { stream } if self.is_followed(stream) => self.unfollow(stream),
             Input::Watch { stream, command } => self.watch(now, stream, command, out),

@@ -29,6 +29,7 @@ use crate::group::{Group, GroupLog};
 use crate::input::GroupState;
 use crate::node::Node;
 use crate::presence::{Presence, Promise, ReplicaBirth};
+use crate::route::Homeless;
 
 /// Stands for a persist number of a replica that goes.
 pub(crate) const CLOSING: u64 = u64::MAX;
@@ -108,7 +109,7 @@ impl Node {
         self.comings.closing.insert(id);
         self.end_lent(id);
         for (stream, _) in self.streams.extract_if(.., |_, group| *group == id) {
-            self.homeless.insert(stream, ErrorKind::ShardUnavailable);
+            self.homeless.insert(stream, Homeless::Refused(ErrorKind::ShardUnavailable));
         }
     }
 

@@ -164,7 +164,7 @@ impl Drop for Newcomer {
 
 const ORDERS: &str = "apiVersion: althing/v1\nkind: Table\nmetadata: {name: orders}\nspec: {shards: 64}\n";
 const SHORT_GRACE: &str =
-    "apiVersion: althing/v1\nkind: Cluster\nmetadata: {name: cluster}\nspec: {nodeGraceSeconds: 3}\n";
+    "apiVersion: althing/v1\nkind: Cluster\nmetadata: {name: cluster}\nspec: {nodeGraceSeconds: 5}\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_grows_loses_a_node_and_empties_another_under_a_load_that_loses_nothing() {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use althing_api::keys::{Keys, cross_shard, shard_keys};
-use althing_api::kv::RangeEnd;
+use althing_api::keys::{Keys, cross_shard, cross_shard_watch, shard_keys};
+use althing_api::kv::{KeyRange, RangeEnd};
 use althing_api::service::{DEFAULT_GROUP, Target};
 use althing_api::{Call, ErrorKind, Request};
 use althing_types::{GroupId, Instant, NodeId, TableName};
@@ -26,14 +26,29 @@ impl Node {
         match (shards.next(), shards.next()) {
             (Some(shard), None) => Ok(shard.spec.group),
             (None, _) => self.no_shard(name),
-            (Some(_), Some(_)) => self.locate_keys(name, request),
+            (Some(_), Some(_)) => self.locate_keys(name, shard_keys(request), || cross_shard(request)),
         }
     }
 
-    /// The one shard of a table with many that holds all keys of a request.
-    fn locate_keys(&self, name: &TableName, request: &Request) -> Result<GroupId, ErrorKind> {
-        let (keys, ranges) = match shard_keys(request) {
-            Keys::None => return Err(cross_shard(request)),
+    /// The one shard that holds all keys of a watch.
+    pub(crate) fn locate_watch(&self, name: &TableName, keys: &KeyRange) -> Result<GroupId, ErrorKind> {
+        let mut shards = self.control.view.locate_range(name.as_str(), &[], None);
+        match (shards.next(), shards.next()) {
+            (Some(shard), None) => Ok(shard.spec.group),
+            (None, _) => self.no_shard(name),
+            (Some(_), Some(_)) => self.locate_keys(name, Keys::of(keys), cross_shard_watch),
+        }
+    }
+
+    /// The one shard of a table with many that holds all these keys.
+    fn locate_keys(
+        &self,
+        name: &TableName,
+        keys: Keys<'_>,
+        crossing: impl Fn() -> ErrorKind,
+    ) -> Result<GroupId, ErrorKind> {
+        let (keys, ranges) = match keys {
+            Keys::None => return Err(crossing()),
             Keys::Single(key) => (BTreeSet::from([key]), Vec::new()),
             Keys::Many(keys) => (keys, Vec::new()),
             Keys::Range { ranges, keys } => (keys, ranges),
@@ -52,7 +67,7 @@ impl Node {
         }
         match (groups.pop_first(), groups.is_empty()) {
             (Some(group), true) => Ok(group),
-            (Some(_), false) => Err(cross_shard(request)),
+            (Some(_), false) => Err(crossing()),
             (None, _) => Err(ErrorKind::ShardUnavailable),
         }
     }

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use althing_api::Call;
 use althing_types::{GroupId, Instant, NodeId, RequestId, StreamId};
 
+pub(crate) use self::streams::Homeless;
 use self::streams::{Following, Lending};
 
 /// Marks requests and streams that another node's client has begun. Below what marks a node's own proposals.

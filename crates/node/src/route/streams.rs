@@ -6,9 +6,10 @@
 
 use std::collections::BTreeSet;
 
+use althing_api::keys::cross_shard_watch;
 use althing_api::watch::{CancelReason, WatchCommand, WatchEvent};
 use althing_api::{ErrorKind, Target};
-use althing_types::{Duration, GroupId, Instant, NodeId, Revision, StreamId, WatchId};
+use althing_types::{Duration, GroupId, Instant, NodeId, Revision, StreamId, TableName, WatchId};
 
 use crate::effects::Effects;
 use crate::envelope::{Message, StreamMessage};
@@ -19,10 +20,25 @@ const MARK_EVERY: Duration = Duration::from_millis(500);
 /// How long an origin waits for such a mark before it takes the serving node for gone.
 const MARK_WITHIN: Duration = Duration::from_secs(3);
 
+/// A stream that no replica serves.
+#[derive(Clone, Debug)]
+pub(crate) enum Homeless {
+    /// Nobody can: its watches are refused.
+    Refused(ErrorKind),
+    /// It is on a table of many shards. The first watch of keys that lie in one of them says to which it belongs.
+    Unbound {
+        /// The table.
+        table: TableName,
+        /// Whether its watches end when there is no leader.
+        require_leader: bool,
+    },
+}
+
 /// A stream of this node's client that another node serves.
 #[derive(Debug)]
 pub(crate) struct Following {
     from: NodeId,
+    group: GroupId,
     /// Numbers what the client has said.
     said: u64,
     /// The number of the last event that came.
@@ -56,34 +72,74 @@ impl Node {
         require_leader: bool,
         out: &mut Effects,
     ) {
-        let refused = match self.locate_whole(target) {
-            Ok(group) if self.serves(group) => {
-                self.streams.insert(stream, group);
-                return self.with(now, group, out, |group, cx| group.open_stream(cx, stream, require_leader));
+        let homeless = match (self.locate_whole(target), target) {
+            (Ok(group), _) => return self.bind_stream(now, stream, group, require_leader, out),
+            (Err(ErrorKind::CrossShard(_)), Target::Table(table)) => {
+                Homeless::Unbound { table: table.clone(), require_leader }
             }
-            Ok(group) if self.follow(now, stream, group, require_leader) => return,
-            Ok(_) => ErrorKind::ShardUnavailable,
-            Err(error) => error,
+            (Err(error), _) => Homeless::Refused(error),
         };
-        self.homeless.insert(stream, refused);
+        self.homeless.insert(stream, homeless);
     }
 
-    /// The client says something on a stream of this node.
+    fn bind_stream(&mut self, now: Instant, stream: StreamId, group: GroupId, require_leader: bool, out: &mut Effects) {
+        if self.serves(group) {
+            self.streams.insert(stream, group);
+            self.with(now, group, out, |group, cx| group.open_stream(cx, stream, require_leader));
+        } else if !self.follow(now, stream, group, require_leader) {
+            self.homeless.insert(stream, Homeless::Refused(ErrorKind::ShardUnavailable));
+        }
+    }
+
+    /// The client says something on a stream of this node, or on one that has no replica.
     pub(crate) fn watch(&mut self, now: Instant, stream: StreamId, command: WatchCommand, out: &mut Effects) {
-        let Some(refused) = self.homeless.get(&stream) else {
-            return self.with_stream(now, stream, out, |group, cx| group.watch_command(cx, stream, command));
+        let refused = match self.homeless.get(&stream).cloned() {
+            None => match self.strays(stream, &command) {
+                false => {
+                    return self.with_stream(now, stream, out, |group, cx| group.watch_command(cx, stream, command));
+                }
+                true => cross_shard_watch(),
+            },
+            Some(Homeless::Refused(error)) => error,
+            Some(Homeless::Unbound { table, require_leader }) => {
+                let WatchCommand::Create(create) = &command else { return };
+                match self.locate_watch(&table, &create.keys) {
+                    Ok(group) => {
+                        self.homeless.remove(&stream);
+                        self.bind_stream(now, stream, group, require_leader, out);
+                        return if self.is_followed(stream) {
+                            self.say(stream, command);
+                        } else {
+                            self.watch(now, stream, command, out);
+                        };
+                    }
+                    Err(error) => error,
+                }
+            }
         };
         if let WatchCommand::Create(_) = command {
-            let reason = CancelReason::Refused(refused.clone());
+            let reason = CancelReason::Refused(refused);
             out.watch.push((stream, WatchEvent::Canceled { id: WatchId(-1), revision: Revision(0), reason }));
         }
+    }
+
+    /// Whether a watch is of keys that another shard has than the one to which its stream belongs.
+    pub(crate) fn strays(&self, stream: StreamId, command: &WatchCommand) -> bool {
+        let WatchCommand::Create(create) = command else { return false };
+        let bound = self.streams.get(&stream).copied();
+        let followed = || self.router.following.get(&stream).map(|following| following.group);
+        let Some(shard) = bound.or_else(followed).and_then(|group| self.control.view.shard(group)) else {
+            return false;
+        };
+        let (group, table) = (shard.spec.group, &shard.spec.table);
+        TableName::new(table).is_ok_and(|table| self.locate_watch(&table, &create.keys) != Ok(group))
     }
 
     /// Opens a stream at a node that has a replica. `false` if none is known.
     fn follow(&mut self, now: Instant, stream: StreamId, group: GroupId, require_leader: bool) -> bool {
         let Some(from) = self.replica_for(now, group, &[]) else { return false };
         let watches = BTreeSet::new();
-        let following = Following { from, said: 0, seen: 0, heard: now, watches, revision: Revision::FIRST };
+        let following = Following { from, group, said: 0, seen: 0, heard: now, watches, revision: Revision::FIRST };
         self.router.following.insert(stream, following);
         self.shared.metrics.routed += 1;
         let open = StreamMessage::Open { group, require_leader };

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use althing_api::kv::{KeyRange, PutLease, PutRequest, PutValue, RangeRequest};
 use althing_api::request::Body;
+use althing_api::watch::{CancelReason, WatchCommand, WatchCreate, WatchEvent, WatchFilter};
 use althing_api::{Answer, Call, Error, ErrorKind, Request, Target};
 use althing_manifest::{Node as NodeObject, NodeSpec, Object, Schedule, Table, TableSpec};
-use althing_node::{Applier, ControlPlane, LogRecovery, Node, NodeConfig};
+use althing_node::{Applier, ControlPlane, Input, LogRecovery, Node, NodeConfig};
 use althing_storage::engine::Engine;
 use althing_storage::engine::model::ModelEngine;
-use althing_types::{ClusterId, GroupId, Instant, NodeId, TableName};
+use althing_types::{ClusterId, GroupId, Instant, NodeId, StreamId, TableName};
 
 use super::{Cluster, One, members};
 
@@ -31,7 +32,7 @@ fn cluster() -> Cluster {
         (id, node_with(NodeConfig { peer_urls, ..config }))
     };
     let nodes = founders.iter().map(|member| one(member.id)).collect();
-    let mut cluster = Cluster { nodes, now: Instant::ZERO, told: Vec::new() };
+    let mut cluster = Cluster { nodes, now: Instant::ZERO, told: Vec::new(), watched: Vec::new() };
     cluster.until("the objects of a new cluster", |cluster| cluster.objects().contains_key("clusters/cluster"));
     cluster
 }
@@ -158,4 +159,75 @@ fn a_node_that_is_registered_gets_its_share_and_a_node_that_is_drained_gives_all
             assert_eq!(value(cluster.call(NodeId(id), call("orders", get(&key)))), key.as_bytes(), "at {id}");
         }
     }
+}
+
+const STREAM: StreamId = StreamId(1);
+
+impl Cluster {
+    /// Opens a stream on a table at a node and watches a key on it.
+    fn watch(&mut self, id: u64, table: &str, key: &str) {
+        let target = Target::Table(TableName::new(table).unwrap());
+        self.all(vec![(NodeId(id), Input::WatchOpen { stream: STREAM, target, require_leader: false })]);
+        self.watch_more(id, key);
+    }
+
+    fn watch_more(&mut self, id: u64, key: &str) {
+        let command = WatchCommand::Create(WatchCreate {
+            id: None,
+            keys: KeyRange::single(key.to_owned()),
+            start_revision: None,
+            prev_kv: false,
+            filter: WatchFilter::default(),
+            progress_notify: false,
+            fragment: false,
+        });
+        self.all(vec![(NodeId(id), Input::Watch { stream: STREAM, command })]);
+        self.ticks(4);
+    }
+
+    fn events(&mut self) -> usize {
+        let events = |event: &WatchEvent| match event {
+            WatchEvent::Events { events, .. } => events.len(),
+            WatchEvent::Created { .. } | WatchEvent::Canceled { .. } | WatchEvent::Progress { .. } => 0,
+        };
+        std::mem::take(&mut self.watched).iter().map(events).sum()
+    }
+}
+
+#[test]
+fn a_node_without_a_replica_watches_for_its_clients_and_says_so_when_it_cannot() {
+    let mut cluster = cluster();
+    cluster.add_node(4);
+    cluster.add_table("orders", 1);
+    cluster.ticks(200);
+    let without = (1..=4).find(|id| cluster.groups_of(*id).iter().all(|group| group.get() < 16)).unwrap();
+    cluster.watch(without, "orders", "a");
+    assert!(matches!(cluster.watched[..], [WatchEvent::Created { .. }]), "{:?}", cluster.watched);
+    for value in ["1", "2", "3"] {
+        cluster.call(NodeId(without), call("orders", put("a", value))).unwrap();
+    }
+    cluster.ticks(4);
+    assert_eq!(cluster.events(), 3);
+    let serving: Vec<_> = cluster.nodes.keys().copied().filter(|id| id.get() != without).collect();
+    cluster.all(serving.iter().map(|id| (NodeId(without), Input::PeerDown(*id))).collect());
+    let ended = |event: &WatchEvent| matches!(event, WatchEvent::Canceled { reason: CancelReason::Gone(_), .. });
+    assert!(cluster.watched.iter().any(ended), "{:?}", cluster.watched);
+}
+
+#[test]
+fn a_stream_on_many_shards_belongs_to_the_shard_of_its_first_key() {
+    let mut cluster = cluster();
+    cluster.add_table("orders", 4);
+    cluster.watch(1, "orders", "a");
+    assert!(matches!(cluster.watched[..], [WatchEvent::Created { .. }]), "{:?}", cluster.watched);
+    cluster.call(NodeId(2), call("orders", put("a", "1"))).unwrap();
+    cluster.ticks(4);
+    assert_eq!(cluster.events(), 1);
+    for key in 0..8 {
+        cluster.watch_more(1, &format!("{key}"));
+    }
+    let refused = |event: &&WatchEvent| {
+        matches!(event, WatchEvent::Canceled { reason: CancelReason::Refused(ErrorKind::CrossShard(_)), .. })
+    };
+    assert!(cluster.watched.iter().filter(refused).count() >= 4, "{:?}", cluster.watched);
 }

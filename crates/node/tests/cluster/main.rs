@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use althing_api::cluster::Member;
+use althing_api::watch::WatchEvent;
 use althing_api::{Answer, Call, Error, Request};
 use althing_node::{Applier, Effects, GroupMetrics, GroupState, Input, LogRecovery, Node, NodeConfig};
 use althing_storage::engine::Engine;
@@ -28,6 +29,8 @@ struct Cluster {
     now: Instant,
     /// What clients were told and nobody has looked at.
     told: Vec<Result<Answer, Error>>,
+    /// What streams of watches were told and nobody has looked at.
+    watched: Vec<WatchEvent>,
 }
 
 fn members(count: usize) -> Vec<Member> {
@@ -57,7 +60,12 @@ impl Cluster {
             let node = Node::new(config, LogRecovery::default().join(states)).unwrap();
             (member.id, One { node, applier })
         };
-        Self { nodes: members.iter().zip(quotas).map(one).collect(), now: Instant::ZERO, told: Vec::new() }
+        Self {
+            nodes: members.iter().zip(quotas).map(one).collect(),
+            now: Instant::ZERO,
+            told: Vec::new(),
+            watched: Vec::new(),
+        }
     }
 
     /// What a node says to a client who asks; ticks go by until it does.
@@ -106,6 +114,7 @@ impl Cluster {
             let spaces = applier.begin_checkpoint().unwrap().finish().unwrap();
             told.push((id, Input::Checkpointed(spaces)));
         }
+        self.watched.extend(out.watch.into_iter().map(|(_, event)| event));
         self.told.extend(out.responses.into_iter().map(|(_, result)| result));
         told
     }
