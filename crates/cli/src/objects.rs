@@ -109,7 +109,7 @@ pub enum Deleted {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// It is there now, or is another one.
-    Written(Object),
+    Written(Box<Object>),
     /// It has gone.
     Gone(String),
 }
@@ -288,7 +288,9 @@ impl Follower {
                 self.revision = self.revision.max(Revision(revision));
             }
             match what {
-                "ADDED" | "MODIFIED" => return read(self.kind, object).map(|object| Some(Event::Written(object))),
+                "ADDED" | "MODIFIED" => {
+                    return read(self.kind, object).map(|object| Some(Event::Written(Box::new(object))));
+                }
                 "DELETED" => {
                     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
                     return Ok(Some(Event::Gone(name)));

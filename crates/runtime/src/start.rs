@@ -217,7 +217,8 @@ pub fn start<G: Gateway>(
     });
     let seeds = seeds(&options.hints, &members);
     let gossip = options.gossip.map(|gossip| {
-        crew.gossip(gossip, identity, seeds, &transport, options.node.zone.clone(), &options.clock, &published)
+        let me = Newcomer { identity, zone: options.node.zone.clone() };
+        crew.gossip(gossip, me, seeds, &transport, &options.clock, &published)
     });
     let gossip = gossip.transpose()?;
     let shell = Shell {
@@ -267,6 +268,13 @@ fn seeds(hints: &BTreeMap<NodeId, Vec<Address>>, members: &Membership) -> Vec<(N
     });
     let hinted = hints.iter().flat_map(|(node, addresses)| addresses.iter().map(|address| (*node, address.clone())));
     told.chain(hinted).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Who takes part in the membership.
+struct Newcomer {
+    identity: Identity,
+    /// Where it stands.
+    zone: String,
 }
 
 /// The membership's thread, and what ends it.
@@ -348,10 +356,9 @@ impl Crew {
     fn gossip(
         &self,
         options: GossipOptions,
-        me: Identity,
+        me: Newcomer,
         seeds: Vec<(NodeId, Address)>,
         transport: &Transport,
-        zone: String,
         clock: &Arc<dyn Clock>,
         published: &Arc<Published>,
     ) -> Result<GossipHandle, Fatal> {
@@ -362,7 +369,7 @@ impl Crew {
         let requests = move || numbers.node.lock().unwrap_or_else(std::sync::PoisonError::into_inner).0.requests;
         let thread = GossipThread {
             options,
-            me,
+            me: me.identity,
             seeds,
             caller: transport.caller(),
             called,
@@ -370,7 +377,7 @@ impl Crew {
             clock: Arc::clone(clock),
             disk: Arc::clone(&self.disk),
             requests: Box::new(requests),
-            zone,
+            zone: me.zone,
             board: Arc::clone(&self.shared.board),
             view: Arc::clone(&published.gossip),
         };

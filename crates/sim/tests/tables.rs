@@ -2,6 +2,8 @@
 //! taken back, silent ones replaced, while machines fail, networks part and clients write. Every shard's history is judged like
 //! a table's, and in the end every replica is where it belongs and nowhere else.
 
+#![allow(clippy::disallowed_methods, reason = "which seeds to run is asked of the environment, as other tests do")]
+
 use althing_sim::{Options, run};
 
 /// Seeds that CI runs; others with `ALTHING_TABLE_SEEDS=FROM..TO`.

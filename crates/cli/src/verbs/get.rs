@@ -238,12 +238,13 @@ impl Shown<'_> {
                 table::print_rows(&[heads], &self.widths, screen.out).map_err(CliError::failed)?;
             }
         }
-        objects.into_iter().try_for_each(|object| self.event(Event::Written(object), screen))
+        objects.into_iter().try_for_each(|object| self.event(Event::Written(Box::new(object)), screen))
     }
 
     fn event(&mut self, event: Event, screen: &mut Screen<'_>) -> Result<(), CliError> {
         let (object, mark) = match event {
             Event::Written(object) => {
+                let object = *object;
                 if !is_meant(self.args, &object) {
                     return Ok(());
                 }

@@ -55,6 +55,7 @@ pub use shards::SIZES_EVERY;
 pub use tables::SHARD_BYTES;
 
 use draft::Draft;
+use nodes::Empty;
 use placement::Scene;
 use plans::Plans;
 use shards::Sizes;
@@ -74,6 +75,7 @@ pub struct Reconciler {
     founders: Vec<Founder>,
     plans: Plans,
     sizes: Sizes,
+    empty: Empty,
     /// The shard whose status was written last, so that each gets its turn.
     last: GroupId,
     quiet: Option<Quiet>,
@@ -102,7 +104,14 @@ impl Reconciler {
     /// there is an object of the cluster.
     #[must_use]
     pub fn new(founders: Vec<Founder>) -> Self {
-        Self { founders, plans: Plans::default(), sizes: Sizes::default(), last: GroupId(0), quiet: None }
+        Self {
+            founders,
+            plans: Plans::default(),
+            sizes: Sizes::default(),
+            empty: Empty::default(),
+            last: GroupId(0),
+            quiet: None,
+        }
     }
 
     /// Appends what is to be written now, at most [`MAX_WRITES_PER_TURN`] writes; nothing if all is as it should be, or if the
@@ -131,7 +140,7 @@ impl Reconciler {
         placement::place(&mut draft, &mut self.plans, &scene);
         shards::observe(&mut draft, reports, now, &mut self.sizes, self.last);
         health::observe_tables(&mut draft, &scene);
-        nodes::observe(&mut draft, &members, reports, now);
+        nodes::observe(&mut draft, &members, reports, now, &mut self.empty);
         health::observe_cluster(&mut draft, &scene);
         let before = out.len();
         draft.finish(MAX_WRITES_PER_TURN, out);
@@ -147,8 +156,13 @@ impl Reconciler {
         self.quiet.as_ref().is_some_and(|quiet| same(quiet) && now < quiet.until)
     }
 
+    fn next_look(&self, now: Instant) -> Instant {
+        let sizes = now + SIZES_EVERY;
+        self.empty.next(now).map_or(sizes, |empty| empty.min(sizes))
+    }
+
     fn remember(&mut self, writes: &[Write], looked_at: Quiet, now: Instant) {
-        self.quiet = writes.is_empty().then_some(Quiet { until: now + SIZES_EVERY, ..looked_at });
+        self.quiet = writes.is_empty().then_some(Quiet { until: self.next_look(now), ..looked_at });
         let group = |write: &Write| match parse_key(&write.key)? {
             (Kind::Shard, name) => name.rsplit_once('-')?.1.parse().ok().map(GroupId),
             (Kind::Cluster | Kind::Node | Kind::Table, _) => None,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use althing_manifest::check::is_node_name;
 use althing_manifest::condition::{self, Condition, DRAINED, READY, Truth};
 use althing_manifest::{Liveness, Node, NodeSpec, NodeStatus, Schedule};
-use althing_types::{Instant, NodeId};
+use althing_types::{Duration, Instant, NodeId};
 
 use super::draft::Draft;
 use super::standing::{Members, Standing, named_by};
@@ -79,8 +79,33 @@ struct Load {
     leaders: u64,
 }
 
+/// How long a drained node must be seen to hold nothing before it is said to be empty: the leader of a shard may give it a replica by
+/// a map that is a moment old, and report it a moment later. Some reports of everybody come within it.
+pub const EMPTY_FOR: Duration = Duration::from_secs(3);
+
+/// Since when nodes that are drained are seen to hold nothing. Losing this costs the time once more.
+#[derive(Clone, Debug, Default)]
+pub struct Empty(BTreeMap<NodeId, Instant>);
+
+impl Empty {
+    /// Whether it has been so for long enough.
+    fn is_lasting(&mut self, id: NodeId, held: u64, now: Instant) -> bool {
+        if held > 0 {
+            self.0.remove(&id);
+            return false;
+        }
+        now.since(*self.0.entry(id).or_insert(now)) >= EMPTY_FOR
+    }
+
+    /// When the next node will have been empty for long enough, if one is waited for.
+    #[must_use]
+    pub fn next(&self, now: Instant) -> Option<Instant> {
+        self.0.values().map(|since| *since + EMPTY_FOR).filter(|at| *at > now).min()
+    }
+}
+
 /// Writes down what is the case about each node.
-pub fn observe(draft: &mut Draft<'_>, members: &Members, reports: &Reports, now: Instant) {
+pub fn observe(draft: &mut Draft<'_>, members: &Members, reports: &Reports, now: Instant, empty: &mut Empty) {
     let view = draft.view;
     let mut loads: BTreeMap<NodeId, Load> = BTreeMap::new();
     for shard in view.shards() {
@@ -93,14 +118,21 @@ pub fn observe(draft: &mut Draft<'_>, members: &Members, reports: &Reports, now:
     }
     for node in view.nodes() {
         let load = loads.get(&node.spec.id).copied().unwrap_or_default();
-        let status = status(node, load, members, reports, now);
+        let status = status(node, load, members, reports, now, empty);
         if status != node.status {
             draft.node(node).status = status;
         }
     }
 }
 
-fn status(node: &Node, load: Load, members: &Members, reports: &Reports, now: Instant) -> NodeStatus {
+fn status(
+    node: &Node,
+    load: Load,
+    members: &Members,
+    reports: &Reports,
+    now: Instant,
+    empty: &mut Empty,
+) -> NodeStatus {
     let id = node.spec.id;
     let heard = reports.node(id);
     let mut conditions = node.status.conditions.clone();
@@ -109,9 +141,14 @@ fn status(node: &Node, load: Load, members: &Members, reports: &Reports, now: In
     match node.spec.schedule {
         Schedule::Drain => {
             let held = heard.map_or(0, |heard| heard.groups().len() as u64).max(load.replicas);
-            condition::set(&mut conditions, drained(held));
+            // What a predecessor has seen for long enough need not be seen again.
+            let is_lasting = empty.is_lasting(id, held, now) || condition::holds(&conditions, DRAINED);
+            condition::set(&mut conditions, drained(held, is_lasting));
         }
-        Schedule::Active | Schedule::Cordoned => condition::clear(&mut conditions, DRAINED),
+        Schedule::Active | Schedule::Cordoned => {
+            empty.0.remove(&id);
+            condition::clear(&mut conditions, DRAINED);
+        }
     }
     NodeStatus {
         liveness,
@@ -150,8 +187,11 @@ fn ready(node: &Node, liveness: Liveness, standing: Standing) -> Condition {
     }
 }
 
-fn drained(held: u64) -> Condition {
+fn drained(held: u64, is_lasting: bool) -> Condition {
     match held {
+        0 if !is_lasting => {
+            Condition::new(DRAINED, Truth::False, "Settling", "nothing is left on it, as of this moment")
+        }
         0 => Condition::new(DRAINED, Truth::True, "Empty", "nothing is left on it: it can be stopped and deleted"),
         1 => Condition::new(DRAINED, Truth::False, "Moving", "1 replica is left"),
         many => Condition::new(DRAINED, Truth::False, "Moving", format!("{many} replicas are left")),

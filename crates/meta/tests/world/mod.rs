@@ -185,10 +185,11 @@ impl World {
         let had_any = !out.is_empty();
         match delivery {
             Delivery::Whole => {}
-            Delivery::OneAndDie => {
+            Delivery::OneAndDie if had_any => {
                 out.truncate(1);
                 self.reconcilers[0] = Reconciler::new(self.founders.clone());
             }
+            Delivery::OneAndDie => {}
             Delivery::Race => {
                 self.reconcilers[1].turn(self.now, &self.view, &self.reports, &mut out);
                 self.rng.shuffle(&mut out);
