@@ -42,7 +42,7 @@ impl Group {
         if !self.is_serving_leader() || self.replica.has_pending_conf_change() || self.replica.conf_state().is_joint() {
             return;
         }
-        let actual = self.standing();
+        let actual = Actual { learners: self.own_learners(), ..self.standing() };
         let is_alive = |node: NodeId| self.is_heard(cx, node);
         // Whoever is stuck waits: the control plane sees the same and plans anew.
         let Ok(Some(step)) = steps::next(&actual, wanted, is_alive) else { return };
@@ -103,6 +103,18 @@ impl Group {
             voters: conf.voters.iter().chain(&conf.voters_outgoing).copied().collect(),
             learners: conf.learners.iter().copied().collect(),
         }
+    }
+
+    /// Learners that the control plane has added. Those of the members' table were added by clients, and are theirs to promote or
+    /// to remove.
+    fn own_learners(&self) -> BTreeSet<NodeId> {
+        let mut learners: BTreeSet<_> = self.replica.conf_state().learners.iter().copied().collect();
+        if self.id == DEFAULT_GROUP && !learners.is_empty() {
+            for member in self.reader.members().unwrap_or_default() {
+                learners.remove(&member.id);
+            }
+        }
+        learners
     }
 
     /// Where the replicas are.

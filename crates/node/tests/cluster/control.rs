@@ -231,3 +231,55 @@ fn a_stream_on_many_shards_belongs_to_the_shard_of_its_first_key() {
     };
     assert!(cluster.watched.iter().filter(refused).count() >= 4, "{:?}", cluster.watched);
 }
+
+#[test]
+fn tables_serve_while_meta_has_no_quorum() {
+    let mut cluster = cluster();
+    cluster.add_node(4);
+    cluster.add_node(5);
+    cluster.write(Object::Table(Table::new("orders", TableSpec { shards: 6, replicas: 1, ..TableSpec::default() })));
+    cluster.until("the table is ready", |cluster| match cluster.objects().get("tables/orders") {
+        Some(Object::Table(table)) => table.status.ready_shards == 6,
+        _ => false,
+    });
+    cluster.ticks(400);
+    let meta: Vec<u64> = (1..=5).filter(|id| cluster.groups_of(*id).contains(&GroupId(2))).collect();
+    assert_eq!(meta.len(), 3);
+    let lost: Vec<NodeId> = meta[..2].iter().copied().map(NodeId).collect();
+    for id in &lost {
+        cluster.nodes.remove(id);
+    }
+    let left: Vec<NodeId> = cluster.nodes.keys().copied().collect();
+    for id in &lost {
+        cluster.all(left.iter().map(|to| (*to, Input::PeerDown(*id))).collect());
+    }
+    cluster.ticks(400);
+    let (mut served, mut refused) = (0, 0);
+    for key in 0..40 {
+        match cluster.call(left[key % left.len()], call("orders", put(&format!("{key}"), "x"))) {
+            Ok(_) => served += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    let objects = Call { target: META, ..Call::new(get("/althing/v1/clusters/cluster")) };
+    assert!(cluster.call(left[0], objects).is_err(), "meta has no quorum");
+    assert!(
+        served > 0 && refused > 0,
+        "shards on nodes that are left serve, and the others cannot: {served}, {refused}"
+    );
+}
+
+#[test]
+fn a_learner_that_clients_have_added_stays_one() {
+    let mut cluster = cluster();
+    let add = Request::MemberAdd { peer_urls: vec!["http://n9:2380".into()], is_learner: true };
+    cluster.ask(NodeId(1), add).unwrap();
+    cluster.ticks(800);
+    let Body::Members(members) = cluster.ask(NodeId(1), Request::MemberList { linearizable: true }).unwrap().body
+    else {
+        panic!("no members")
+    };
+    let learner = members.iter().find(|member| member.is_learner).expect("it is still there").id;
+    let conf = cluster.nodes[&NodeId(1)].node.conf_state(GroupId(1)).unwrap();
+    assert_eq!(conf.learners, [learner]);
+}

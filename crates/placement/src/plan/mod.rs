@@ -219,8 +219,22 @@ fn place(
         retain(&mut replicas, actual, hosts, policy, states);
         placements.insert(*shard, Placement { replicas, leader: actual.leader });
     }
-    leaders::balance(&mut placements, states);
-    (placements, shortfall)
+    // A shard without a quorum keeps its leader whatever is wished. If it were counted among the others, each plan would make room
+    // for a transfer that never comes, and the next one would take it back.
+    let can_move = |shard: &ShardId| has_quorum(&current[shard], states);
+    let (mut moving, mut stuck): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        placements.into_iter().partition(|(shard, _)| can_move(shard));
+    leaders::balance(&mut moving, states);
+    leaders::balance(&mut stuck, states);
+    moving.append(&mut stuck);
+    (moving, shortfall)
+}
+
+/// Whether a shard can change at all: it has never been, or most of its voters live.
+fn has_quorum(actual: &Actual, states: &BTreeMap<NodeId, State>) -> bool {
+    let is_alive = |id: &&NodeId| !matches!(states.get(*id), None | Some(State::Dead));
+    let alive = actual.voters.iter().filter(is_alive).count();
+    *actual == Actual::default() || steps::is_quorum(alive, actual.voters.len())
 }
 
 /// Where there are too few places, a voter on a draining node stays rather than none, and one on a dead node too, since it may

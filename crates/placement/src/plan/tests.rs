@@ -152,6 +152,21 @@ fn new_shards_do_not_all_choose_the_same_neighbours() {
     assert!(sets.len() > 40, "300 shards lie on {} sets of nodes, of 84", sets.len());
 }
 
+#[test]
+fn leaders_come_to_rest_while_some_shards_have_no_quorum() {
+    let host = |id, zone: &str, state| Host { node: Node::new(NodeId(id), zone), state };
+    let first = [(1, "z3"), (2, "z0"), (5, "z3")].map(|(id, zone)| host(id, zone, State::Active));
+    let second = [(1, "z0"), (2, "z1"), (3, "z2"), (4, "z0")].map(|(id, zone)| host(id, zone, State::Active));
+    let policy = Policy { replicas: 3, spread: Spread::Must };
+    let mut current = carried_out(&plan(&shards(5), &first, &policy));
+    let rounds = (0..20).take_while(|_| {
+        let next = plan(&current, &second, &policy);
+        one_step_each(&mut current, &next)
+    });
+    let rounds = rounds.count();
+    assert!(rounds < 20, "they go on for ever");
+}
+
 fn clusters() -> impl Strategy<Value = Vec<Host>> {
     let state = prop_oneof![6 => Just(State::Active), 1 => Just(State::Draining), 1 => Just(State::Dead)];
     prop::collection::vec((0_u64..4, state, prop_oneof![4 => Just(100_u32), 1 => 0_u32..300]), 1..10).prop_map(
