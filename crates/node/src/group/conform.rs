@@ -105,12 +105,13 @@ impl Group {
         }
     }
 
-    /// Learners that the control plane has added. Those of the members' table were added by clients, and are theirs to promote or
-    /// to remove.
+    /// Learners that the control plane has added. Those that the members' table calls learners were added by clients, and are
+    /// theirs to promote or to remove.
     fn own_learners(&self) -> BTreeSet<NodeId> {
         let mut learners: BTreeSet<_> = self.replica.conf_state().learners.iter().copied().collect();
         if self.id == DEFAULT_GROUP && !learners.is_empty() {
-            for member in self.reader.members().unwrap_or_default() {
+            let members = self.reader.members().unwrap_or_default();
+            for member in members.iter().filter(|member| member.is_learner) {
                 learners.remove(&member.id);
             }
         }
