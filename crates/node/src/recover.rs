@@ -128,7 +128,7 @@ impl LogRecovery {
             }
             log.settle(state.applied);
             if let Some(Presence::Held { promise, .. }) = self.presences.get(&state.group) {
-                log.promise = *promise;
+                log.bind(*promise);
             }
             (log, state)
         };
@@ -186,7 +186,9 @@ impl GroupLog {
     pub(crate) fn bind(&mut self, promise: Promise) {
         self.promise = promise;
         let hard_state = &mut self.recovered.hard_state;
-        if promise.term >= hard_state.term {
+        let is_later = promise.term > hard_state.term;
+        let is_free = promise.term == hard_state.term && hard_state.vote == NodeId::NONE;
+        if is_later || is_free {
             (hard_state.term, hard_state.vote) = (promise.term, promise.vote);
         }
     }
@@ -223,6 +225,22 @@ mod tests {
     #[test]
     fn an_overwritten_log_ends_where_it_was_overwritten() {
         assert_eq!(recovered([entries(2..=5, 1), entries(4..=4, 2)]), [(2, 1), (3, 1), (4, 2)]);
+    }
+
+    #[test]
+    fn a_promise_binds_and_a_vote_that_was_given_since_stands() {
+        let promise = |term, vote| Promise { term, vote: NodeId(vote), ..Promise::default() };
+        let bound = |term, vote, promise| {
+            let mut log = GroupLog::default();
+            log.recovered.hard_state = HardState { term, vote: NodeId(vote), commit: 4 };
+            log.bind(promise);
+            let HardState { term, vote, commit } = log.recovered.hard_state;
+            (term, vote.get(), commit)
+        };
+        assert_eq!(bound(0, 0, promise(7, 2)), (7, 2, 4), "a crash before the first record of the new life");
+        assert_eq!(bound(7, 0, promise(7, 2)), (7, 2, 4));
+        assert_eq!(bound(7, 3, promise(7, 0)), (7, 3, 4));
+        assert_eq!(bound(9, 3, promise(7, 2)), (9, 3, 4));
     }
 
     #[test]
