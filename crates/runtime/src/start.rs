@@ -482,6 +482,7 @@ impl Shell {
             watches: BTreeMap::new(),
             downloads: BTreeMap::new(),
             quotas: BTreeMap::new(),
+            is_ready: false,
         };
         driver.connect(self.members);
         let ending = driver.run().await;

@@ -207,3 +207,15 @@ async fn a_failed_fsync_stops_the_node_at_once_and_is_never_tried_again() {
     ended.recv_timeout(Duration::from_secs(10)).unwrap().unwrap();
     node.join();
 }
+
+#[tokio::test]
+async fn who_was_answered_finds_a_node_that_says_it_is_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FailingDisk { real: RealDisk::new(dir.path()), broken: Arc::default(), tries: Arc::default() };
+    let (node, ended) = alone(dir.path(), disk);
+    node.handle().call(put("first")).await.unwrap();
+    assert_eq!(node.handle().health().reasons, Vec::<String>::new());
+    node.handle().stop();
+    ended.recv_timeout(Duration::from_secs(10)).unwrap().unwrap();
+    node.join();
+}

@@ -141,6 +141,8 @@ pub(crate) struct Driver {
     pub downloads: BTreeMap<StreamId, ChunkFeed>,
     /// The quotas that were seen last.
     pub quotas: BTreeMap<GroupId, u64>,
+    /// Whether the node could serve when it was asked last. One that could is asked once a tick; one that could not, each turn.
+    pub is_ready: bool,
 }
 
 impl Driver {
@@ -181,6 +183,9 @@ impl Driver {
                 self.tick(tick_count, &mut out);
             }
             self.node.flush(self.clock.now(), &mut out);
+            if ticked || !self.is_ready {
+                self.judge_health();
+            }
             if self.perform(&mut out) == perform::Next::End {
                 return Ending::Stopped;
             }
@@ -202,8 +207,14 @@ impl Driver {
             self.publish();
         }
         self.compare_maps(out);
+    }
+
+    /// Says whether the node can serve. It is asked before the turn's answers leave, so that nobody who was answered can find
+    /// a node that says it is still starting.
+    fn judge_health(&mut self) {
         let reasons = self.node.not_ready();
-        self.shared.set_health(Health { live: true, ready: reasons.is_empty(), reasons });
+        self.is_ready = reasons.is_empty();
+        self.shared.set_health(Health { live: true, ready: self.is_ready, reasons });
     }
 
     /// Tells the membership how new this node's map is, and the node if others have a newer one.
