@@ -30,7 +30,6 @@ pub fn command(command: &Command) -> Result<(), ErrorKind> {
         | Command::MemberPromote(_)
         | Command::Activate { .. }
         | Command::SetQuota { .. } => Ok(()),
-        Command::Bounds { slice, .. } => slice.check(),
         Command::Ingest(page) => page.check(),
         Command::Seal { at, .. } => keys(&KeyRange::single(at.clone())),
     }

@@ -66,7 +66,6 @@ impl Members {
             | Command::LeaseRevoke { .. }
             | Command::LeaseCheckpoint { .. }
             | Command::Alarm { .. }
-            | Command::Bounds { .. }
             | Command::Ingest(_)
             | Command::Seal { .. }
             | Command::Activate { .. }
@@ -101,7 +100,6 @@ impl Members {
             | Command::LeaseRevoke { .. }
             | Command::LeaseCheckpoint { .. }
             | Command::Alarm { .. }
-            | Command::Bounds { .. }
             | Command::Ingest(_)
             | Command::Seal { .. }
             | Command::Activate { .. }
