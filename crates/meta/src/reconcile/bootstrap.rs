@@ -76,6 +76,7 @@ fn first_shard(name: &str, group: GroupId, ids: &BTreeSet<NodeId>) -> Shard {
         replicas: ids.clone(),
         leader: None,
         phase: althing_manifest::Phase::Serving,
+        parent: None,
     };
     Shard::new(&shard::name_of(name, group), spec)
 }

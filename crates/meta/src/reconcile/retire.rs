@@ -25,7 +25,7 @@ fn take_apart(draft: &mut Draft<'_>, table: &Table, scene: &Scene<'_>) {
     let shards = scene.survey.shards(table.name());
     for shard in shards {
         match shard.spec.phase {
-            Phase::Serving => {
+            Phase::Serving | Phase::Filling => {
                 let shard = draft.shard(shard);
                 shard.spec.phase = Phase::Retiring;
                 shard.spec.leader = None;

@@ -93,6 +93,7 @@ fn make(draft: &mut Draft<'_>, cluster: &Cluster, claim: &Claim, index: u64, sli
         replicas: BTreeSet::new(),
         leader: None,
         phase: Phase::Serving,
+        parent: None,
     };
     let guard = Guard { key: Bytes::from(key_of(Kind::Cluster, cluster::NAME)), expected: cluster.revision() };
     draft.create(Shard::new(&name, spec), Some(guard));
@@ -106,7 +107,7 @@ fn hand_out(draft: &mut Draft<'_>, survey: &Survey<'_>, cluster: &Cluster) {
         lacks.then(|| (table.name().to_owned(), wanted))
     });
     let first = cluster.status.next_group;
-    let claim = lacking.map(|(table, count)| Claim { table, first, count });
+    let claim = lacking.map(|(table, count)| Claim { table, first, count, split: None });
     if claim != cluster.status.claim {
         let status = &mut draft.cluster().status;
         status.next_group += claim.as_ref().map_or(0, |claim| claim.count);

@@ -16,6 +16,8 @@ fn group(part: Part, term: u64) -> GroupReport {
         bytes: 0,
         voters: [NodeId(1), NodeId(2)].into(),
         learners: BTreeSet::new(),
+        stage: Stage::Serving,
+        middle: None,
     }
 }
 

@@ -14,6 +14,7 @@ fn shard(table: &str, group: u64, slice: Slice, phase: Phase) -> Shard {
         replicas: BTreeSet::new(),
         leader: None,
         phase,
+        parent: None,
     };
     Shard::new(&name_of(table, GroupId(group)), spec)
 }

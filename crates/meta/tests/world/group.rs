@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use althing_manifest::{DEFAULT_GROUP, Phase, Shard};
-use althing_meta::{Configuration, GroupReport, Part};
+use althing_meta::{Configuration, GroupReport, Part, Stage};
 use althing_placement::plan::steps::{self, is_quorum};
 use althing_placement::{Actual, Placement};
 use althing_types::{GroupId, NodeId};
@@ -34,6 +34,8 @@ impl Group {
             bytes: 0,
             voters: self.actual.voters.clone(),
             learners: self.actual.learners.clone(),
+            stage: Stage::Serving,
+            middle: None,
         }
     }
 

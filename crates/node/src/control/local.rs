@@ -159,10 +159,14 @@ impl Node {
 fn wish(shard: &Shard, node: NodeId) -> Wish {
     match shard.spec.phase {
         Phase::Retiring => Wish::Gone,
-        Phase::Serving if shard.spec.replicas.contains(&node) => Wish::Here,
-        Phase::Serving if shard.status.voters.contains(&node) || shard.status.learners.contains(&node) => Wish::Leaving,
+        Phase::Serving | Phase::Filling if shard.spec.replicas.contains(&node) => Wish::Here,
+        Phase::Serving | Phase::Filling
+            if shard.status.voters.contains(&node) || shard.status.learners.contains(&node) =>
+        {
+            Wish::Leaving
+        }
         // Nothing was said yet of who is there.
-        Phase::Serving if shard.status.voters.is_empty() => Wish::Leaving,
-        Phase::Serving => Wish::Elsewhere,
+        Phase::Serving | Phase::Filling if shard.status.voters.is_empty() => Wish::Leaving,
+        Phase::Serving | Phase::Filling => Wish::Elsewhere,
     }
 }

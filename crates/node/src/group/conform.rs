@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use althing_api::service::DEFAULT_GROUP;
 use althing_consensus::{Change, ConfChange, Input, ProgressState};
-use althing_meta::{Configuration, GroupReport, Part};
+use althing_meta::{Configuration, GroupReport, Part, Stage};
 use althing_placement::plan::steps::{self, Step};
 use althing_placement::{Actual, Placement};
 use althing_types::{Duration, Instant, NodeId};
@@ -102,6 +102,8 @@ impl Group {
             bytes: self.reader.size_bytes(),
             voters: conf.voters.iter().chain(&conf.voters_outgoing).copied().collect(),
             learners: conf.learners.iter().copied().collect(),
+            stage: Stage::Serving,
+            middle: None,
         }
     }
 
