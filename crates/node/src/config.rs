@@ -6,7 +6,7 @@ use althing_api::cluster::Member;
 use althing_api::service::META_GROUP;
 use althing_strong::lessor::LessorConfig;
 use althing_strong::watch::HubConfig;
-use althing_types::{ClusterId, Duration, GroupId, NodeId, limits};
+use althing_types::{ClusterId, Duration, GroupId, Instant, NodeId, limits};
 
 /// One group that this node has a replica of from birth.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -150,5 +150,12 @@ impl NodeConfig {
         self.control = ControlPlane::Present;
         self.groups.push(GroupConfig { id: META_GROUP, hibernate: false, quota_bytes: None });
         self
+    }
+
+    /// When a request that comes now is given up: after what its client will wait, and at the latest when it has waited for its
+    /// place among the others and for two elections.
+    pub(crate) fn request_deadline(&self, now: Instant, timeout: Option<Duration>) -> Instant {
+        let longest = limits::MAX_REQUEST_WAIT + self.tick * self.election_ticks.end * 2;
+        now + timeout.map_or(longest, |timeout| timeout.min(longest))
     }
 }

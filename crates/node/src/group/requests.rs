@@ -25,9 +25,7 @@ const EMPTY_TABLE_BYTES: u64 = 4096;
 impl Group {
     /// Takes a request in. It is answered now or later, once.
     pub(crate) fn request(&mut self, cx: &mut Context<'_>, id: RequestId, call: Call) {
-        let config = &cx.shared.config;
-        let longest = limits::MAX_REQUEST_WAIT + config.tick * config.election_ticks.end * 2;
-        let deadline = cx.now + call.timeout.map_or(longest, |timeout| timeout.min(longest));
+        let deadline = cx.shared.config.request_deadline(cx.now, call.timeout);
         if call.require_leader && self.leader().is_none() {
             return respond(cx, id, Err(ErrorKind::NoLeader.into()));
         }

@@ -20,9 +20,7 @@ impl Node {
             self.shared.metrics.overloads += 1;
             return out.responses.push((id, Err(ErrorKind::Overloaded.into())));
         }
-        let config = &self.shared.config;
-        let longest = limits::MAX_REQUEST_WAIT + config.tick * config.election_ticks.end * 2;
-        let deadline = now + call.timeout.map_or(longest, |timeout| timeout.min(longest));
+        let deadline = self.shared.config.request_deadline(now, call.timeout);
         let name = self.router.name();
         let routed = Routed { id, call, group, deadline, tried: Vec::new(), stage: Stage::Waiting };
         self.router.routed.insert(name, routed);
