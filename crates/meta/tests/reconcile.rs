@@ -134,7 +134,7 @@ fn disturb(world: &mut World, next_id: &mut u64) {
     let ids: Vec<NodeId> = world.processes.keys().copied().collect();
     let id = *world.rng.choice(&ids).expect("there are nodes");
     let name = ["a", "b", "c"][world.rng.usize(0..3)];
-    match world.rng.u32(0..12) {
+    match world.rng.u32(0..13) {
         0 | 1 => {
             let is_up = world.is_up(id);
             world.processes.get_mut(&id).expect("it is there").is_up = !is_up;
@@ -159,6 +159,10 @@ fn disturb(world: &mut World, next_id: &mut u64) {
             world.apply_object(changed.into());
         }
         10 => world.change_meta_leader(),
+        11 => {
+            let replicas = [1, 3, 5][world.rng.usize(0..3)];
+            world.apply_object(World::range_table(name, replicas).into());
+        }
         _ => {}
     }
 }
@@ -173,6 +177,9 @@ fn live(seed: u64, delivery: Delivery) {
         disturb(&mut world, &mut next_id);
         for _ in 0..world.rng.u32(0..8) {
             world.tick(30);
+            for _ in 0..world.rng.u32(0..4) {
+                world.write_key();
+            }
             world.turn(delivery);
         }
     }

@@ -151,6 +151,7 @@ fn the_json_of_an_object_stays_as_it_is() {
         replicas: [althing_types::NodeId(0xab)].into(),
         leader: None,
         phase: Phase::Serving,
+        parent: None,
     };
     let shard = Object::from(crate::Shard::new("t-2", spec));
     assert_eq!(
@@ -230,6 +231,7 @@ fn shards() -> impl Strategy<Value = Object> {
             leader: replicas.first().copied(),
             replicas,
             phase: Phase::Retiring,
+            parent: None,
         };
         let mut shard = crate::Shard::new(&crate::shard::name_of("t", spec.group), spec);
         shard.status.voters = voters;

@@ -165,7 +165,11 @@ pub const TABLE: &[Field] = &[
         text: "Bytes at which a shard is cut in two. Only for tables that are split by range.",
     },
     system("status.observedGeneration", ANY, "The generation of the spec that the status is about."),
-    system("status.shards", ANY, "Shards that there are."),
+    system(
+        "status.shards",
+        ANY,
+        "Shards to which requests go. Halves that are being filled and shards that retire are not counted.",
+    ),
     system("status.readyShards", ANY, "Shards that have a leader now."),
 ];
 

@@ -11,6 +11,7 @@
 //! | was never seen alive | nothing: its founders must agree on who they are |
 //! | has no leader | nothing: nobody could carry it out |
 //! | is on its way | nothing, unless the newcomer fails: then another way is taken from where it is |
+//! | is being split, or is a half that does not serve yet | nothing: halves are filled where their parent is |
 //! | has arrived | one step, if it belongs elsewhere and few enough others are on their way |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ use super::default_table;
 use super::draft::Draft;
 use super::plans::Plans;
 use super::repair::{Loads, repair};
+use super::split;
 use super::standing::{Members, Mode, Standing};
 use super::steps;
 use super::survey::Survey;
@@ -51,6 +53,15 @@ pub struct Scene<'a> {
     pub reports: &'a Reports,
     /// The time.
     pub now: Instant,
+}
+
+impl<'a> Scene<'a> {
+    /// The shards of a table to which requests go, by group.
+    pub fn routed(&self, table: &Table) -> impl Iterator<Item = &'a Shard> {
+        let view = self.view;
+        let is_routed = move |shard: &&Shard| view.is_routed(shard.spec.group);
+        self.survey.shards(table.name()).iter().map(|shard| shard.as_ref()).filter(is_routed)
+    }
 }
 
 /// How urgent a step is.
@@ -121,8 +132,8 @@ fn loads(view: &View) -> Loads {
 
 /// Whether a shard that could move is moving. One without a leader does not get on, and must not keep others from it.
 fn is_on_its_way(shard: &Shard, scene: &Scene<'_>) -> bool {
-    let serves = shard.spec.phase == Phase::Serving && shard.status.epoch > 0;
-    serves && !has_arrived(shard) && scene.reports.leader(scene.now, shard.spec.group).is_some()
+    let is_alive = shard.spec.phase != Phase::Retiring && shard.status.epoch > 0;
+    is_alive && !has_arrived(shard) && scene.reports.leader(scene.now, shard.spec.group).is_some()
 }
 
 /// Whether a shard's replicas are where they are wanted.
@@ -139,9 +150,8 @@ fn place_table<'a>(
     loads: &mut Loads,
     waiting: &mut Vec<Step<'a>>,
 ) {
-    let serving = |shard: &&&'a std::sync::Arc<Shard>| shard.spec.phase == Phase::Serving;
-    let shards: Vec<&'a Shard> =
-        scene.survey.shards(table.name()).iter().filter(serving).map(|shard| shard.as_ref()).collect();
+    // Halves that do not serve yet are no part of the plan: it stays the same from the beginning of a split to its end.
+    let shards: Vec<&'a Shard> = scene.routed(table).collect();
     let placements = match scene.members.mode() {
         Mode::Balance => match planned(plans, scene, table, count, &shards) {
             Some(placements) => Some(placements),
@@ -153,7 +163,7 @@ fn place_table<'a>(
     shards.iter().filter_map(|shard| shard.spec.leader).for_each(|leader| leaders.add(leader));
     for shard in shards {
         let place = placements.map(|placements| placements.get(&ShardId(shard.spec.group.get())));
-        if is_at_home(shard, count, place.flatten(), scene) {
+        if split::is_frozen(shard, scene) || is_at_home(shard, count, place.flatten(), scene) {
             continue;
         }
         let Some(base) = base(shard, scene) else { continue };
