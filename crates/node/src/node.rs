@@ -22,6 +22,7 @@ use crate::metrics::{GroupMetrics, Metrics};
 use crate::recover::Recovery;
 use crate::replicas::{CLOSING, Comings};
 use crate::route::{Homeless, Router};
+use crate::split::{Fillings, Redirects};
 use crate::steady::SteadyClock;
 
 /// How long a stopping node waits for its leaderships to be taken over.
@@ -55,6 +56,8 @@ pub struct Node {
     pub(crate) downloads: BTreeMap<StreamId, Download>,
     pub(crate) comings: Comings,
     pub(crate) router: Router,
+    pub(crate) fillings: Fillings,
+    pub(crate) redirects: Redirects,
     pub(crate) control: Control,
     lifecycle: Lifecycle,
     /// What the log is told with the first turn.
@@ -86,6 +89,8 @@ impl Node {
             downloads: BTreeMap::new(),
             comings: Comings::new(recovered.graves),
             router: Router::new(incarnation),
+            fillings: Fillings::default(),
+            redirects: Redirects::default(),
             control,
             lifecycle: Lifecycle::Running,
             clock: SteadyClock::default(),
@@ -106,6 +111,7 @@ impl Node {
             Input::Request { id, call } => self.request(now, id, call, out),
             Input::Cancel { id } => {
                 self.cancel_route(id);
+                self.cancel_redirected(id);
                 self.for_all(now, out, |group, cx| group.cancel(cx, id));
             }
             Input::WatchOpen { stream, target, require_leader } => {
@@ -184,6 +190,7 @@ impl Node {
             }
         }
         self.dirty.append(&mut later);
+        self.redirect(now, out);
         self.return_lent(out);
         self.return_events(out);
         out.wal_release.append(&mut self.released);
@@ -233,6 +240,10 @@ impl Node {
         }
         let leaderless = self.groups.values().filter(|group| group.leader().is_none());
         leaderless.map(|group| format!("group {} has no leader", group.id)).collect()
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.lifecycle == Lifecycle::Running
     }
 
     /// The group's clock ticks from now on, and it has its turn.
@@ -315,7 +326,7 @@ impl Node {
             return out.responses.push((id, Err(ErrorKind::Stopped.into())));
         }
         match self.locate(&call) {
-            Ok(group) if self.serves(group) => self.request_here(now, id, group, call, out),
+            Ok(group) if self.serves(group) => self.request_placed(now, id, group, call, out),
             Ok(group) if self.control.view.shard(group).is_some() => self.route(now, id, group, call, out),
             Ok(group) => {
                 let unknown = ErrorKind::InvalidArgument(format!("there is no group {group} here"));
@@ -394,7 +405,13 @@ impl Node {
                 if group == META_GROUP {
                     self.meta_applied(&output, out);
                 }
+                let bounds_changed = output.bounds.is_some();
                 self.with(now, group, out, |group, cx| group.applied(cx, applied, output));
+                self.split_applied(now, group, out);
+                if bounds_changed {
+                    self.retry_redirected(now, out);
+                    self.report_now(now);
+                }
             }
             Done::Imported { group, transfer, pages, outcome } => {
                 self.with(now, group, out, |group, cx| group.imported(cx, transfer, pages, outcome));
@@ -426,6 +443,7 @@ impl Node {
             ReadDone::Page { purpose: ExportPurpose::Follower { group, to, transfer }, export, result } => {
                 self.with(now, group, out, |group, cx| group.exported(cx, to, transfer, export, result));
             }
+            ReadDone::Fed { parent, child, feed, page } => self.fed(now, parent, child, feed, page, out),
         }
     }
 
@@ -489,6 +507,7 @@ impl Node {
         }
         self.lifecycle = Lifecycle::Stopped;
         self.for_all(now, out, |group, cx| group.stop(cx, "the node is stopping"));
+        self.stop_redirected(out);
         out.stopped = true;
     }
 

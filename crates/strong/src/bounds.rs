@@ -129,6 +129,8 @@ pub struct Bounds {
     pub slice: Slice,
     /// Where it is in its life.
     pub stage: Stage,
+    /// It is never sealed for children up to this group: they were given up. Ids of groups rise.
+    pub barred: GroupId,
 }
 
 /// Where filling begins.
@@ -147,7 +149,7 @@ impl Bounds {
             Role::Serve => Stage::Serving,
             Role::Fill => Stage::Filling { next: START, compacted: crate::state::NEVER_COMPACTED },
         };
-        Self { slice, stage }
+        Self { slice, stage, barred: GroupId(0) }
     }
 
     /// Refuses what the shard does not serve (now).
@@ -171,6 +173,7 @@ impl Bounds {
     pub fn encode(&self) -> Bytes {
         let mut writer = Writer::default();
         self.slice.write(&mut writer);
+        writer.u64(self.barred.0);
         match &self.stage {
             Stage::Serving => writer.u8(SERVING),
             Stage::Filling { next, compacted } => {
@@ -202,6 +205,7 @@ impl Bounds {
 
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
         let slice = Slice::read(reader)?;
+        let barred = GroupId(reader.u64("barred")?);
         let stage = match reader.u8("stage")? {
             SERVING => Stage::Serving,
             FILLING => {
@@ -217,7 +221,7 @@ impl Bounds {
             }),
             value => return Err(DecodeError::Unknown { field: "stage", value: u64::from(value) }),
         };
-        Ok(Self { slice, stage })
+        Ok(Self { slice, stage, barred })
     }
 }
 
@@ -276,7 +280,7 @@ mod tests {
         let next = VersionId { main: Revision(4), sub: 7 };
         let filling = Stage::Filling { next, compacted: Revision(-1) };
         for stage in [Stage::Serving, filling, Stage::Activated(Revision(8)), Stage::Sealed(seal)] {
-            let bounds = Bounds { slice: slice("a", Some("z")), stage };
+            let bounds = Bounds { slice: slice("a", Some("z")), stage, barred: GroupId(16) };
             assert_eq!(Bounds::decode(bounds.encode()), Ok(bounds.clone()));
             let longer = [&bounds.encode()[..], &[0]].concat();
             assert!(Bounds::decode(longer.into()).is_err());

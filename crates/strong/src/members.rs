@@ -68,6 +68,7 @@ impl Members {
             | Command::Alarm { .. }
             | Command::Ingest(_)
             | Command::Seal { .. }
+            | Command::Bar { .. }
             | Command::Activate { .. }
             | Command::SetQuota { .. } => Ok(()),
         }
@@ -102,6 +103,7 @@ impl Members {
             | Command::Alarm { .. }
             | Command::Ingest(_)
             | Command::Seal { .. }
+            | Command::Bar { .. }
             | Command::Activate { .. }
             | Command::SetQuota { .. } => {}
         }

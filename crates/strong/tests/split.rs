@@ -208,7 +208,9 @@ impl Split {
                 let revision = self.parent.reader().revision();
                 write(&mut self.parent, &mut self.whole, Command::Compact { revision });
                 self.parent.machine.compaction_step().unwrap();
-                self.children.iter_mut().for_each(|child| drop(child.shard.machine.compaction_step().unwrap()));
+                for child in &mut self.children {
+                    child.shard.machine.compaction_step().unwrap();
+                }
             }
         }
     }
@@ -401,6 +403,19 @@ fn a_shard_is_not_split_where_a_child_would_hold_nothing() {
     assert_eq!(shard.apply(put("c")), Err(ErrorKind::WrongShard));
     assert_eq!(shard.apply(put("bb")), Err(ErrorKind::WrongShard));
     assert_eq!(shard.apply(Command::Compact { revision: Revision(1) }), Err(ErrorKind::WrongShard));
+}
+
+#[test]
+fn a_shard_is_never_sealed_for_children_that_were_given_up() {
+    let mut shard = Shard::new(Slice::default(), Role::Serve);
+    let bar = |child| Command::Bar { child: GroupId(child) };
+    shard.apply(bar(18)).unwrap();
+    shard.apply(bar(16)).unwrap();
+    assert!(refusal(shard.apply(seal("m", START))).contains("given up"));
+    shard.apply(put("m")).unwrap();
+    let others = Command::Seal { at: "m".into(), children: [GroupId(19), GroupId(20)], filled: START };
+    shard.apply(others).unwrap();
+    assert!(refusal(shard.apply(bar(20))).contains("is sealed"), "what is sealed is theirs");
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn all_mistakes_are_told_at_once() {
             "spec.replicas: 4 is not 1, 3, 5 or 7; change it, or leave it out for 3",
             "spec.shard: 64 is in a field that a Table does not have; did you mean shards?",
             "spec.split: \"hsah\" is not \"hash\" or \"range\"; did you mean \"hash\"?",
-            "spec.splitBytes: \"1G\" is not a whole number from 65536 to 68719476736; change it, or leave it out for 67108864 if \
+            "spec.splitBytes: \"1G\" is not a whole number from 16384 to 68719476736; change it, or leave it out for 67108864 if \
              split is range",
             "spec.guarantee: \"convergent\" is not built yet; this version has \"strong\"",
         ]

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use althing_api::service::FIRST_SHARD_GROUP;
-use althing_manifest::{Phase, Shard};
+use althing_manifest::{Phase, Shard, Slice};
 use althing_placement::Placement;
+use althing_strong::Role;
 use althing_types::{Duration, GroupId, Instant, NodeId};
+use bytes::Bytes;
 
 use crate::effects::Effects;
 use crate::envelope::{Message, Question};
@@ -72,8 +74,7 @@ impl Node {
             let group = shard.spec.group;
             // Until a shard was seen alive the wish for its replicas does not change, so all its founders agree on who they are.
             let founds = shard.status.epoch == 0 && !self.comings.is_grave(group);
-            let founders = || ReplicaBirth::Shard(shard.spec.replicas.iter().copied().collect());
-            (group, if founds { founders() } else { ReplicaBirth::Joined })
+            (group, if founds { founding(shard) } else { ReplicaBirth::Joined })
         });
         let births: Vec<_> = births.take(MAX_OPENED_PER_TURN).collect();
         if !births.is_empty() {
@@ -151,6 +152,24 @@ impl Node {
             .collect();
         for (id, wanted) in wanted {
             self.with(now, id, out, |group, cx| group.conform(cx, &wanted));
+        }
+    }
+}
+
+/// How the first replicas of a shard are born.
+fn founding(shard: &Shard) -> ReplicaBirth {
+    let voters = shard.spec.replicas.iter().copied().collect();
+    match &shard.spec.slice {
+        Slice::Hash(_) => ReplicaBirth::Shard(voters),
+        // The system's tables are whole for ever.
+        Slice::Range(_) if shard.spec.group < FIRST_SHARD_GROUP => ReplicaBirth::Shard(voters),
+        Slice::Range(range) => {
+            let (start, end) = (range.start.clone().into(), range.end.clone().map(Bytes::from));
+            let role = match shard.spec.phase {
+                Phase::Filling => Role::Fill,
+                Phase::Serving | Phase::Retiring => Role::Serve,
+            };
+            ReplicaBirth::Piece { voters, slice: althing_strong::Slice { start, end }, role }
         }
     }
 }

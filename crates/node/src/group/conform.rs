@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 
 use althing_api::service::DEFAULT_GROUP;
 use althing_consensus::{Change, ConfChange, Input, ProgressState};
-use althing_meta::{Configuration, GroupReport, Part, Stage};
+use althing_meta::{Configuration, GroupReport, Part, Stage as Reported};
 use althing_placement::plan::steps::{self, Step};
 use althing_placement::{Actual, Placement};
+use althing_strong::{Bounds, Stage};
 use althing_types::{Duration, Instant, NodeId};
 use bytes::Bytes;
 
@@ -102,9 +103,28 @@ impl Group {
             bytes: self.reader.size_bytes(),
             voters: conf.voters.iter().chain(&conf.voters_outgoing).copied().collect(),
             learners: conf.learners.iter().copied().collect(),
-            stage: Stage::Serving,
+            stage: match self.bounds().map(|bounds| bounds.stage) {
+                None | Some(Stage::Serving | Stage::Activated(_)) => Reported::Serving,
+                Some(Stage::Filling { .. }) => Reported::Filling,
+                Some(Stage::Sealed(_)) => Reported::Sealed,
+            },
             middle: None,
         }
+    }
+
+    /// Which keys of its table the shard holds, and where it is in a split; `None` if it is the whole of a table that is not split
+    /// by range.
+    pub(crate) fn bounds(&self) -> Option<Bounds> {
+        self.reader.bounds()
+    }
+
+    /// The key in the middle of a shard that is led here and holds more than so many bytes.
+    pub(crate) fn middle_above(&self, bytes: u64) -> Option<Bytes> {
+        if !self.is_serving_leader() || self.reader.size_bytes() < bytes {
+            return None;
+        }
+        // A shard whose index cannot be read stops the node elsewhere.
+        self.reader.middle().ok().flatten()
     }
 
     /// Learners that the control plane has added. Those that the members' table calls learners were added by clients, and are

@@ -58,7 +58,7 @@ impl Node {
         };
         let id = RequestId(self.router.lent_name());
         self.router.lent.insert(id, (from, name));
-        self.request_here(now, id, group, call, out);
+        self.request_placed(now, id, group, call, out);
     }
 
     /// Answers that belong to other nodes' clients leave for them.
@@ -136,7 +136,7 @@ impl Node {
             Ok(group) if self.serves(group) => {
                 let Some(routed) = self.router.routed.remove(&name) else { return };
                 let call = Call { timeout: Some(routed.deadline.since(now)), ..routed.call };
-                self.request_here(now, routed.id, group, call, out);
+                self.request_placed(now, routed.id, group, call, out);
             }
             Ok(group) => {
                 if let Some(routed) = self.router.routed.get_mut(&name) {

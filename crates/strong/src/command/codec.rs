@@ -34,6 +34,7 @@ mod tag {
     pub(super) const INGEST: u8 = 14;
     pub(super) const SEAL: u8 = 15;
     pub(super) const ACTIVATE: u8 = 16;
+    pub(super) const BAR: u8 = 17;
 }
 
 fn unknown<T>(field: &'static str, value: u8) -> Result<T, DecodeError> {
@@ -116,7 +117,7 @@ fn write_command(writer: &mut Writer, command: &Command) {
             writer.u8(tag::SET_QUOTA);
             writer.u64(*bytes);
         }
-        Command::Ingest(_) | Command::Seal { .. } | Command::Activate { .. } => {
+        Command::Ingest(_) | Command::Bar { .. } | Command::Seal { .. } | Command::Activate { .. } => {
             write_split_command(writer, command);
         }
     }
@@ -138,6 +139,10 @@ fn write_split_command(writer: &mut Writer, command: &Command) {
             writer.u8(tag::ACTIVATE);
             writer.i64(revision.0);
             writer.i64(compacted.0);
+        }
+        Command::Bar { child } => {
+            writer.u8(tag::BAR);
+            writer.u64(child.0);
         }
         _ => unreachable!("only the commands of a split come here"),
     }
@@ -199,6 +204,7 @@ fn read_command(reader: &mut Reader) -> Result<Command, DecodeError> {
             revision: Revision(reader.i64("revision")?),
             compacted: Revision(reader.i64("compacted")?),
         },
+        tag::BAR => Command::Bar { child: GroupId(reader.u64("child")?) },
         tag::SET_QUOTA => Command::SetQuota { bytes: reader.u64("quota")? },
         value => return unknown("command", value),
     })

@@ -90,6 +90,11 @@ pub enum Command {
         /// Both children have all positions below this one.
         filled: VersionId,
     },
+    /// To a parent that cannot fill its children from where they are: never seal it for them, so that they may go.
+    Bar {
+        /// The greater of the children. Those with lesser ids were given up, too.
+        child: GroupId,
+    },
     /// To a child that was filled up to the seal of its parent: serve, from this revision on.
     Activate {
         /// The revision of the seal.

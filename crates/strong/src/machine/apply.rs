@@ -110,6 +110,7 @@ impl<'a, 'e> Apply<'a, 'e> {
             }
             Command::Ingest(page) => self.ingest(page),
             Command::Seal { at, children, filled } => self.seal(at, *children, *filled),
+            Command::Bar { child } => self.bar(*child),
             Command::Activate { revision, compacted } => self.activate(*revision, *compacted),
             Command::SetQuota { bytes } => {
                 self.table.state.quota = *bytes;

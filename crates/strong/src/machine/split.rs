@@ -43,6 +43,7 @@ impl Apply<'_, '_> {
             | Command::SetQuota { .. }
             | Command::Ingest(_)
             | Command::Seal { .. }
+            | Command::Bar { .. }
             | Command::Activate { .. } => Ok(()),
         }
     }
@@ -121,6 +122,9 @@ impl Apply<'_, '_> {
             Stage::Sealed(_) => return refused("the shard was split otherwise"),
             Stage::Serving | Stage::Activated(_) | Stage::Filling { .. } => bounds.admit(&Keys::Single(at))?,
         }
+        if children.iter().any(|child| *child <= bounds.barred) {
+            return refused("these children were given up");
+        }
         if *at == bounds.slice.start {
             return refused("a shard cannot be split at its first key");
         }
@@ -130,6 +134,20 @@ impl Apply<'_, '_> {
         }
         let seal = Seal { at: at.clone(), children, revision, compacted };
         self.store_bounds(Bounds { stage: Stage::Sealed(seal), ..bounds });
+        Ok(Body::Compact)
+    }
+
+    /// The shard is never sealed for these children, nor for earlier ones. One that is sealed is theirs.
+    pub(super) fn bar(&mut self, child: GroupId) -> Result<Body, Failure> {
+        self.refuse_if_corrupt()?;
+        let Some(bounds) = self.table.bounds.clone() else { return refused("the shard has no children") };
+        match bounds.stage {
+            Stage::Sealed(_) => return refused("the shard is sealed"),
+            Stage::Serving | Stage::Activated(_) | Stage::Filling { .. } => {}
+        }
+        if child > bounds.barred {
+            self.store_bounds(Bounds { barred: child, ..bounds });
+        }
         Ok(Body::Compact)
     }
 

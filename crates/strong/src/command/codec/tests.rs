@@ -89,6 +89,7 @@ fn commands_of_a_split_come_back_as_they_were() {
     there_and_back(Command::Ingest(page()));
     let children = [GroupId(u64::MAX), GroupId(0)];
     there_and_back(Command::Seal { at: "m".into(), children, filled: position(i64::MAX, u32::MAX) });
+    there_and_back(Command::Bar { child: GroupId(u64::MAX) });
     there_and_back(Command::Activate { revision: Revision(i64::MAX), compacted: Revision(i64::MIN) });
 }
 
@@ -102,6 +103,7 @@ fn the_bytes_of_a_split_are_those_of_the_format() {
     let seal = Command::Seal { at: "m".into(), children, filled: position(9, 3) };
     assert_eq!(of(seal), b"\x0f\x01m\x11\x12\x12\x03"[..]);
     let activate = Command::Activate { revision: Revision(9), compacted: Revision(-1) };
+    assert_eq!(of(Command::Bar { child: GroupId(18) }), b"\x11\x12"[..]);
     assert_eq!(of(activate), b"\x10\x12\x01"[..]);
 }
 
