@@ -115,6 +115,7 @@ impl<E> Host<E> {
             recovery.record(record).map_err(|error| other(&error))?;
         }
         let mut config = config(self.id, self.origin, start.founders, start.seed);
+        config.zone.clone_from(&self.zone);
         let engine: Arc<dyn Engine> = self.engine.clone();
         let (applier, states) = Applier::open(engine, &config, &recovery)
             .map_err(|error| BootError::Other(format!("the state cannot be opened: {error}")))?;

@@ -96,6 +96,8 @@ pub struct Host<E> {
     pub id: NodeId,
     /// How it came to the cluster.
     pub origin: Origin,
+    /// Where it stands; empty if nobody says.
+    pub zone: String,
     /// Its clock.
     pub clock: LocalClock,
     /// How often a process was started on it; events for an earlier life are void.
@@ -135,6 +137,7 @@ impl<E> Host<E> {
         Self {
             id,
             origin,
+            zone: String::new(),
             clock,
             life: 0,
             stage: Stage::Down,
