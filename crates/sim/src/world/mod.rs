@@ -47,7 +47,7 @@ use crate::budget::{Budget, Margin};
 use crate::clocks::LocalClock;
 use crate::diagram::Recorder;
 use crate::faults::Fault;
-use crate::host::{Host, Origin, Stage};
+use crate::host::{Host, LogSize, Origin, Stage};
 use crate::ledger::Ledger;
 use crate::nemesis::{KINDS, Kind};
 use crate::network::{Flight, Network};
@@ -59,6 +59,9 @@ use crate::trace::{Line, Payload, Trace};
 use crate::workload::{self, Client, News, Shared, Slot, Ticket};
 
 pub use finish::{EQUAL_WITHIN, WRITE_WITHIN};
+
+/// With more nodes besides the founders, the map is too large for the small logs of other runs.
+const FEW_SPARES: u64 = 12;
 
 /// Something that happens.
 #[derive(Debug)]
@@ -265,6 +268,7 @@ impl World {
                     (Some(_), false) => Origin::Registered,
                 };
                 let mut host = Host::new(*id, origin, clock, streams.directories.u64(..));
+                host.log = if spares > FEW_SPARES { LogSize::Large } else { LogSize::Small };
                 host.zone = options.tables.as_ref().map(|tables| tables.zone_of(*id)).unwrap_or_default();
                 (*id, host)
             })
