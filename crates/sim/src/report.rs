@@ -241,6 +241,8 @@ pub struct ControlCounts {
     pub served_without_meta: u64,
     /// Writes that they acknowledged.
     pub writes_without_meta: u64,
+    /// Writes to such shards that were not, though they had time: the node that was asked could not reach the shard.
+    pub failed_without_meta: u64,
 }
 
 impl ControlCounts {
@@ -253,7 +255,7 @@ impl ControlCounts {
 
     /// Each by name, in the order in which reports list them; the most tries of one call, which do not add up, are left out.
     #[must_use]
-    pub const fn kinds(&self) -> [(&'static str, u64); 12] {
+    pub const fn kinds(&self) -> [(&'static str, u64); 13] {
         [
             ("reconciled", self.reconciled),
             ("routed", self.routed),
@@ -267,6 +269,7 @@ impl ControlCounts {
             ("without meta", self.without_meta),
             ("shards that served without meta", self.served_without_meta),
             ("writes without meta", self.writes_without_meta),
+            ("failed writes without meta", self.failed_without_meta),
         ]
     }
 }

@@ -41,6 +41,14 @@ enum Quorum {
     Lost,
 }
 
+/// What became of the writes to a shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Tried {
+    acknowledged: u64,
+    /// They had time enough and were not.
+    failed: u64,
+}
+
 /// One of them.
 #[derive(Debug)]
 pub(super) struct Stretch {
@@ -145,32 +153,34 @@ impl World {
 
     fn judge_service(&mut self, stretch: &Stretch, now: Instant) {
         let from = stretch.since + SETTLED_AFTER;
-        let mut tried: BTreeMap<GroupId, (u64, u64)> = BTreeMap::new();
+        let mut tried: BTreeMap<GroupId, Tried> = BTreeMap::new();
         for operation in self.shared.history.operations.iter().rev().take_while(|operation| operation.invoked >= from) {
             let Some(group) = self.group_of(&operation.key) else { continue };
             if operation.action == Action::Get {
                 continue;
             }
-            let (tries, acknowledged) = tried.entry(group).or_default();
+            let tried = tried.entry(group).or_default();
             match operation.outcome {
-                Outcome::Done { .. } => *acknowledged += 1,
-                Outcome::Refused | Outcome::Unknown => {}
+                Outcome::Done { .. } => tried.acknowledged += 1,
+                Outcome::Refused | Outcome::Unknown => {
+                    tried.failed += u64::from(now.since(operation.invoked) >= ANSWERED_WITHIN);
+                }
             }
-            *tries += u64::from(now.since(operation.invoked) >= ANSWERED_WITHIN);
         }
         self.control.stretches += 1;
         for group in &stretch.able {
-            let (tries, acknowledged) = tried.get(group).copied().unwrap_or_default();
-            if stretch.meta == Quorum::Lost && tries > 0 {
+            let Tried { acknowledged, failed } = tried.get(group).copied().unwrap_or_default();
+            if stretch.meta == Quorum::Lost {
                 self.control.served_without_meta += u64::from(acknowledged > 0);
                 self.control.writes_without_meta += acknowledged;
+                self.control.failed_without_meta += failed;
             }
-            if tries >= TRIES && acknowledged == 0 {
+            if failed >= TRIES && acknowledged == 0 {
                 let (since, meta) = (stretch.since, stretch.meta);
                 return self.find(
                     Check::Service,
                     format!(
-                        "since {since:?} shard {group} has a quorum (the control plane's: {meta:?}), {tries} writes \
+                        "since {since:?} shard {group} has a quorum (the control plane's: {meta:?}), {failed} writes \
                          were tried, and none was acknowledged"
                     ),
                 );

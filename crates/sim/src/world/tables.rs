@@ -1,6 +1,7 @@
 //! A world with a control plane: what clients did is judged shard by shard, and in the end replicas must be where they belong.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use althing_api::Target;
 use althing_api::keys::{Keys, shard_keys};
@@ -15,6 +16,7 @@ use crate::checker::{self, Judgement};
 use crate::history::History;
 use crate::host::{End, Stage};
 use crate::report::{Check, ControlCounts};
+use crate::options::Tables;
 use crate::workload::steward::TABLE;
 
 /// So long after the start the table is founded, and its replicas are spread.
@@ -83,18 +85,16 @@ impl World {
     /// of another one while a zone with a living machine has none. The table `default` has the members that clients give it.
     pub(super) fn misplaced(&self, map: &View, alive: &BTreeSet<NodeId>) -> Option<String> {
         let tables = self.options.tables.as_ref()?;
-        let registered = map.nodes().map(|node| node.spec.id).filter(|id| alive.contains(id));
-        let zones: BTreeSet<String> = registered.map(|id| tables.zone_of(id)).collect();
+        let zones = zones(map.nodes().map(|node| node.spec.id).filter(|id| alive.contains(id)), tables);
         let wrong = |shard: &Shard| {
             let (wanted, status) = (&shard.spec.replicas, &shard.status);
-            let there: BTreeSet<String> = wanted.iter().map(|id| tables.zone_of(*id)).collect();
             if status.voters != *wanted || !status.learners.is_empty() || status.leader.is_none() {
                 Some("has not arrived")
             } else if shard.spec.group == DEFAULT_GROUP {
                 None
             } else if !wanted.is_subset(alive) {
                 Some("counts on machines that are down")
-            } else if there.len() < zones.len().min(wanted.len()) {
+            } else if self::zones(wanted.iter().copied(), tables) < zones.min(wanted.len()) {
                 Some("has two replicas in one zone and none in another")
             } else {
                 None
@@ -121,16 +121,21 @@ impl World {
     /// Before anything goes wrong, no two replicas of a shard share a zone if there are zones enough.
     pub(super) fn check_spread(&mut self) {
         let first = self.inflicted.is_empty();
-        let zones = self.options.tables.as_ref().map_or(0, |tables| tables.zones);
-        if !first || zones == 0 || self.agenda.now().since(Instant::ZERO) < SPREAD_WITHIN {
+        let Some(tables) = self.options.tables.as_ref().filter(|tables| tables.zones > 0) else { return };
+        if !first || self.agenda.now().since(Instant::ZERO) < SPREAD_WITHIN {
             return;
         }
-        let alive: BTreeSet<NodeId> = self.nodes.iter().copied().collect();
         let Some(map) = self.newest_map() else { return };
-        let (shards, misplaced) = (map.shards().count() as u64, self.misplaced(map, &alive));
+        let enough = |voters: &BTreeSet<NodeId>| voters.len().min(tables.zones);
+        let crowded = |shard: &&Arc<Shard>| {
+            let voters = &shard.status.voters;
+            zones(voters.iter().copied(), tables) < enough(&shard.spec.replicas).min(voters.len())
+        };
+        let shards = map.shards().count() as u64;
+        let crowded = map.shards().find(crowded).map(|shard| (shard.spec.group, shard.status.voters.clone()));
         self.control.spread += shards;
-        if let Some(why) = misplaced {
-            self.find(Check::Control, format!("before the first fault: {why}"));
+        if let Some((group, voters)) = crowded {
+            self.find(Check::Control, format!("before the first fault group {group} has two voters in a zone: {voters:?}"));
         }
     }
 
@@ -191,4 +196,9 @@ impl World {
             })
         })
     }
+}
+
+/// In how many zones nodes stand.
+fn zones(nodes: impl Iterator<Item = NodeId>, tables: &Tables) -> usize {
+    nodes.map(|id| tables.zone_of(id)).collect::<BTreeSet<_>>().len()
 }
