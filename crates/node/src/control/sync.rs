@@ -11,7 +11,7 @@ use althing_meta::view::Scope;
 use althing_meta::{Entry, Taken, Update, View};
 use althing_storage::wal::{Record, RecordKind};
 use althing_strong::{ApplyOutput, Reader};
-use althing_types::{Duration, GroupId, Instant, NodeId, Revision};
+use althing_types::{Duration, GroupId, Instant, NodeId, Revision, limits};
 use bytes::Bytes;
 
 use crate::effects::{Effects, Membership};
@@ -25,6 +25,9 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 const SUBSCRIBED_FOR: Duration = Duration::from_secs(4);
 /// How often the map is written into the log at the most. A copy that is older than the map costs a question after a start.
 const WRITE_EVERY: Duration = Duration::from_secs(2);
+/// A map of more bytes is not kept: no batch of the log could hold it, and a log that is given what it cannot hold fails. An older
+/// copy, or none, costs a question after a start.
+const MAX_KEPT_BYTES: usize = limits::MAX_WAL_BATCH_BYTES / 2;
 /// Under this group the log keeps what belongs to no replica.
 pub(crate) const NO_GROUP: GroupId = GroupId(0);
 
@@ -198,7 +201,9 @@ impl Node {
         control.written = control.view.revision();
         control.written_at = now;
         let payload = control.view.whole().encode();
-        self.shared.wal.push(Record { group: NO_GROUP, kind: RecordKind::Map, index: 0, payload });
+        if payload.len() <= MAX_KEPT_BYTES {
+            self.shared.wal.push(Record { group: NO_GROUP, kind: RecordKind::Map, index: 0, payload });
+        }
     }
 }
 

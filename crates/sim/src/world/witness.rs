@@ -81,6 +81,11 @@ impl World {
         let Ok((_, mut reader)) = open_frame(frame.clone()) else { return };
         while reader.remaining() > 0 {
             let Ok(message) = Message::decode(&mut reader) else { return };
+            if let Message::Route(route) = &message {
+                let tries = self.routed.entry((node, route.name)).or_default();
+                *tries += 1;
+                self.control.most_tries = self.control.most_tries.max(*tries);
+            }
             if let Message::Raft(group, message) = message {
                 let seen = self.ledger.logs.sends(group, node, message.term(), message.appends());
                 self.contradicts(seen);
