@@ -22,6 +22,9 @@ pub const MAX_MACHINES: u64 = MAX_NODES + MAX_SPARES;
 pub struct Tables {
     /// Shards of the table. A plan without shards is one without a control plane.
     pub shards: usize,
+    /// Kibibytes at which a shard of the table is split; then the table is split by range, and begins with one shard. 0: it is
+    /// split by hash.
+    pub split_kib: usize,
     /// Nodes that are registered besides the founders, at most [`MAX_SPARES`].
     pub spares: usize,
     /// How many of these are registered only when the table is there, so that replicas move to them.
@@ -40,6 +43,7 @@ impl Tables {
     /// No control plane.
     pub const NONE: Self = Self {
         shards: 0,
+        split_kib: 0,
         spares: 0,
         late: 0,
         joins: Duration::ZERO,

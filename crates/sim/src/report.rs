@@ -231,6 +231,10 @@ pub struct ControlCounts {
     pub destroyed: u64,
     /// Shards that were seen to be spread over zones before the first fault.
     pub spread: u64,
+    /// Shards that were replaced by two.
+    pub splits: u64,
+    /// Calls that went on at a child of the shard that they were at.
+    pub redirected: u64,
     /// Runs that were seen to have rebuilt what was on machines that are down.
     pub rebuilt: u64,
     /// Stretches without a change of who is up, in which shards with a quorum were seen to serve.
@@ -251,13 +255,16 @@ impl ControlCounts {
         self.reconciled += metrics.reconciled;
         self.routed += metrics.routed;
         self.wrong_shards += metrics.wrong_shards;
+        self.redirected += metrics.redirected;
     }
 
     /// Each by name, in the order in which reports list them; the most tries of one call, which do not add up, are left out.
     #[must_use]
-    pub const fn kinds(&self) -> [(&'static str, u64); 13] {
+    pub const fn kinds(&self) -> [(&'static str, u64); 15] {
         [
             ("reconciled", self.reconciled),
+            ("splits", self.splits),
+            ("redirected", self.redirected),
             ("routed", self.routed),
             ("wrong shards", self.wrong_shards),
             ("withheld", self.withheld),

@@ -181,7 +181,8 @@ impl Node {
                 Some(feed) => FeedSource::Next(feed),
                 None => FeedSource::Start { reader, slice: bounds.slice, from: next },
             };
-            return out.reads.push(ReadWork::Feed { parent, child, source, max_bytes: PAGE_BYTES });
+            let max_bytes = self.shared.config.snapshot_chunk_bytes.min(PAGE_BYTES);
+            return out.reads.push(ReadWork::Feed { parent, child, source, max_bytes });
         }
         filler.work = Work::Idle(feed);
         filler.distance = Distance::Near;

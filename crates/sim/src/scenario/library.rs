@@ -30,6 +30,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     file!("snapshot-to-a-moving-target"),
     file!("split-brain"),
     file!("split-brain-one-way"),
+    file!("splits-under-load"),
     file!("stale-routers"),
     file!("swizzle"),
     file!("yesterdays-backup"),

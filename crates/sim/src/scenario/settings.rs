@@ -111,6 +111,11 @@ pub const SETTINGS: &[Setting] = &[
         "shards of the table that clients write to; without them there is no control plane",
         Field::Count(|to| &mut to.tables.shards),
     ),
+    control(
+        "split_kib",
+        "kibibytes at which a shard is split; the table is then split by range and begins with one shard",
+        Field::Count(|to| &mut to.tables.split_kib),
+    ),
     control("spares", "nodes that are registered besides `nodes`", Field::Count(|to| &mut to.tables.spares)),
     control("late", "of these, nodes that come when the table is there", Field::Count(|to| &mut to.tables.late)),
     control("joins", "from one late node to the next", Field::Time(|to| &mut to.tables.joins)),

@@ -9,9 +9,9 @@ use althing_api::kv::{
 use althing_api::request::{Answer, Body, Request};
 use althing_api::{Call, Error, Target};
 use althing_manifest::{
-    Cluster, ClusterSpec, Liveness, Node, NodeSpec, Object, Schedule, Table, TableSpec, kind, parse_key,
+    Cluster, ClusterSpec, Liveness, Node, NodeSpec, Object, Schedule, Split, Table, TableSpec, kind, parse_key,
 };
-use althing_types::{Duration, Instant, NodeId, Revision, TableName};
+use althing_types::{Duration, GroupId, Instant, NodeId, Revision, TableName};
 use bytes::Bytes;
 
 use super::{Ask, Context, Drive, News, Ticket};
@@ -45,6 +45,8 @@ enum Stage {
     Reading,
     /// What came of a write, and how long to rest after it.
     Writing(Duration),
+    /// At which revision a shard stands, to compact it there.
+    Looking(GroupId),
 }
 
 /// What it wants to change.
@@ -53,6 +55,8 @@ enum Change {
     Make(Vec<Object>),
     /// The schedule of a node.
     Schedule(Object),
+    /// Nothing in the objects: the history of a shard goes.
+    Compact(GroupId),
 }
 
 impl Steward {
@@ -96,10 +100,19 @@ impl Steward {
                     self.stage = Stage::Writing(self.tables.pace.draw_gap(cx.rng).unwrap_or(PATIENCE));
                     return self.send(write(&[node], &found.kvs), cx);
                 }
+                Some(Change::Compact(group)) => {
+                    self.stage = Stage::Looking(group);
+                    return self.send_to(Target::Group(group), Request::HashKv(None), cx);
+                }
                 None => PATIENCE,
             },
+            (Stage::Looking(group), Ok(answer)) => {
+                self.stage = Stage::Writing(self.tables.pace.draw_gap(cx.rng).unwrap_or(PATIENCE));
+                let compact = Request::Compact { revision: answer.header.revision, physical: false };
+                return self.send_to(Target::Group(group), compact, cx);
+            }
             (Stage::Writing(pause), Ok(_)) => pause,
-            (Stage::Reading | Stage::Writing(_), _) => PATIENCE,
+            (Stage::Reading | Stage::Looking(_) | Stage::Writing(_), _) => PATIENCE,
         };
         cx.asks.push(Ask::Wake(pause));
     }
@@ -131,16 +144,26 @@ impl Steward {
         let mut late = self.missing(found, self.tables.spares - late..self.tables.spares);
         if !late.is_empty() && cx.now >= self.next_join {
             self.next_join = cx.now + self.tables.joins;
-            late.truncate(if self.drive == Drive::Finishing || self.tables.joins.is_zero() { REGISTERED_AT_ONCE } else { 1 });
+            late.truncate(if self.drive == Drive::Finishing || self.tables.joins.is_zero() {
+                REGISTERED_AT_ONCE
+            } else {
+                1
+            });
             return Some(Change::Make(late));
+        }
+        if self.tables.split_kib > 0 && cx.rng.bool() {
+            return compact_one(&objects, cx).map(Change::Compact);
         }
         self.drain_or_take_back(&objects, cx).map(Change::Schedule)
     }
 
     /// The table that clients write to.
     fn table(&self) -> Object {
-        let shards = u32::try_from(self.tables.shards).unwrap_or(u32::MAX);
-        Object::Table(Table::new(TABLE, TableSpec { shards, ..TableSpec::default() }))
+        let spec = match self.tables.split_kib as u64 {
+            0 => TableSpec { shards: u32::try_from(self.tables.shards).unwrap_or(u32::MAX), ..TableSpec::default() },
+            kib => TableSpec { split: Split::Range, split_bytes: Some(kib * 1024), ..TableSpec::default() },
+        };
+        Object::Table(Table::new(TABLE, spec))
     }
 
     /// Of the nodes besides the founders, in their order, those that are not registered.
@@ -170,11 +193,25 @@ impl Steward {
     }
 
     fn send(&mut self, request: Request, cx: &mut Context<'_>) {
+        self.send_to(Target::Table(TableName::META), request, cx);
+    }
+
+    fn send_to(&mut self, target: Target, request: Request, cx: &mut Context<'_>) {
         self.ticket = self.ticket.next();
         let (ticket, node) = (self.ticket, cx.any_node());
-        let call = Call { target: Target::Table(TableName::META), timeout: Some(PATIENCE), ..Call::new(request) };
+        let call = Call { target, timeout: Some(PATIENCE), ..Call::new(request) };
         cx.asks.push(Ask::Call { ticket, node, call, patience: PATIENCE });
     }
+}
+
+/// A shard of the table that clients write to, by chance.
+fn compact_one(objects: &[Object], cx: &mut Context<'_>) -> Option<GroupId> {
+    let shards = objects.iter().filter_map(|object| match object {
+        Object::Shard(shard) if shard.spec.table == TABLE => Some(shard.spec.group),
+        Object::Shard(_) | Object::Cluster(_) | Object::Node(_) | Object::Table(_) => None,
+    });
+    let shards: Vec<_> = shards.collect();
+    (!shards.is_empty()).then(|| shards[cx.rng.usize(..shards.len())])
 }
 
 fn nodes(objects: &[Object]) -> impl Iterator<Item = &Node> {

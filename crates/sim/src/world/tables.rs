@@ -6,7 +6,7 @@ use std::sync::Arc;
 use althing_api::Target;
 use althing_api::keys::{Keys, shard_keys};
 use althing_api::service::DEFAULT_GROUP;
-use althing_manifest::Shard;
+use althing_manifest::{Phase, Shard};
 use althing_meta::View;
 use althing_types::{Duration, GroupId, Instant, NodeId, TableName};
 use bytes::Bytes;
@@ -15,8 +15,8 @@ use super::World;
 use crate::checker::{self, Judgement};
 use crate::history::History;
 use crate::host::{End, Stage};
-use crate::report::{Check, ControlCounts};
 use crate::options::Tables;
+use crate::report::{Check, ControlCounts};
 use crate::workload::steward::TABLE;
 
 /// So long after the start the table is founded, and its replicas are spread.
@@ -35,7 +35,9 @@ impl World {
         }
         let mut judgement = Judgement::default();
         for (group, history) in self.histories() {
-            let judged = checker::judge(&history, &self.ledger.truth(group));
+            // A shard that came of a split has the history of its parent, and only its own keys of it.
+            let truth = self.ledger.truth(group).of_keys(|key| self.group_of(key) == Some(group));
+            let judged = checker::judge(&history, &truth);
             let broken = judged.broken.into_iter().map(|(check, text)| (check, format!("group {group}: {text}")));
             judgement.broken.extend(broken);
             judgement.undecided += judged.undecided;
@@ -102,7 +104,10 @@ impl World {
         };
         map.shards().find_map(|shard| {
             let what = wrong(shard)?;
-            Some(format!("group {} {what}: wanted {:?}, status {:?}", shard.spec.group, shard.spec.replicas, shard.status))
+            Some(format!(
+                "group {} {what}: wanted {:?}, status {:?}",
+                shard.spec.group, shard.spec.replicas, shard.status
+            ))
         })
     }
 
@@ -115,6 +120,7 @@ impl World {
                 Stage::Down => {}
             }
         }
+        counts.splits = self.ledger.splits();
         counts
     }
 
@@ -135,7 +141,10 @@ impl World {
         let crowded = map.shards().find(crowded).map(|shard| (shard.spec.group, shard.status.voters.clone()));
         self.control.spread += shards;
         if let Some((group, voters)) = crowded {
-            self.find(Check::Control, format!("before the first fault group {group} has two voters in a zone: {voters:?}"));
+            self.find(
+                Check::Control,
+                format!("before the first fault group {group} has two voters in a zone: {voters:?}"),
+            );
         }
     }
 
@@ -180,8 +189,8 @@ impl World {
             return Some(format!("maps differ: {revisions:?}"));
         }
         let map = self.newest_map()?;
-        if map.shards().filter(|shard| shard.spec.table == TABLE).count() != tables.shards {
-            return Some(format!("table {TABLE} has not all its shards"));
+        if let Some(problem) = incomplete(map, tables) {
+            return Some(problem);
         }
         let nodes = map.nodes().count();
         if nodes as u64 != self.options.nodes + tables.spares as u64 {
@@ -196,6 +205,16 @@ impl World {
             })
         })
     }
+}
+
+/// What the table of clients lacks.
+fn incomplete(map: &View, tables: &Tables) -> Option<String> {
+    let shards = || map.shards().filter(|shard| shard.spec.table == TABLE);
+    if let Some(shard) = shards().find(|shard| shard.spec.phase != Phase::Serving) {
+        return Some(format!("group {} is {}", shard.spec.group, shard.spec.phase.name()));
+    }
+    let is_whole = if tables.split_kib > 0 { shards().count() > 0 } else { shards().count() == tables.shards };
+    (!is_whole).then(|| format!("table {TABLE} has not all its shards"))
 }
 
 /// In how many zones nodes stand.

@@ -3,6 +3,7 @@
 use althing_consensus::{ConfState, LogPosition, Role};
 use althing_node::envelope::{Message, open_frame};
 use althing_node::{Done, Effects, Footprint, Work};
+use althing_strong::{Bounds, Stage};
 use althing_types::{GroupId, NodeId, limits};
 use bytes::Bytes;
 
@@ -137,6 +138,10 @@ impl World {
             Done::Applied { group, output, .. } => {
                 for change in &output.changes {
                     let seen = self.ledger.changes(*group, node, change.revision, &change.events);
+                    self.contradicts(seen);
+                }
+                if let Some(Bounds { stage: Stage::Sealed(seal), .. }) = &output.bounds {
+                    let seen = self.ledger.sealed(*group, seal);
                     self.contradicts(seen);
                 }
                 if output.members_changed {
