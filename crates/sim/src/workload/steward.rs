@@ -54,7 +54,7 @@ enum Change {
     /// Objects that must be there first.
     Make(Vec<Object>),
     /// The schedule of a node.
-    Schedule(Object),
+    Schedule(Box<Object>),
     /// Nothing in the objects: the history of a shard goes.
     Compact(GroupId),
 }
@@ -98,7 +98,7 @@ impl Steward {
                 }
                 Some(Change::Schedule(node)) => {
                     self.stage = Stage::Writing(self.tables.pace.draw_gap(cx.rng).unwrap_or(PATIENCE));
-                    return self.send(write(&[node], &found.kvs), cx);
+                    return self.send(write(&[*node], &found.kvs), cx);
                 }
                 Some(Change::Compact(group)) => {
                     self.stage = Stage::Looking(group);
@@ -154,7 +154,7 @@ impl Steward {
         if self.tables.split_kib > 0 && cx.rng.bool() {
             return compact_one(&objects, cx).map(Change::Compact);
         }
-        self.drain_or_take_back(&objects, cx).map(Change::Schedule)
+        self.drain_or_take_back(&objects, cx).map(|node| Change::Schedule(Box::new(node)))
     }
 
     /// The table that clients write to.
