@@ -259,3 +259,6 @@ fn bytes_of(slice: &Slice) -> usize {
             }
         }
 }
+
+#[cfg(test)]
+mod tests;
