@@ -53,7 +53,7 @@ fn filling(view: &View) -> impl Iterator<Item = &Arc<Shard>> {
     view.shards().filter(|shard| shard.spec.phase == Phase::Filling)
 }
 
-/// Whether a shard stays where it is for the sake of a split.
+/// Whether a shard stays where it is for the sake of a split. Halves to which no requests go yet are not placed at all.
 pub fn is_frozen(shard: &Shard, scene: &Scene<'_>) -> bool {
     let group = shard.spec.group;
     let claim = scene.cluster.status.claim.as_ref().and_then(|claim| claim.split.as_ref());
@@ -61,8 +61,7 @@ pub fn is_frozen(shard: &Shard, scene: &Scene<'_>) -> bool {
         Phase::Serving => {
             claim.is_some_and(|claim| claim.parent == group) || scene.view.children(group).next().is_some()
         }
-        Phase::Filling => !scene.view.is_routed(group),
-        Phase::Retiring => false,
+        Phase::Filling | Phase::Retiring => false,
     }
 }
 
@@ -259,3 +258,6 @@ fn bytes_of(slice: &Slice) -> usize {
             }
         }
 }
+
+#[cfg(test)]
+mod tests;

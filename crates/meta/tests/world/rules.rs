@@ -32,6 +32,7 @@ impl World {
                 }
                 let old = self.view.shard(group).expect("it was compared");
                 self.check_end_of_split(old, &new);
+                self.check_frozen(old, &new);
                 assert!(new.status.epoch >= old.status.epoch);
                 let has_changed = new.spec.replicas != old.spec.replicas || new.spec.phase != old.spec.phase;
                 assert!(!has_changed || new.metadata.generation > old.metadata.generation);
@@ -68,6 +69,17 @@ impl World {
             (Phase::Retiring, _) => assert_eq!(new.spec.phase, Phase::Retiring),
             (_, _) => {}
         }
+    }
+
+    /// While halves are filled, neither they nor their parent are sent anywhere.
+    fn check_frozen(&self, old: &Shard, new: &Shard) {
+        let serves = |group| self.view.shard(group).is_some_and(|shard| shard.spec.phase == Phase::Serving);
+        let is_frozen = match old.spec.phase {
+            Phase::Serving => self.view.children(old.spec.group).next().is_some(),
+            Phase::Filling => old.spec.parent.is_some_and(serves),
+            Phase::Retiring => false,
+        };
+        assert!(!is_frozen || old.spec.replicas == new.spec.replicas, "{} is moved while it is split", old.name());
     }
 
     /// In every view: of each table that is split by range every key has exactly one shard once there is one, and halves that are

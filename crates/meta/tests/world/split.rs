@@ -130,9 +130,9 @@ impl World {
         if children.len() != 2 || !children.iter().all(is_led) {
             return;
         }
-        let stage = match self.rng.u32(0..8) {
+        let stage = match self.rng.u32(0..16) {
             0 => Stage::Stuck,
-            1..4 => Stage::Sealed,
+            1..3 => Stage::Sealed,
             _ => return,
         };
         let content = &mut self.groups.get_mut(&group).expect("it is led").content;
