@@ -34,7 +34,11 @@ fn shards_serve_and_nothing_moves_while_the_control_plane_has_no_quorum() {
     for report in reports("meta-without-a-quorum") {
         let control = report.control;
         assert!(control.without_meta >= 2, "seed {}: {control:?}", report.seed);
-        assert!(control.served_without_meta > 0 && control.writes_without_meta > 0, "seed {}: {control:?}", report.seed);
+        assert!(
+            control.served_without_meta > 0 && control.writes_without_meta > 0,
+            "seed {}: {control:?}",
+            report.seed
+        );
     }
 }
 
@@ -52,7 +56,11 @@ fn clients_of_stale_routers_are_answered_after_a_few_tries() {
 fn shards_that_lose_a_zone_serve_and_are_rebuilt_and_spread_again() {
     for report in reports("a-zone-is-lost") {
         let control = report.control;
-        assert!(control.spread > 0 && control.rebuilt > 0 && control.stretches > 0, "seed {}: {control:?}", report.seed);
+        assert!(
+            control.spread > 0 && control.rebuilt > 0 && control.stretches > 0,
+            "seed {}: {control:?}",
+            report.seed
+        );
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use althing_api::service::FIRST_SHARD_GROUP;
 use althing_manifest::{Phase, Shard};
 use althing_placement::Placement;
+use althing_probe::{Mark, Mutant};
 use althing_types::{Duration, GroupId, Instant, NodeId};
 
 use crate::effects::Effects;
@@ -71,7 +72,8 @@ impl Node {
         let births = missing.map(|shard| {
             let group = shard.spec.group;
             // Until a shard was seen alive the wish for its replicas does not change, so all its founders agree on who they are.
-            let founds = shard.status.epoch == 0 && !self.comings.is_grave(group);
+            let founds =
+                shard.status.epoch == 0 && !self.comings.is_grave(group) || althing_probe::is(Mutant::FoundAgain);
             let founders = || ReplicaBirth::Shard(shard.spec.replicas.iter().copied().collect());
             (group, if founds { founders() } else { ReplicaBirth::Joined })
         });
@@ -80,6 +82,10 @@ impl Node {
             self.keep_map(now);
         }
         for (group, birth) in births {
+            match birth {
+                ReplicaBirth::Shard(_) => althing_probe::hit(Mark::ShardFounded),
+                ReplicaBirth::Cluster | ReplicaBirth::Joined => {}
+            }
             self.open_replica(group, birth, out);
         }
     }
@@ -92,7 +98,9 @@ impl Node {
         for group in self.groups.values() {
             match self.wish(group.id) {
                 Wish::Gone => gone.push(group.id),
-                Wish::Elsewhere if group.is_left_behind(own) => gone.push(group.id),
+                Wish::Elsewhere if group.is_left_behind(own) || althing_probe::is(Mutant::LeaveAtOnce) => {
+                    gone.push(group.id);
+                }
                 Wish::Elsewhere => {
                     doubtful.insert(group.id);
                 }
@@ -115,6 +123,7 @@ impl Node {
         }
         let Some(held) = self.groups.get(&group) else { return };
         let heard = held.heard();
+        althing_probe::hit(Mark::ReplicaDoubted);
         self.control.doubts.insert(group, Doubt { asked: now, heard });
         let ticket = self.shared.internal_ticket();
         let voters = self.control.view.shard(group).map(|shard| shard.status.voters.clone()).unwrap_or_default();
@@ -130,6 +139,7 @@ impl Node {
         let Some(doubt) = self.control.doubts.remove(&group) else { return };
         let heard = self.groups.get(&group).map(crate::group::Group::heard);
         if heard == Some(doubt.heard) && self.wish(group) == Wish::Elsewhere {
+            althing_probe::hit(Mark::ReplicaLeftBehind);
             self.close_replica(now, group, out);
         }
     }
@@ -142,7 +152,7 @@ impl Node {
                 // A wish is a step from what meta has seen. A map that is older than this term, or than the voters, may wish
                 // back what was left long ago.
                 let is_seen = shard.status.term == group.replica.term() && group.has_voters(&shard.status.voters);
-                if !is_seen {
+                if !is_seen && !althing_probe::is(Mutant::ConformToOldMap) {
                     return None;
                 }
                 let wanted = Placement { replicas: shard.spec.replicas.clone(), leader: shard.spec.leader };

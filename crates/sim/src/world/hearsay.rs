@@ -46,8 +46,8 @@ impl Hearsay {
     pub(super) fn new(plan: &FaultPlan) -> Self {
         let is_lie = |fault: &Fault| matches!(fault, Fault::Mislead(_));
         let faults = plan.schedule.iter().map(|(_, fault)| fault);
-        let lies = plan.lies != Episodes::NONE
-            || faults.chain(plan.scenes.iter().map(|scene| &scene.fault)).any(is_lie);
+        let lies =
+            plan.lies != Episodes::NONE || faults.chain(plan.scenes.iter().map(|scene| &scene.fault)).any(is_lie);
         Self { memory: if lies { Memory::On } else { Memory::Off }, ..Self::default() }
     }
 

@@ -111,9 +111,8 @@ impl World {
     fn quorum(&self, voters: &BTreeSet<NodeId>) -> Quorum {
         let runs = |id: &&NodeId| matches!(self.hosts.get(id).map(|host| &host.stage), Some(Stage::Running(_)));
         let running: Vec<NodeId> = voters.iter().filter(runs).copied().collect();
-        let hear = |one: NodeId, two: NodeId| {
-            one == two || (self.network.is_open(one, two) && self.network.is_open(two, one))
-        };
+        let hear =
+            |one: NodeId, two: NodeId| one == two || (self.network.is_open(one, two) && self.network.is_open(two, one));
         let reached = |from: &NodeId| running.iter().filter(|to| hear(*from, **to)).count();
         let most = running.iter().map(reached).max().unwrap_or_default();
         if most > voters.len() / 2 { Quorum::Is } else { Quorum::Lost }
@@ -194,7 +193,8 @@ impl World {
         let Some(tables) = self.options.tables.clone() else { return };
         let quiet = self.stretch.as_ref().map(|stretch| self.agenda.now().since(stretch.since));
         let is_due = quiet.is_some_and(|quiet| quiet >= tables.grace + REBUILT_WITHIN);
-        let is_whole = self.stretch.as_ref().is_some_and(|stretch| stretch.meta == Quorum::Is) && !self.network.is_cut();
+        let is_whole =
+            self.stretch.as_ref().is_some_and(|stretch| stretch.meta == Quorum::Is) && !self.network.is_cut();
         if !is_due || !is_whole || !self.is_fair() || !tables.pace.every.is_zero() {
             return;
         }
