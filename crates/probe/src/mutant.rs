@@ -65,20 +65,14 @@ named! {
         LeakStreams = "leak-streams",
         /// Node: a proposal that is answered is not forgotten.
         LeakProposals = "leak-proposals",
-        /// Control: a replica that comes back has forgotten what the first one on its node had promised.
-        ForgetPromise = "forget-promise",
         /// Control: a replica leaves as soon as a map, be it an old one, does not name it.
         LeaveAtOnce = "leave-at-once",
         /// Control: a replica that comes to a shard that lives founds it anew.
         FoundAgain = "found-again",
         /// Control: a leader takes a replica away before its successor votes.
         RemoveFirst = "remove-first",
-        /// Control: a leader carries out what a map wants that knows other voters, or another term, than its own.
-        ConformToOldMap = "conform-to-old-map",
         /// Control: a routed write whose connection broke is sent to another replica.
         ResendRoutedWrites = "resend-routed-writes",
-        /// Control: reconcilers write without a comparison.
-        ReconcileBlindly = "reconcile-blindly",
         /// Control: keys are routed to the shard beside their own.
         RouteAstray = "route-astray",
         /// State machine: the place in the log that is stored is that before the last slice, which a restart applies again.
