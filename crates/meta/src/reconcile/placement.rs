@@ -174,7 +174,8 @@ fn place_table<'a>(
         if shard.spec.replicas.is_empty() {
             found(draft, scene, shard, count, target);
         } else {
-            move_on(draft, scene, shard, &base, target, waiting);
+            let replicas = undiminished(target.replicas, &base, count, scene.members);
+            move_on(draft, scene, shard, &base, Placement { replicas, ..target }, waiting);
         }
     }
 }
@@ -258,6 +259,20 @@ fn found(draft: &mut Draft<'_>, scene: &Scene<'_>, shard: &Shard, count: usize, 
         return;
     }
     want(draft, shard, target.replicas, target.leader);
+}
+
+/// What is wanted, and with it those of the present replicas that nothing takes the place of: who is silent may be heard no more
+/// for many reasons, and a shard with fewer voters is never safer. The drained stay before the silent.
+fn undiminished(
+    mut wanted: BTreeSet<NodeId>,
+    base: &BTreeSet<NodeId>,
+    count: usize,
+    members: &Members,
+) -> BTreeSet<NodeId> {
+    let mut others: Vec<NodeId> = base.difference(&wanted).copied().collect();
+    others.sort_by_key(|id| (members.standing(*id), *id));
+    wanted.extend(others.into_iter().take(count.saturating_sub(wanted.len())));
+    wanted
 }
 
 fn move_on<'a>(

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use althing_api::service::FIRST_SHARD_GROUP;
 use althing_manifest::{Phase, Shard, Slice};
 use althing_placement::Placement;
+use althing_probe::{Mark, Mutant};
 use althing_strong::Role;
 use althing_types::{Duration, GroupId, Instant, NodeId};
 use bytes::Bytes;
@@ -73,7 +74,8 @@ impl Node {
         let births = missing.map(|shard| {
             let group = shard.spec.group;
             // Until a shard was seen alive the wish for its replicas does not change, so all its founders agree on who they are.
-            let founds = shard.status.epoch == 0 && !self.comings.is_grave(group);
+            let founds =
+                shard.status.epoch == 0 && !self.comings.is_grave(group) || althing_probe::is(Mutant::FoundAgain);
             (group, if founds { founding(shard) } else { ReplicaBirth::Joined })
         });
         let births: Vec<_> = births.take(MAX_OPENED_PER_TURN).collect();
@@ -81,6 +83,10 @@ impl Node {
             self.keep_map(now);
         }
         for (group, birth) in births {
+            match birth {
+                ReplicaBirth::Shard(_) | ReplicaBirth::Piece { .. } => althing_probe::hit(Mark::ShardFounded),
+                ReplicaBirth::Cluster | ReplicaBirth::Joined => {}
+            }
             self.open_replica(group, birth, out);
         }
     }
@@ -93,7 +99,9 @@ impl Node {
         for group in self.groups.values() {
             match self.wish(group.id) {
                 Wish::Gone => gone.push(group.id),
-                Wish::Elsewhere if group.is_left_behind(own) => gone.push(group.id),
+                Wish::Elsewhere if group.is_left_behind(own) || althing_probe::is(Mutant::LeaveAtOnce) => {
+                    gone.push(group.id);
+                }
                 Wish::Elsewhere => {
                     doubtful.insert(group.id);
                 }
@@ -116,6 +124,7 @@ impl Node {
         }
         let Some(held) = self.groups.get(&group) else { return };
         let heard = held.heard();
+        althing_probe::hit(Mark::ReplicaDoubted);
         self.control.doubts.insert(group, Doubt { asked: now, heard });
         let ticket = self.shared.internal_ticket();
         let voters = self.control.view.shard(group).map(|shard| shard.status.voters.clone()).unwrap_or_default();
@@ -131,6 +140,7 @@ impl Node {
         let Some(doubt) = self.control.doubts.remove(&group) else { return };
         let heard = self.groups.get(&group).map(crate::group::Group::heard);
         if heard == Some(doubt.heard) && self.wish(group) == Wish::Elsewhere {
+            althing_probe::hit(Mark::ReplicaLeftBehind);
             self.close_replica(now, group, out);
         }
     }

@@ -10,6 +10,7 @@ use althing_consensus::{Change, ConfChange, Input, ProgressState};
 use althing_meta::{Configuration, GroupReport, Part, Stage as Reported};
 use althing_placement::plan::steps::{self, Step};
 use althing_placement::{Actual, Placement};
+use althing_probe::{Mark, Mutant};
 use althing_strong::{Bounds, Stage};
 use althing_types::{Duration, Instant, NodeId};
 use bytes::Bytes;
@@ -45,6 +46,12 @@ impl Group {
         }
         let actual = Actual { learners: self.own_learners(), ..self.standing() };
         let is_alive = |node: NodeId| self.is_heard(cx, node);
+        if althing_probe::is(Mutant::RemoveFirst) && actual.voters.len() == wanted.replicas.len() {
+            let mut unwanted = actual.voters.difference(&wanted.replicas).filter(|node| **node != cx.shared.node());
+            if let Some(node) = unwanted.next().copied() {
+                return self.change(vec![Change::Remove(node)]);
+            }
+        }
         // Whoever is stuck waits: the control plane sees the same and plans anew.
         let Ok(Some(step)) = steps::next(&actual, wanted, is_alive) else { return };
         match step {
@@ -156,6 +163,10 @@ impl Group {
         let unwanted: BTreeSet<_> = actual.voters.difference(&wanted.replicas).copied().collect();
         let rank = |voter: &NodeId| (self.is_heard(cx, *voter), *voter);
         let leaving = unwanted.into_iter().filter(|voter| *voter != cx.shared.node()).min_by_key(rank);
+        althing_probe::hit(Mark::LearnerPromotedByMap);
+        if leaving.is_some_and(|leaving| !self.is_heard(cx, leaving)) {
+            althing_probe::hit(Mark::SilentReplicaReplaced);
+        }
         let steps = [Change::Promote(node)].into_iter().chain(leaving.map(Change::Remove));
         self.change(steps.collect());
     }

@@ -2,6 +2,7 @@
 
 use althing_api::wire::{decode_call, decode_result, encode_call, encode_result};
 use althing_api::{Answer, Call, Error, ErrorKind, Outcome};
+use althing_probe::{Mark, Mutant};
 use althing_types::{GroupId, Instant, NodeId, RequestId, limits};
 use bytes::Bytes;
 
@@ -50,6 +51,7 @@ impl Node {
         if !self.serves(group) || epoch < self.epoch_of(group) {
             let current = self.entry_of(group);
             self.shared.metrics.wrong_shards += 1;
+            althing_probe::hit(Mark::WrongShardAnswered);
             return self.shared.peers.send(from, &Message::WrongShard { group, name, current });
         }
         let Ok(call) = decode_call(call) else {
@@ -153,9 +155,10 @@ impl Node {
         let lost = self.router.routed.iter().filter(|(_, routed)| routed.stage == Stage::Sent(peer));
         let names: Vec<_> = lost.map(|(name, routed)| (*name, routed.call.request.is_read_only())).collect();
         for (name, reads) in names {
-            if reads {
+            if reads || althing_probe::is(Mutant::ResendRoutedWrites) {
                 self.refuse_route(now, name, peer);
             } else {
+                althing_probe::hit(Mark::RoutedWriteLost);
                 self.finish_route(name, Err(Error::maybe_done(ErrorKind::LeaderChanged)), out);
             }
         }

@@ -23,6 +23,8 @@ pub const TABLE: &str = "orders";
 const PATIENCE: Duration = Duration::from_millis(700);
 /// How long it waits for what it has written to be seen.
 const SOON: Duration = Duration::from_millis(50);
+/// How long it waits for all nodes to be heard before it makes the table.
+const HEARD_WITHIN: Duration = Duration::from_secs(3);
 /// Nodes that it registers with one transaction, at the most.
 const REGISTERED_AT_ONCE: usize = 32;
 
@@ -35,6 +37,8 @@ pub struct Steward {
     stage: Stage,
     /// When the next of the late nodes may come.
     next_join: Instant,
+    /// When the table is made at the latest.
+    founded_by: Option<Instant>,
     drive: Drive,
 }
 
@@ -64,7 +68,7 @@ impl Steward {
     #[must_use]
     pub fn new(tables: Tables, founders: u64) -> Self {
         let (ticket, drive, next_join) = (Ticket::default(), Drive::default(), Instant::ZERO);
-        Self { tables, founders, ticket, stage: Stage::Writing(PATIENCE), next_join, drive }
+        Self { tables, founders, ticket, stage: Stage::Writing(PATIENCE), next_join, founded_by: None, drive }
     }
 
     /// From now on no node is drained any more, those that are come back, and those that have not come yet come.
@@ -138,8 +142,10 @@ impl Steward {
         }
         let table = self.table();
         if !has(found, &table) {
-            // A table that is founded before its nodes were heard has to move to them.
-            return nodes(&objects).all(|node| node.status.liveness == Liveness::Up).then(|| Change::Make(vec![table]));
+            // A table that is founded before its nodes were heard has to move to them. Some may never be.
+            let due = *self.founded_by.get_or_insert(cx.now + HEARD_WITHIN);
+            let are_up = nodes(&objects).all(|node| node.status.liveness == Liveness::Up);
+            return (are_up || cx.now >= due).then(|| Change::Make(vec![table]));
         }
         let mut late = self.missing(found, self.tables.spares - late..self.tables.spares);
         if !late.is_empty() && cx.now >= self.next_join {

@@ -16,7 +16,7 @@ const QUIET_FOR: Duration = Duration::from_secs(6);
 pub const EQUAL_WITHIN: Duration = Duration::from_secs(30);
 
 /// Longer by this for each node besides the founders of a cluster with a control plane.
-const PER_SPARE: Duration = Duration::from_secs(2);
+const PER_SPARE: Duration = Duration::from_millis(300);
 
 /// How often it is looked whether all replicas are where they belong.
 const LOOK_EVERY: Duration = Duration::from_millis(200);

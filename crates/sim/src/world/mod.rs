@@ -35,7 +35,7 @@ use althing_api::watch::WatchCommand;
 use althing_api::{Call, Target};
 use althing_node::ReadWork;
 use althing_probe::{Guard, Mutant};
-use althing_types::{Duration, Instant, NodeId, Revision};
+use althing_types::{Duration, GroupId, Instant, NodeId, Revision};
 use bytes::Bytes;
 use fastrand::Rng;
 
@@ -234,6 +234,8 @@ pub struct World {
     /// How often each call was sent to another node: by whom, and its name there.
     routed: BTreeMap<(NodeId, u64), u64>,
     control: ControlCounts,
+    /// Of each shard the last entry that changed its voters, and how many it has had at the most.
+    voters: BTreeMap<GroupId, (u64, usize)>,
     findings: Vec<Finding>,
     recorder: Option<Recorder>,
     /// The mistake that is made as long as this world lives.
@@ -311,6 +313,7 @@ impl World {
             stretch: None,
             routed: BTreeMap::new(),
             control: ControlCounts::default(),
+            voters: BTreeMap::new(),
             findings: Vec::new(),
             recorder,
             _mutant: mutant,

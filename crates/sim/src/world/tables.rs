@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use althing_api::Target;
 use althing_api::keys::{Keys, shard_keys};
-use althing_api::service::DEFAULT_GROUP;
+use althing_api::service::{DEFAULT_GROUP, FIRST_SHARD_GROUP};
+use althing_consensus::ConfState;
 use althing_manifest::{Phase, Shard};
 use althing_meta::View;
 use althing_types::{Duration, GroupId, Instant, NodeId, TableName};
@@ -19,6 +20,8 @@ use crate::options::Tables;
 use crate::report::{Check, ControlCounts};
 use crate::workload::steward::TABLE;
 
+/// Replicas that the table of clients wants.
+const REPLICAS: usize = 3;
 /// So long after the start the table is founded, and its replicas are spread.
 const SPREAD_WITHIN: Duration = Duration::from_secs(5);
 
@@ -144,6 +147,26 @@ impl World {
             self.find(
                 Check::Control,
                 format!("before the first fault group {group} has two voters in a zone: {voters:?}"),
+            );
+        }
+    }
+
+    /// A shard that once had as many voters as its table wants never has fewer: a newcomer votes before, or when, another goes.
+    pub(super) fn check_voters(&mut self, group: GroupId, index: u64, conf: &ConfState) {
+        if self.options.tables.is_none() || group < FIRST_SHARD_GROUP || conf.is_joint() {
+            return;
+        }
+        let (known, most) = self.voters.get(&group).copied().unwrap_or_default();
+        if index <= known {
+            return;
+        }
+        let now = conf.voters.len();
+        self.voters.insert(group, (index, most.max(now).min(REPLICAS)));
+        if now < most {
+            let voters = &conf.voters;
+            self.find(
+                Check::Control,
+                format!("group {group} has the voters {voters:?} from entry {index} on, and had {most}"),
             );
         }
     }

@@ -127,7 +127,9 @@ impl World {
             let seen = self.ledger.applies(*group, node, entry.index, entry.term, &entry.data);
             self.contradicts(seen);
             if let Some(change) = &entry.conf_state {
-                self.ledger.configurations.applies(*group, node, decode(change));
+                let conf = decode(change);
+                self.check_voters(*group, entry.index, &conf);
+                self.ledger.configurations.applies(*group, node, conf);
             }
         }
     }
