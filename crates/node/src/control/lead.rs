@@ -10,7 +10,7 @@ use althing_api::kv::{
 };
 use althing_api::service::META_GROUP;
 use althing_meta::{Founder, Reconciler, Reports, Write};
-use althing_probe::{Mark, Mutant};
+use althing_probe::Mark;
 use althing_strong::Command;
 use althing_types::{Duration, Instant, Revision};
 use bytes::Bytes;
@@ -91,11 +91,7 @@ fn command(write: Write) -> Command {
         operator: CompareOperator::Equal,
         target: CompareTarget::Mod(revision),
     };
-    let compare = if althing_probe::is(Mutant::ReconcileBlindly) {
-        Vec::new()
-    } else {
-        write.compares().map(unchanged).collect()
-    };
+    let compare = write.compares().map(unchanged).collect();
     let keys = KeyRange::single(write.key.clone());
     let operation = match write.value {
         Some(value) => Operation::Put(PutRequest {
