@@ -23,7 +23,7 @@ pub const MUTANT_SEEDS: Range<u64> = 0..400;
 pub const TABLE_SEEDS: Range<u64> = 0..8;
 
 /// Their seeds where a mistake of the control plane is looked for.
-pub const TABLE_MUTANT_SEEDS: Range<u64> = 0..60;
+pub const TABLE_MUTANT_SEEDS: Range<u64> = 0..40;
 
 /// How long faults go on in each.
 pub const DURATION: Duration = Duration::from_secs(6);

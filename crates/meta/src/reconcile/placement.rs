@@ -311,3 +311,23 @@ pub fn want(draft: &mut Draft<'_>, shard: &Shard, replicas: BTreeSet<NodeId>, le
     shard.spec.leader = leader;
     shard.metadata.generation += 1;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn undiminished(wanted: &[u64], base: &[u64]) -> Vec<u64> {
+        let ids = |ids: &[u64]| ids.iter().copied().map(NodeId).collect::<BTreeSet<_>>();
+        let found = super::undiminished(ids(wanted), &ids(base), 3, &Members::default());
+        found.into_iter().map(NodeId::get).collect()
+    }
+
+    /// The clock of who led the control plane was put forward, so that all others seemed long silent, and shards gave replicas up.
+    #[test]
+    fn a_shard_gives_no_replica_up_because_others_are_silent() {
+        assert_eq!(undiminished(&[1], &[1, 2, 3]), [1, 2, 3]);
+        assert_eq!(undiminished(&[1, 4], &[1, 2, 3]), [1, 2, 4]);
+        assert_eq!(undiminished(&[4, 5, 6], &[1, 2, 3]), [4, 5, 6]);
+        assert_eq!(undiminished(&[1, 2, 3], &[1, 2, 3, 4, 5]), [1, 2, 3]);
+    }
+}
