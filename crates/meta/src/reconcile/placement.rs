@@ -28,6 +28,7 @@ use super::repair::{Loads, repair};
 use super::standing::{Members, Mode, Standing};
 use super::steps;
 use super::survey::Survey;
+use super::tables::is_being_made;
 use crate::reports::Reports;
 use crate::view::View;
 
@@ -143,6 +144,8 @@ fn place_table<'a>(
     let shards: Vec<&'a Shard> =
         scene.survey.shards(table.name()).iter().filter(serving).map(|shard| shard.as_ref()).collect();
     let placements = match scene.members.mode() {
+        // A plan is of the whole table. One for each part of it that comes would be made, of 4,096 shards, for 64 turns.
+        Mode::Balance if is_being_made(table, scene.survey, scene.cluster) => return,
         Mode::Balance => match planned(plans, scene, table, count, &shards) {
             Some(placements) => Some(placements),
             None => return,
