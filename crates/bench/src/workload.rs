@@ -48,6 +48,11 @@ impl Client {
         self.options.key(number).into()
     }
 
+    /// A number from 0 up to 1, at random.
+    pub fn chance(&mut self) -> f64 {
+        self.rng.f64()
+    }
+
     /// Sends one request and waits for its answer.
     pub async fn step(&mut self) -> Result<(), Status> {
         match self.workload {
