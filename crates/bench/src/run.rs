@@ -42,6 +42,9 @@ pub enum BenchError {
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How often each key of a fill is tried again.
+const FILL_RETRIES: u32 = 100;
+
 /// What of a run is going on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Phase {
@@ -139,7 +142,7 @@ async fn fill(options: &Options, connections: &[Connection]) -> Result<(), Bench
                 let value = bytes::Bytes::from(vec![b'v'; options.value_bytes as usize]);
                 while next.get() < options.keys {
                     let number = next.replace(next.get() + 1);
-                    client.put_value(options.key(number).into(), value.clone()).await?;
+                    fill_one(&mut client, options.key(number).into(), &value).await?;
                     if number % 1_000 == 0 {
                         progress(&options, &format!("filling {number} of {} keys", options.keys));
                     }
@@ -152,6 +155,17 @@ async fn fill(options: &Options, connections: &[Connection]) -> Result<(), Bench
         filler.await.unwrap_or(Ok(())).map_err(BenchError::Fill)?;
     }
     Ok(())
+}
+
+/// Writes a key, if need be more than once: a server that was asked too much a moment ago may still refuse.
+async fn fill_one(client: &mut Client, key: bytes::Bytes, value: &bytes::Bytes) -> Result<(), Status> {
+    for _ in 0..FILL_RETRIES {
+        match client.put_value(key.clone(), value.clone()).await {
+            Err(status) if is_worth_another(&status) => tokio::time::sleep(LONGEST_PAUSE / 10).await,
+            result => return result,
+        }
+    }
+    client.put_value(key, value.clone()).await
 }
 
 async fn drive(mut client: Client, options: Options, shared: Rc<Shared>, started: Instant) {
