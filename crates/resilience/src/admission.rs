@@ -61,7 +61,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// When it was let in.
+    /// When it was let in, or was there.
     #[must_use]
     pub const fn admitted(&self) -> Instant {
         self.admitted
@@ -122,14 +122,16 @@ impl Admission {
         Ok(Ticket { admitted: now, work, bytes, in_flight })
     }
 
-    /// A request that was let in before its size was known turns out to be so great. Refused, it is given back.
-    pub fn weigh(&mut self, mut ticket: Ticket, bytes: usize) -> Result<Ticket, Refused> {
+    /// A request that was let in before it was read is there, and so great. Refused, it is given back. How long it takes counts from
+    /// now: a place that is taken for long because its client is slow is no queue, and the limit grows by as many as there are.
+    pub fn weigh(&mut self, now: Instant, mut ticket: Ticket, bytes: usize) -> Result<Ticket, Refused> {
         if self.bytes.saturating_add(bytes) > self.max_bytes && self.bulkhead.used_by_all() > 1 {
             self.abandoned(ticket);
             return Err(self.refuse(Refused::Bytes));
         }
         self.bytes += bytes;
         ticket.bytes += bytes;
+        ticket.admitted = now;
         Ok(ticket)
     }
 
@@ -212,12 +214,12 @@ mod tests {
         let mut admission = admission(100, 1_000);
         let mut let_in = || admission.admit(Instant::ZERO, Work::Clients, 0).unwrap();
         let (first, second) = (let_in(), let_in());
-        let first = admission.weigh(first, 900).unwrap();
-        assert_eq!(admission.weigh(second, 200), Err(Refused::Bytes));
+        let first = admission.weigh(Instant::ZERO, first, 900).unwrap();
+        assert_eq!(admission.weigh(Instant::ZERO, second, 200), Err(Refused::Bytes));
         assert_eq!((admission.figures().bytes, admission.figures().in_flight), (900, 1));
         admission.abandoned(first);
         let alone = admission.admit(Instant::ZERO, Work::Clients, 0).unwrap();
-        let alone = admission.weigh(alone, 5_000).unwrap();
+        let alone = admission.weigh(Instant::ZERO, alone, 5_000).unwrap();
         admission.abandoned(alone);
         assert_eq!((admission.figures().bytes, admission.figures().in_flight), (0, 0));
     }

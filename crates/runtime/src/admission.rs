@@ -5,7 +5,7 @@
 //! a limit sees is all of it, from the call to the answer: the wait for a turn, the log, the quorum, the applier.
 //!
 //! A write may be great, and to read what is refused then costs more than to do what is not. So it is let in when it is announced
-//! ([`Doors::enter`]), before its bytes are read, and its time begins there.
+//! ([`Doors::enter`]), before its bytes are read; its time begins when they are there.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -259,6 +259,7 @@ impl Doors {
     /// had not been.
     pub(crate) fn admit_announced(&self, call: &Call, announced: &Announced) -> Option<Place> {
         let (way, _) = classify(call);
+        let now = self.clock.now();
         let mut inside = self.lock();
         let ticket = match way {
             Way::Write => inside.announced.remove(&announced.number),
@@ -268,7 +269,7 @@ impl Doors {
             drop(inside);
             return self.admit(call);
         };
-        let ticket = inside.door(way).weigh(ticket, bytes_of(&call.request)).ok()?;
+        let ticket = inside.door(way).weigh(now, ticket, bytes_of(&call.request)).ok()?;
         Some(Place { way, ticket })
     }
 

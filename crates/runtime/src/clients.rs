@@ -25,9 +25,9 @@ const MAX_CLIENT_CONNECTIONS: usize = 16_384;
 /// Streams that one HTTP/2 connection may have open: each watch is one.
 const MAX_STREAMS: u32 = 65_536;
 /// How far a client may send ahead on one stream, in bytes. A request that is refused has cost the reading of so much of it: with ten
-/// times what the node can do, that is nine times what it does. So it is a quarter of what HTTP/2 begins with; a request of
-/// [`MAX_REQUEST_BYTES`](althing_types::limits::MAX_REQUEST_BYTES) that is let in takes a hundred ways there and back for it.
-const STREAM_WINDOW_BYTES: u32 = 16 * 1024;
+/// times what the node can do, that is nine times what it does. So it is half of what HTTP/2 begins with; a request of
+/// [`MAX_REQUEST_BYTES`](althing_types::limits::MAX_REQUEST_BYTES) that is let in takes fifty ways there and back for it.
+const STREAM_WINDOW_BYTES: u32 = 32 * 1024;
 /// How far a client may send ahead on one connection, in bytes.
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// A connection that says nothing is asked this often whether it lives, and closed if it does not say so in time.

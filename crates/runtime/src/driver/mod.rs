@@ -257,7 +257,7 @@ impl Driver {
                 let id = RequestId(self.next_request);
                 let (now, admitted) = (self.clock.now(), place.ticket.admitted());
                 self.metrics.inbox_seconds.observe(now.since(admitted).as_secs_f64());
-                // The client's time runs since it was let in; the node drops what has none left.
+                // The client's time runs since its request was there; the node drops what has none left.
                 call.timeout = call.timeout.map(|timeout| Deadline::after(admitted, timeout).remaining(now));
                 self.pending.insert(id, Waiting { sender, place });
                 self.tell(Input::Request { id, call }, out);
