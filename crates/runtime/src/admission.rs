@@ -359,7 +359,8 @@ mod tests {
     fn a_read_that_was_announced_as_a_write_takes_the_way_of_reads() {
         let doors = Arc::new(doors());
         let announced = doors.enter(&Target::default()).unwrap();
-        let read = Call::new(Request::Txn(TxnRequest::default()));
+        let range = Operation::Range(RangeRequest::new(KeyRange::single("k")));
+        let read = Call::new(Request::Txn(TxnRequest { success: vec![range], ..TxnRequest::default() }));
         assert_eq!(doors.admit_announced(&read, &announced).map(|place| place.way), Some(Way::Read));
         drop(announced);
         assert_eq!(doors.figures().map(|(_, door)| door.in_flight), [0, 1, 0]);
