@@ -18,4 +18,4 @@ pub mod wire;
 
 pub use error::{Error, ErrorKind, Outcome};
 pub use request::{Answer, Header, Request};
-pub use service::{Call, Health, Reply, Service, SnapshotChunk, SnapshotStream, Target, WatchSession};
+pub use service::{Call, Health, Pass, Reply, Service, SnapshotChunk, SnapshotStream, Target, WatchSession};

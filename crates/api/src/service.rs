@@ -1,6 +1,8 @@
 //! The door between gateways and a node.
 
+use std::any::Any;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use althing_types::{ClusterId, Duration, GroupId, NodeId, Revision, TableName};
@@ -56,6 +58,31 @@ pub const DEFAULT_GROUP: GroupId = GroupId(1);
 pub const META_GROUP: GroupId = GroupId(2);
 /// The first group of a shard that was made later. Numbers below are the cluster's own.
 pub const FIRST_SHARD_GROUP: GroupId = GroupId(16);
+
+/// A place inside a node that a request was given before it was read. It stays taken until the request has used it or the last
+/// clone is dropped.
+#[derive(Clone, Default)]
+pub struct Pass(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Pass {
+    /// A place, as the node knows it.
+    #[must_use]
+    pub fn new(place: impl Any + Send + Sync) -> Self {
+        Self(Some(Arc::new(place)))
+    }
+
+    /// The place, if it is one of a node that knows such.
+    #[must_use]
+    pub fn place<T: Any>(&self) -> Option<&T> {
+        self.0.as_deref().and_then(|place| place.downcast_ref())
+    }
+}
+
+impl std::fmt::Debug for Pass {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Pass").field(&self.0.is_some()).finish()
+    }
+}
 
 /// The answer to come.
 #[derive(Debug)]
@@ -132,6 +159,22 @@ pub struct Health {
 pub trait Service: Send + Sync + 'static {
     /// Asks for one thing. The request starts at once, not when the reply is polled.
     fn call(&self, call: Call) -> Reply;
+    /// Takes a place for a write that has been announced and not been read. A node that is asked too much refuses most of what it is
+    /// asked, and to read all of that first would leave it no time for the rest.
+    ///
+    /// The default is for nodes that refuse nothing before they know it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Overloaded`] if there is none.
+    fn enter(&self, target: &Target) -> Result<Pass, Error> {
+        let _ = target;
+        Ok(Pass::default())
+    }
+    /// [`Service::call`] for a request that has a place, if it has.
+    fn call_with(&self, call: Call, pass: Pass) -> Reply {
+        drop(pass);
+        self.call(call)
+    }
     /// Opens a stream of watches on a table or a shard. With `require_leader` it ends its watches when there has been no leader
     /// for longer than an election should take.
     fn watch(&self, target: Target, require_leader: bool) -> Box<dyn WatchSession>;

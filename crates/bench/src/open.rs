@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::options::Options;
-use crate::run::{Phase, Shared, once};
+use crate::run::{Phase, Shared, persist};
 use crate::wire::Connection;
 use crate::workload::Client;
 
@@ -44,7 +44,7 @@ pub(crate) async fn offer(
             let mut client = source.fork(connections[number as usize % connections.len()].clone());
             let (options, shared, outstanding) = (options.clone(), shared.clone(), outstanding.clone());
             tokio::task::spawn_local(async move {
-                let result = once(&mut client, &options, started).await;
+                let result = persist(&mut client, &options, &shared, started).await;
                 outstanding.set(outstanding.get() - 1);
                 if shared.phase.get() == Phase::Measure {
                     shared.tally.borrow_mut().count(was_due.elapsed().as_micros() as u64, &result);

@@ -55,6 +55,9 @@ pub struct Options {
     /// Offer so many requests per second, whether they are answered or not, instead of waiting for each answer
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub rate: Option<u64>,
+    /// Try an operation again, up to so many times, that was refused or found nobody to serve it
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    pub retries: u32,
     /// Keys that each transaction puts, for the txn workload
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=128))]
     pub txn_puts: u32,

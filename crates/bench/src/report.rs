@@ -63,6 +63,8 @@ pub struct Report {
     pub errors: u64,
     /// Those of them that the server refused because it was asked too much.
     pub refused: u64,
+    /// Tries that were made again, if that was asked for.
+    pub retries: u64,
     /// Operations that were due per second, in an open loop.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offered_per_second: Option<f64>,
@@ -93,6 +95,8 @@ pub struct Tally {
     pub errors: u64,
     /// Refused because the server was asked too much.
     pub refused: u64,
+    /// Tries made again.
+    pub retries: u64,
     /// Due, in an open loop.
     pub offered: u64,
     /// Due and not sent, in an open loop.
@@ -117,7 +121,7 @@ impl Tally {
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { histogram: histogram(), errors: 0, refused: 0, offered: 0, unsent: 0, first_error: None }
+        Self { histogram: histogram(), errors: 0, refused: 0, retries: 0, offered: 0, unsent: 0, first_error: None }
     }
 }
 
@@ -146,6 +150,7 @@ impl Report {
             operations,
             errors: tally.errors,
             refused: tally.refused,
+            retries: tally.retries,
             offered_per_second: options.rate.map(|_| tally.offered as f64 / seconds),
             unsent: options.rate.map(|_| tally.unsent),
             operations_per_second: operations as f64 / seconds,
@@ -187,6 +192,9 @@ impl fmt::Display for Report {
             self.endpoints.join(",")
         )?;
         write!(f, "  {} · generator {:.2} cores", self.latency, self.generator_cpu)?;
+        if self.retries > 0 {
+            write!(f, "\n  {} tries made again", self.retries)?;
+        }
         if let (Some(offered), Some(unsent)) = (self.offered_per_second, self.unsent) {
             write!(f, "\n  {offered:.0} offered/s; {} refused, {unsent} not sent", self.refused)?;
         }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::task::{JoinHandle, LocalSet};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::options::{Options, Workload};
 use crate::report::{Report, Tally};
@@ -37,6 +37,13 @@ pub enum BenchError {
     #[error("cannot start: {0}")]
     Io(#[from] std::io::Error),
 }
+
+/// The pause before the first try that is made again, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often each key of a fill is tried again.
+const FILL_RETRIES: u32 = 100;
 
 /// What of a run is going on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,7 +142,7 @@ async fn fill(options: &Options, connections: &[Connection]) -> Result<(), Bench
                 let value = bytes::Bytes::from(vec![b'v'; options.value_bytes as usize]);
                 while next.get() < options.keys {
                     let number = next.replace(next.get() + 1);
-                    client.put_value(options.key(number).into(), value.clone()).await?;
+                    fill_one(&mut client, options.key(number).into(), &value).await?;
                     if number % 1_000 == 0 {
                         progress(&options, &format!("filling {number} of {} keys", options.keys));
                     }
@@ -150,10 +157,21 @@ async fn fill(options: &Options, connections: &[Connection]) -> Result<(), Bench
     Ok(())
 }
 
+/// Writes a key, if need be more than once: a server that was asked too much a moment ago may still refuse.
+async fn fill_one(client: &mut Client, key: bytes::Bytes, value: &bytes::Bytes) -> Result<(), Status> {
+    for _ in 0..FILL_RETRIES {
+        match client.put_value(key.clone(), value.clone()).await {
+            Err(status) if is_worth_another(&status) => tokio::time::sleep(LONGEST_PAUSE / 10).await,
+            result => return result,
+        }
+    }
+    client.put_value(key, value.clone()).await
+}
+
 async fn drive(mut client: Client, options: Options, shared: Rc<Shared>, started: Instant) {
     while shared.phase.get() != Phase::Over {
         let begin = Instant::now();
-        let result = once(&mut client, &options, started).await;
+        let result = persist(&mut client, &options, &shared, started).await;
         if shared.phase.get() == Phase::Measure {
             shared.tally.borrow_mut().count(begin.elapsed().as_micros() as u64, &result);
         }
@@ -164,8 +182,35 @@ async fn drive(mut client: Client, options: Options, shared: Rc<Shared>, started
     }
 }
 
+/// One operation of the workload: tried again as often as is asked for, each time after a longer pause, of which chance takes up to a
+/// half away.
+pub(crate) async fn persist(
+    client: &mut Client,
+    options: &Options,
+    shared: &Shared,
+    started: Instant,
+) -> Result<(), Status> {
+    let mut pause = FIRST_PAUSE;
+    for _ in 0..options.retries {
+        match once(client, options, started).await {
+            Err(status) if is_worth_another(&status) && shared.phase.get() != Phase::Over => {
+                shared.tally.borrow_mut().retries += u64::from(shared.phase.get() == Phase::Measure);
+            }
+            result => return result,
+        }
+        tokio::time::sleep(pause.mul_f64(client.chance().mul_add(0.5, 0.5))).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    once(client, options, started).await
+}
+
+/// Whether the server may do another time what it has not done now. All workloads may be done twice.
+fn is_worth_another(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
+}
+
 /// One request of the workload.
-pub(crate) async fn once(client: &mut Client, options: &Options, started: Instant) -> Result<(), Status> {
+async fn once(client: &mut Client, options: &Options, started: Instant) -> Result<(), Status> {
     match options.workload {
         Workload::Watch => watch::put(client, options, started).await,
         Workload::Put | Workload::Get | Workload::GetSerializable | Workload::Mixed | Workload::Txn => {

@@ -67,9 +67,14 @@ impl Connection {
 
     /// Makes a call and waits for its answer.
     pub async fn call<A: Message + Default>(&mut self, rpc: Rpc, message: &impl Message) -> Result<A, Status> {
+        self.call_framed(rpc, frame(message)).await
+    }
+
+    /// Makes a call with a message that is encoded already.
+    pub async fn call_framed<A: Message + Default>(&mut self, rpc: Rpc, message: Bytes) -> Result<A, Status> {
         let mut requests = self.requests.clone().ready().await.map_err(broken)?;
         let (response, mut body) = requests.send_request(self.request(rpc), false).map_err(broken)?;
-        body.send_data(frame(message), true).map_err(broken)?;
+        body.send_data(message, true).map_err(broken)?;
         let (head, mut body) = response.await.map_err(broken)?.into_parts();
         let answer = read(&mut body).await?;
         match body.trailers().await.map_err(broken)? {
@@ -97,7 +102,8 @@ fn table_value(table: &TableName) -> HeaderValue {
     HeaderValue::from_str(table.as_str()).expect("a table's name has letters, digits and dashes only")
 }
 
-fn frame(message: &impl Message) -> Bytes {
+/// A message as it is sent.
+pub fn frame(message: &impl Message) -> Bytes {
     let len = message.encoded_len();
     let mut frame = BytesMut::with_capacity(PREFIX_BYTES + len);
     frame.put_u8(0);

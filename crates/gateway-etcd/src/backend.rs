@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use althing_api::request::Body;
-use althing_api::{Answer, Call, Header, Reply, Request, Service, SnapshotStream, WatchSession};
+use althing_api::{Answer, Call, Header, Pass, Reply, Request, Service, SnapshotStream, WatchSession};
 use althing_etcd_proto::etcdserverpb as pb;
 use althing_types::{NodeId, Revision};
 use http::HeaderMap;
@@ -26,6 +26,8 @@ pub(crate) struct Context {
     pub timeout: Option<Duration>,
     /// Refuse at once if there is no leader.
     pub require_leader: bool,
+    /// The place that the node has given to the request before it was read.
+    pub pass: Pass,
 }
 
 impl Context {
@@ -33,7 +35,8 @@ impl Context {
     pub(crate) fn of<T>(request: &tonic::Request<T>) -> Self {
         // The gateway's dispatcher has put it there.
         let table = request.extensions().get::<Table>().cloned().unwrap_or_default();
-        Self::of_headers(table, request.metadata().as_ref())
+        let pass = request.extensions().get::<Pass>().cloned().unwrap_or_default();
+        Self { pass, ..Self::of_headers(table, request.metadata().as_ref()) }
     }
 
     /// The context of requests that say nothing but their table.
@@ -47,6 +50,7 @@ impl Context {
             table,
             timeout: text("grpc-timeout").and_then(parse_timeout),
             require_leader: text("hasleader").is_some_and(|value| value == "true"),
+            pass: Pass::default(),
         }
     }
 }
@@ -74,9 +78,15 @@ impl Backend {
 
     /// Sends a request; it starts at once, whether or not the reply is polled.
     pub(crate) fn send(&self, request: Request, context: &Context) -> Reply {
-        let Context { table, timeout, require_leader } = context;
+        let Context { table, timeout, require_leader, pass } = context;
         let target = table.target();
-        self.0.call(Call { target, request, timeout: *timeout, require_leader: *require_leader })
+        let call = Call { target, request, timeout: *timeout, require_leader: *require_leader };
+        self.0.call_with(call, pass.clone())
+    }
+
+    /// Takes a place for a write that is still to be read.
+    pub(crate) fn enter(&self, table: &Table) -> Result<Pass, Status> {
+        self.0.enter(&table.target()).map_err(|error| status(&error))
     }
 
     /// Asks the node and waits for the answer; errors come in etcd's words.

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use althing_api::Service as Node;
+use althing_api::{Pass, Service as Node};
 use althing_env::Clock;
 use althing_etcd_proto::etcdserverpb as pb;
 use althing_etcd_proto::health::health_server::HealthServer;
@@ -124,15 +124,24 @@ impl Gateway {
         let parts = &*self.parts;
         let span = trace::span(rpc, request.headers());
         parts.metrics.started(index);
-        let running = match self.serves.table(request.headers()) {
-            Ok(table) => {
+        let running = match self.prepare(rpc, request.headers()) {
+            Ok((table, pass)) => {
                 request.extensions_mut().insert(table);
+                request.extensions_mut().insert(pass);
                 parts.run(rpc, request)
             }
+            // Its body is dropped unread: the transport tells the client to send no more of it.
             Err(refusal) => Box::pin(std::future::ready(Ok(refusal.into_http()))),
         };
         let started = parts.clock.now();
         RpcFuture { running, span, observed: Some(Observed { parts: Arc::clone(&self.parts), index, started }) }
+    }
+
+    /// What can be told of a request by its headers: its table, and, if it writes, whether the node has a place for it.
+    fn prepare(&self, rpc: &Rpc, headers: &HeaderMap) -> Result<(Table, Pass), Status> {
+        let table = self.serves.table(headers)?;
+        let pass = if rpc.writes() { self.parts.backend.enter(&table)? } else { Pass::default() };
+        Ok((table, pass))
     }
 
     pub(crate) fn backend(&self) -> &Backend {
@@ -331,6 +340,39 @@ mod tests {
         let status = failure(&response).unwrap();
         assert_eq!(status.code(), Code::Unimplemented);
         assert_eq!(status.message(), "grpc: Decompressor is not installed for grpc-encoding \"gzip\"");
+    }
+
+    /// A body that nobody may read.
+    struct Unread;
+
+    impl http_body::Body for Unread {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+            panic!("it was read")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_write_for_which_there_is_no_place_is_refused_before_it_is_read() {
+        let node = TestNode::default();
+        node.table().full = true;
+        for method in ["Put", "Txn", "DeleteRange"] {
+            let request =
+                Request::post(format!("/etcdserverpb.KV/{method}")).header("content-type", "application/grpc");
+            let Ok(response) = node.gateway().handle(request.body(Unread).unwrap()).await;
+            assert!(http_body::Body::is_end_stream(response.body()), "one frame is all of the answer");
+            let status = failure(&response).unwrap();
+            assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, "etcdserver: too many requests"));
+            assert_eq!(response.headers()["grpc-retry-pushback-ms"], "250");
+        }
+        let mut client = pb::kv_client::KvClient::new(node.gateway());
+        let range = pb::RangeRequest { key: "a".into(), ..Default::default() };
+        assert_eq!(client.range(range).await.unwrap().into_inner().count, 0, "reads have a door of their own");
     }
 
     #[tokio::test]

@@ -61,6 +61,12 @@ impl Rpc {
         self.split().1
     }
 
+    /// Whether its requests carry what is to be written, and so may be great. A transaction may turn out to only read.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        matches!(self.path, "/etcdserverpb.KV/Put" | "/etcdserverpb.KV/Txn" | "/etcdserverpb.KV/DeleteRange")
+    }
+
     fn split(&self) -> (&'static str, &'static str) {
         self.path.trim_start_matches('/').split_once('/').unwrap_or((self.path, ""))
     }

@@ -4,6 +4,7 @@
 //! refuses something that etcd has no error for, the text begins with `etcdserver:` all the same and says what is wrong.
 
 use althing_api::{Error, ErrorKind};
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 /// An error of etcd that the gateway itself finds.
@@ -89,12 +90,21 @@ enum Said {
 /// A node's error in etcd's words.
 #[must_use]
 pub fn status(error: &Error) -> Status {
-    match said(&error.kind) {
+    let mut status = match said(&error.kind) {
         Said::Refusal(refusal) => refusal.into(),
         Said::Text(code, text) => Status::new(code, text),
         Said::OwnWords(code) => Status::new(code, format!("etcdserver: {}", error.kind)),
+    };
+    if error.kind == ErrorKind::Overloaded {
+        status.metadata_mut().insert(PUSHBACK, MetadataValue::from_static(RETRY_AFTER));
     }
+    status
 }
+
+/// Where gRPC's retry policy of a client looks for how long it should wait ("gRPC Retry Design", A6).
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+/// Milliseconds until a refused request should be tried again: what the queue before it takes, which is kept near that.
+const RETRY_AFTER: &str = "250";
 
 const fn said(kind: &ErrorKind) -> Said {
     use Code::{

@@ -16,8 +16,8 @@ use althing_api::lease::{LeaseGranted, LeaseStatus};
 use althing_api::request::Body;
 use althing_api::watch::{CancelReason, WatchCommand, WatchCreate, WatchEvent};
 use althing_api::{
-    Answer, Call, Error, ErrorKind, Header, Health, Reply, Request, Service, SnapshotChunk, SnapshotStream, Target,
-    WatchSession,
+    Answer, Call, Error, ErrorKind, Header, Health, Pass, Reply, Request, Service, SnapshotChunk, SnapshotStream,
+    Target, WatchSession,
 };
 use althing_env::Clock;
 use althing_types::{ClusterId, Instant, LeaseId, NodeId, Revision, WallTime, WatchId};
@@ -59,6 +59,8 @@ pub(crate) struct Table {
     needy: Vec<mpsc::UnboundedSender<WatchEvent>>,
     pub(crate) alarms: Vec<Alarm>,
     pub(crate) leaderless: bool,
+    /// Whether there is no place for writes; tests set it.
+    pub(crate) full: bool,
     /// Whether the node is a learner; tests set it.
     pub(crate) learner: bool,
     /// Whom calls, watches and downloads were for, in order; tests look.
@@ -349,6 +351,10 @@ impl Service for TestNode {
         let result = table.answer(call.request);
         let header = Header { cluster: ClusterId(1), member: NodeId(2), revision: table.revision(), raft_term: 3 };
         Reply::ready(result.map(|body| Answer { header, body }).map_err(Error::not_done))
+    }
+
+    fn enter(&self, _: &Target) -> Result<Pass, Error> {
+        if self.table().full { Err(Error::not_done(ErrorKind::Overloaded)) } else { Ok(Pass::default()) }
     }
 
     fn watch(&self, target: Target, require_leader: bool) -> Box<dyn WatchSession> {

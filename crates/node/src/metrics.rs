@@ -10,6 +10,8 @@ pub struct Metrics {
     pub requests: u64,
     /// Requests refused because too many wait.
     pub overloads: u64,
+    /// Requests dropped because their clients' time was over before anything was done for them.
+    pub expired: u64,
     /// Reads done, linearizable or not.
     pub reads: u64,
     /// Commands applied.
@@ -36,6 +38,10 @@ pub struct Metrics {
     pub pending: u64,
     /// Calls and streams of clients that another node was asked to serve.
     pub routed: u64,
+    /// Calls that were tried at another node at once, because the first has done nothing.
+    pub route_retries: u64,
+    /// Such calls that were put off to the next tick, because too many were tried again already.
+    pub route_retries_put_off: u64,
     /// Calls of other nodes' clients that were refused, because this node does not have the shard.
     pub wrong_shards: u64,
     /// Such refusals that came back, each of which was tried elsewhere.

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::service::META_GROUP;
-use althing_api::{Call, ErrorKind, SnapshotChunk, Target};
+use althing_api::{Call, Error, ErrorKind, SnapshotChunk, Target};
 use althing_consensus::RecoveryError;
 use althing_probe::Mutant;
+use althing_resilience::admission::Figures;
 use althing_storage::engine::Applied;
 use althing_types::{Duration, GroupId, Instant, NodeId, RequestId, Revision, SpaceId, StreamId, limits};
 use bytes::Bytes;
@@ -19,12 +20,15 @@ use crate::envelope::{self, Message, Told};
 use crate::group::Group;
 use crate::input::{Done, ExportPurpose, Input, ReadDone};
 use crate::metrics::{GroupMetrics, Metrics};
+use crate::peers::PING_AFTER;
 use crate::recover::Recovery;
 use crate::replicas::{CLOSING, Comings};
 use crate::route::{Homeless, Router};
 use crate::split::{Fillings, Redirects};
 use crate::steady::SteadyClock;
 
+/// Groups that are named when a node says why it is not ready. It is asked each turn then, and may have thousands.
+const MAX_REASONS: usize = 8;
 /// How long a stopping node waits for its leaderships to be taken over.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -60,6 +64,9 @@ pub struct Node {
     pub(crate) redirects: Redirects,
     pub(crate) control: Control,
     lifecycle: Lifecycle,
+    /// The other members of all groups, as they were gathered last, and when that was.
+    group_peers: Vec<NodeId>,
+    peers_gathered: Option<Instant>,
     /// What the log is told with the first turn.
     released: Vec<(GroupId, u64)>,
     clock: SteadyClock,
@@ -93,6 +100,8 @@ impl Node {
             redirects: Redirects::default(),
             control,
             lifecycle: Lifecycle::Running,
+            group_peers: Vec::new(),
+            peers_gathered: None,
             clock: SteadyClock::default(),
         };
         // Whoever starts the node asks for its membership itself.
@@ -112,7 +121,7 @@ impl Node {
             Input::Cancel { id } => {
                 self.cancel_route(id);
                 self.cancel_redirected(id);
-                self.for_all(now, out, |group, cx| group.cancel(cx, id));
+                self.cancel(now, id, out);
             }
             Input::WatchOpen { stream, target, require_leader } => {
                 self.open_stream(now, stream, &target, require_leader, out);
@@ -191,7 +200,7 @@ impl Node {
         }
         self.dirty.append(&mut later);
         self.redirect(now, out);
-        self.return_lent(out);
+        self.return_lent(now, out);
         self.return_events(out);
         out.wal_release.append(&mut self.released);
         self.shared.wal.seal(out);
@@ -213,6 +222,12 @@ impl Node {
         metrics.snapshots_coming = self.groups.values().filter(|group| group.has_snapshot_coming()).count() as u64;
         metrics.pending = self.groups.values().map(Group::pending).sum::<usize>() as u64;
         metrics
+    }
+
+    /// The figures of the doors for calls of other nodes' clients, for reads and for writes.
+    #[must_use]
+    pub fn lobby(&self) -> [Figures; 2] {
+        self.router.figures()
     }
 
     /// How each group stands.
@@ -238,8 +253,14 @@ impl Node {
         if self.lifecycle != Lifecycle::Running {
             return vec!["the node is stopping".to_owned()];
         }
-        let leaderless = self.groups.values().filter(|group| group.leader().is_none());
-        leaderless.map(|group| format!("group {} has no leader", group.id)).collect()
+        let leaderless = || self.groups.values().filter(|group| group.leader().is_none());
+        let mut reasons: Vec<_> =
+            leaderless().take(MAX_REASONS).map(|group| format!("group {} has no leader", group.id)).collect();
+        if reasons.len() == MAX_REASONS {
+            let further = leaderless().count() - MAX_REASONS;
+            reasons.extend((further > 0).then(|| format!("{further} further groups have no leader")));
+        }
+        reasons
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -284,6 +305,14 @@ impl Node {
         }
     }
 
+    /// A request's client is gone. Of a thousand groups few have anything that waits, and only those can have this.
+    fn cancel(&mut self, now: Instant, id: RequestId, out: &mut Effects) {
+        for (group_id, group) in self.groups.iter_mut().filter(|(_, group)| group.has_waiting()) {
+            group.cancel(&mut Context { now, shared: &mut self.shared, out }, id);
+            self.dirty.insert(*group_id);
+        }
+    }
+
     fn tick(&mut self, now: Instant, out: &mut Effects) {
         for id in std::mem::take(&mut self.awake) {
             self.with(now, id, out, Group::tick);
@@ -291,15 +320,28 @@ impl Node {
                 self.awake.insert(id);
             }
         }
-        let node = self.shared.node();
-        let peers: BTreeSet<_> = self.groups.values().flat_map(Group::peers).filter(|peer| *peer != node).collect();
-        self.shared.peers.ping(now, peers.into_iter());
+        self.ping(now);
         let suspects: BTreeSet<_> = self.shared.peers.suspects(now).collect();
         self.wake_followers_of(now, &suspects, out);
         self.tick_control(now, out);
         if let Lifecycle::Stopping(since) = self.lifecycle {
             self.stopping(now, since, out);
         }
+    }
+
+    /// Lets those hear of this node that share a group with it. Who they are is gathered from all groups, which may be many, and
+    /// changes seldom; a new one hears of its group meanwhile.
+    fn ping(&mut self, now: Instant) {
+        if self.peers_gathered.is_none_or(|last| now.since(last) >= PING_AFTER) {
+            self.peers_gathered = Some(now);
+            let node = self.shared.node();
+            let mut members: Vec<NodeId> = self.groups.values().flat_map(Group::peers).collect();
+            members.sort_unstable();
+            members.dedup();
+            members.retain(|peer| *peer != node);
+            self.group_peers = members;
+        }
+        self.shared.peers.ping(now, self.group_peers.iter().copied());
     }
 
     /// A hint that a peer is gone: sleeping groups that it leads wake up and find out.
@@ -338,6 +380,10 @@ impl Node {
 
     /// A request for a group that this node has a replica of.
     pub(crate) fn request_here(&mut self, now: Instant, id: RequestId, group: GroupId, call: Call, out: &mut Effects) {
+        if call.timeout.is_some_and(|left| left.is_zero()) {
+            self.shared.metrics.expired += 1;
+            return out.responses.push((id, Err(Error::not_done(ErrorKind::Timeout))));
+        }
         let full = self.groups.get(&group).is_none_or(|group| {
             group.pending() >= limits::MAX_PENDING_REQUESTS || group.pending_bytes() >= limits::MAX_PENDING_BYTES
         });

@@ -61,7 +61,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// When it was let in.
+    /// When it was let in, or was there.
     #[must_use]
     pub const fn admitted(&self) -> Instant {
         self.admitted
@@ -110,16 +110,29 @@ impl Admission {
     /// Lets a request in or says why not. One that is alone is let in however great it is.
     pub fn admit(&mut self, now: Instant, work: Work, bytes: usize) -> Result<Ticket, Refused> {
         if self.bytes.saturating_add(bytes) > self.max_bytes && self.bulkhead.used_by_all() > 0 {
-            return self.refuse(Refused::Bytes);
+            return Err(self.refuse(Refused::Bytes));
         }
         if !self.bulkhead.take(work) {
-            return self.refuse(Refused::Limit);
+            return Err(self.refuse(Refused::Limit));
         }
         let in_flight = self.bulkhead.used_by_all();
         self.limit.admitted(in_flight);
         self.bytes += bytes;
         self.admitted += 1;
         Ok(Ticket { admitted: now, work, bytes, in_flight })
+    }
+
+    /// A request that was let in before it was read is there, and so great. Refused, it is given back. How long it takes counts from
+    /// now: a place that is taken for long because its client is slow is no queue, and the limit grows by as many as there are.
+    pub fn weigh(&mut self, now: Instant, mut ticket: Ticket, bytes: usize) -> Result<Ticket, Refused> {
+        if self.bytes.saturating_add(bytes) > self.max_bytes && self.bulkhead.used_by_all() > 1 {
+            self.abandoned(ticket);
+            return Err(self.refuse(Refused::Bytes));
+        }
+        self.bytes += bytes;
+        ticket.bytes += bytes;
+        ticket.admitted = now;
+        Ok(ticket)
     }
 
     /// A request was answered, and how long that took says something about the load.
@@ -158,9 +171,9 @@ impl Admission {
         }
     }
 
-    fn refuse(&mut self, reason: Refused) -> Result<Ticket, Refused> {
+    fn refuse(&mut self, reason: Refused) -> Refused {
         self.refused[reason.index()] += 1;
-        Err(reason)
+        reason
     }
 }
 
@@ -194,6 +207,21 @@ mod tests {
         admission.abandoned(great);
         assert!(admission.admit(Instant::ZERO, Work::Consensus, 1).is_ok());
         assert_eq!(admission.figures().refused, [0, 1]);
+    }
+
+    #[test]
+    fn what_is_weighed_later_counts_as_much() {
+        let mut admission = admission(100, 1_000);
+        let mut let_in = || admission.admit(Instant::ZERO, Work::Clients, 0).unwrap();
+        let (first, second) = (let_in(), let_in());
+        let first = admission.weigh(Instant::ZERO, first, 900).unwrap();
+        assert_eq!(admission.weigh(Instant::ZERO, second, 200), Err(Refused::Bytes));
+        assert_eq!((admission.figures().bytes, admission.figures().in_flight), (900, 1));
+        admission.abandoned(first);
+        let alone = admission.admit(Instant::ZERO, Work::Clients, 0).unwrap();
+        let alone = admission.weigh(Instant::ZERO, alone, 5_000).unwrap();
+        admission.abandoned(alone);
+        assert_eq!((admission.figures().bytes, admission.figures().in_flight), (0, 0));
     }
 
     proptest! {

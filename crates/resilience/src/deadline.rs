@@ -23,6 +23,12 @@ impl Remaining {
     pub const fn as_micros(self) -> u64 {
         self.0
     }
+
+    /// As a duration.
+    #[must_use]
+    pub const fn as_duration(self) -> Duration {
+        Duration::from_micros(self.0)
+    }
 }
 
 /// When the caller gives up, on this node's clock.
@@ -37,6 +43,12 @@ impl Deadline {
     #[must_use]
     pub fn after(now: Instant, timeout: Duration) -> Self {
         Self(now + timeout)
+    }
+
+    /// At this moment.
+    #[must_use]
+    pub const fn until(at: Instant) -> Self {
+        Self(at)
     }
 
     /// What has just been received.

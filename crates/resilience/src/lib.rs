@@ -6,7 +6,6 @@
 //! | [`backoff`] | how long until the next try? | Brooker, *Exponential Backoff And Jitter*, 2015 |
 //! | [`budget`] | may this be tried again at all? | *Site Reliability Engineering*, ch. 21; Finagle's `RetryBudget` |
 //! | [`breaker`] | is the other side worth asking now? | Nygard, *Release It!*, ch. 5 |
-//! | [`bucket`] | may this happen now, at that rate? | ITU-T I.371, the virtual scheduling algorithm (GCRA) |
 //! | [`bulkhead`] | is there a place left for this kind of work? | Nygard, *Release It!*, ch. 5 |
 //! | [`limit`] | how many requests at once are worth having? | Nichols and Jacobson, *Controlling Queue Delay*, 2012; Netflix, `concurrency-limits` |
 //! | [`admission`] | is this request let in? | the two before it, together |
@@ -33,7 +32,6 @@
 pub mod admission;
 pub mod backoff;
 pub mod breaker;
-pub mod bucket;
 pub mod budget;
 pub mod bulkhead;
 pub mod deadline;
@@ -42,7 +40,6 @@ pub mod limit;
 pub use admission::{Admission, Ticket};
 pub use backoff::{Backoff, Jitter};
 pub use breaker::Breaker;
-pub use bucket::TokenBucket;
 pub use budget::RetryBudget;
 pub use bulkhead::{Bulkhead, Work};
 pub use deadline::{Deadline, Remaining};

@@ -3,7 +3,11 @@
 //! A request takes one of three ways through a node, and each has queues of its own, so each has an adaptive limit of its
 //! own: writes that stand before a slow disk are no reason to refuse a read that is answered from memory. The delay that
 //! a limit sees is all of it, from the call to the answer: the wait for a turn, the log, the quorum, the applier.
+//!
+//! A write may be great, and to read what is refused then costs more than to do what is not. So it is let in when it is announced
+//! ([`Doors::enter`]), before its bytes are read; its time begins when they are there.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use althing_api::kv::{Consistency, Operation, PutRequest, PutValue, TxnRequest};
@@ -13,11 +17,15 @@ use althing_env::Clock;
 use althing_resilience::admission::Figures;
 use althing_resilience::{Admission, LimitConfig, Ticket, Work};
 use althing_types::limits::{MAX_PENDING_BYTES, MAX_PENDING_REQUESTS};
-use althing_types::{Duration, TableName};
+use althing_types::{Duration, Instant, TableName};
 
 /// The standing queue that is put up with. A thousand clients that each wait for their answer before they ask again are no
 /// overload, and on a busy machine of two cores they wait for a tenth of a second.
 const TARGET: Duration = Duration::from_millis(250);
+
+/// How long a place is kept for a request that was announced and does not come. A client that opens requests and sends none would
+/// have all places otherwise. Its request may still come, and is let in or not like any other.
+const ANNOUNCED_FOR: Duration = Duration::from_secs(2);
 
 /// How a request goes through the node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,13 +67,17 @@ impl Way {
 /// an overload.
 fn classify(call: &Call) -> (Way, Work) {
     let (way, work) = by_request(&call.request);
-    let is_control = match &call.target {
+    (way, for_target(work, &call.target))
+}
+
+fn for_target(work: Work, target: &Target) -> Work {
+    let is_control = match target {
         Target::Group(group) => *group == META_GROUP,
         Target::Table(table) => *table == TableName::META,
     };
     match work {
-        Work::Consensus | Work::Clients if is_control => (way, Work::Consensus),
-        Work::Consensus | Work::Clients | Work::Background => (way, work),
+        Work::Consensus | Work::Clients if is_control => Work::Consensus,
+        Work::Consensus | Work::Clients | Work::Background => work,
     }
 }
 
@@ -157,10 +169,50 @@ pub(crate) enum Ended {
     Otherwise,
 }
 
+/// A place that is kept for a request until it comes. Dropped, it is given back.
+pub(crate) struct Announced {
+    doors: Arc<Doors>,
+    number: u64,
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        let mut inside = self.doors.lock();
+        if let Some(ticket) = inside.announced.remove(&self.number) {
+            inside.door(Way::Write).abandoned(ticket);
+        }
+    }
+}
+
+/// What the doors' lock holds.
+struct Inside {
+    doors: [Admission; 3],
+    /// Places of writes that are not read yet, by number and so by time.
+    announced: BTreeMap<u64, Ticket>,
+    next: u64,
+}
+
+impl Inside {
+    fn door(&mut self, way: Way) -> &mut Admission {
+        &mut self.doors[way.index()]
+    }
+
+    /// Gives places back whose requests do not come.
+    fn expire(&mut self, now: Instant) {
+        while let Some(first) = self.announced.first_entry() {
+            if now.since(first.get().admitted()) < ANNOUNCED_FOR {
+                return;
+            }
+            let ticket = first.remove();
+            self.door(Way::Write).abandoned(ticket);
+        }
+    }
+}
+
 /// The three doors of a node. Its lock is held for a few comparisons; a call from the driver's own thread finds it free.
 pub(crate) struct Doors {
     clock: Arc<dyn Clock>,
-    doors: Mutex<[Admission; 3]>,
+    inside: Mutex<Inside>,
 }
 
 impl std::fmt::Debug for Doors {
@@ -173,11 +225,12 @@ impl Doors {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let config = LimitConfig { ceiling: MAX_PENDING_REQUESTS, target: TARGET, ..LimitConfig::default() };
         let door = || Admission::new(config, MAX_PENDING_BYTES);
-        Self { clock, doors: Mutex::new([door(), door(), door()]) }
+        let inside = Inside { doors: [door(), door(), door()], announced: BTreeMap::new(), next: 0 };
+        Self { clock, inside: Mutex::new(inside) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, [Admission; 3]> {
-        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets a request in, or not.
@@ -185,26 +238,57 @@ impl Doors {
         let (way, work) = classify(call);
         let bytes = bytes_of(&call.request);
         let now = self.clock.now();
-        let ticket = self.lock()[way.index()].admit(now, work, bytes).ok()?;
+        let ticket = self.lock().door(way).admit(now, work, bytes).ok()?;
+        Some(Place { way, ticket })
+    }
+
+    /// Lets a write in that is still to be read, or not.
+    pub(crate) fn enter(self: &Arc<Self>, target: &Target) -> Option<Announced> {
+        let now = self.clock.now();
+        let mut inside = self.lock();
+        inside.expire(now);
+        let ticket = inside.door(Way::Write).admit(now, for_target(Work::Clients, target), 0).ok()?;
+        inside.next += 1;
+        let number = inside.next;
+        inside.announced.insert(number, ticket);
+        drop(inside);
+        Some(Announced { doors: Arc::clone(self), number })
+    }
+
+    /// Lets a request in that was announced. One that goes another way than was thought, or has come too late, is admitted as if it
+    /// had not been.
+    pub(crate) fn admit_announced(&self, call: &Call, announced: &Announced) -> Option<Place> {
+        let (way, _) = classify(call);
+        let now = self.clock.now();
+        let mut inside = self.lock();
+        let ticket = match way {
+            Way::Write => inside.announced.remove(&announced.number),
+            Way::Local | Way::Read => None,
+        };
+        let Some(ticket) = ticket else {
+            drop(inside);
+            return self.admit(call);
+        };
+        let ticket = inside.door(way).weigh(now, ticket, bytes_of(&call.request)).ok()?;
         Some(Place { way, ticket })
     }
 
     /// Those inside have been answered.
     pub(crate) fn leave(&self, leaving: impl Iterator<Item = (Place, Ended)>) {
         let now = self.clock.now();
-        let mut doors = self.lock();
+        let mut inside = self.lock();
         for (Place { way, ticket }, ended) in leaving {
             match ended {
-                Ended::Done => doors[way.index()].answered(now, ticket),
-                Ended::Otherwise => doors[way.index()].abandoned(ticket),
+                Ended::Done => inside.door(way).answered(now, ticket),
+                Ended::Otherwise => inside.door(way).abandoned(ticket),
             }
         }
     }
 
     /// The figures of each door.
     pub(crate) fn figures(&self) -> [(Way, Figures); 3] {
-        let doors = self.lock();
-        Way::ALL.map(|way| (way, doors[way.index()].figures()))
+        let inside = self.lock();
+        Way::ALL.map(|way| (way, inside.doors[way.index()].figures()))
     }
 }
 
@@ -240,6 +324,61 @@ mod tests {
         assert!(admit(put(1)).is_some());
         let [_, _, (way, after)] = doors.figures();
         assert_eq!((way, before.refused[0], after.in_flight), (Way::Write, 1, 4));
+    }
+
+    /// A clock that a test sets.
+    #[derive(Default)]
+    struct TestClock(Mutex<Instant>);
+
+    impl Clock for TestClock {
+        fn now(&self) -> Instant {
+            *self.0.lock().unwrap()
+        }
+
+        fn wall(&self) -> althing_types::WallTime {
+            althing_types::WallTime::default()
+        }
+    }
+
+    #[test]
+    fn a_write_has_its_place_before_it_is_read_and_keeps_it() {
+        let doors = Arc::new(doors());
+        let target = Target::default();
+        let announced: Vec<_> = std::iter::from_fn(|| doors.enter(&target)).collect();
+        assert_eq!(announced.len(), 1_024 * 9 / 10 + 1);
+        assert!(doors.admit(&Call::new(put(1))).is_none(), "all places are taken by what was announced");
+        let place = doors.admit_announced(&Call::new(put(7)), &announced[0]).expect("it has a place");
+        assert_eq!(doors.figures()[2].1.bytes, 8);
+        drop(announced);
+        assert_eq!(doors.figures()[2].1.in_flight, 1, "those that never came have given theirs back");
+        doors.leave([(place, Ended::Otherwise)].into_iter());
+        assert_eq!(doors.figures()[2].1.in_flight, 0);
+    }
+
+    #[test]
+    fn a_read_that_was_announced_as_a_write_takes_the_way_of_reads() {
+        let doors = Arc::new(doors());
+        let announced = doors.enter(&Target::default()).unwrap();
+        let range = Operation::Range(RangeRequest::new(KeyRange::single("k")));
+        let read = Call::new(Request::Txn(TxnRequest { success: vec![range], ..TxnRequest::default() }));
+        assert_eq!(doors.admit_announced(&read, &announced).map(|place| place.way), Some(Way::Read));
+        drop(announced);
+        assert_eq!(doors.figures().map(|(_, door)| door.in_flight), [0, 1, 0]);
+    }
+
+    #[test]
+    fn a_place_is_not_kept_for_ever_for_a_request_that_does_not_come() {
+        let clock = Arc::new(TestClock::default());
+        let doors = Arc::new(Doors::new(Arc::clone(&clock) as Arc<dyn Clock>));
+        let slow: Vec<_> = std::iter::from_fn(|| doors.enter(&Target::default())).collect();
+        *clock.0.lock().unwrap() += ANNOUNCED_FOR;
+        let next = doors.enter(&Target::default()).expect("the others have lost their places");
+        assert_eq!(doors.figures()[2].1.in_flight, 1);
+        // One of them comes after all.
+        let place = doors.admit_announced(&Call::new(put(1)), &slow[0]).expect("there is room");
+        drop((slow, next));
+        assert_eq!(doors.figures()[2].1.in_flight, 1);
+        doors.leave([(place, Ended::Done)].into_iter());
     }
 
     #[test]

@@ -24,8 +24,11 @@ use crate::pace::{Pace, Paced};
 const MAX_CLIENT_CONNECTIONS: usize = 16_384;
 /// Streams that one HTTP/2 connection may have open: each watch is one.
 const MAX_STREAMS: u32 = 65_536;
-/// How far a client may send ahead on one stream and on one connection, in bytes.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// How far a client may send ahead on one stream, in bytes. A request that is refused has cost the reading of so much of it: with ten
+/// times what the node can do, that is nine times what it does. So it is half of what HTTP/2 begins with; a request of
+/// [`MAX_REQUEST_BYTES`](althing_types::limits::MAX_REQUEST_BYTES) that is let in takes fifty ways there and back for it.
+const STREAM_WINDOW_BYTES: u32 = 32 * 1024;
+/// How far a client may send ahead on one connection, in bytes.
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// A connection that says nothing is asked this often whether it lives, and closed if it does not say so in time.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -137,6 +140,9 @@ where
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        // What is on its way when a write is refused unread comes to a stream that is no more. That is no fault of the client's; and
+        // what a client can make the node do by it is bounded by the doors, which know nothing of streams.
+        .max_local_error_reset_streams(None)
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(gateway));

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use althing_api::watch::{WatchCommand, WatchEvent};
 use althing_api::{
-    Call, Error, ErrorKind, Health, Reply, Service, SnapshotChunk, SnapshotStream, Target, WatchSession,
+    Call, Error, ErrorKind, Health, Pass, Reply, Service, SnapshotChunk, SnapshotStream, Target, WatchSession,
 };
 use althing_node::effects::event_bytes;
 use althing_types::limits::MAX_PENDING_REQUESTS;
@@ -19,7 +19,7 @@ use futures_core::Stream;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
-use crate::admission::Doors;
+use crate::admission::{Announced, Doors, Ended, Place};
 use crate::driver::Event;
 use crate::feed::Feed;
 use crate::gossip::Board;
@@ -49,6 +49,19 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Hands a request to the driver that was let in, and refuses one that was not.
+    fn take(&self, call: Call, place: Option<Place>) -> Reply {
+        let Some(place) = place else { return Reply::ready(Err(Error::not_done(ErrorKind::Overloaded))) };
+        if self.pending.load(Ordering::Relaxed) >= MAX_PENDING_REQUESTS {
+            self.doors.leave(std::iter::once((place, Ended::Otherwise)));
+            return Reply::ready(Err(Error::not_done(ErrorKind::Overloaded)));
+        }
+        self.pending.fetch_add(1, Ordering::Relaxed);
+        let (sender, reply) = Reply::channel();
+        self.inbox.push(Event::Request { call, sender, place });
+        reply
+    }
+
     fn stream(&self) -> StreamId {
         StreamId(self.next_stream.fetch_add(1, Ordering::Relaxed))
     }
@@ -78,16 +91,23 @@ impl Handle {
 
 impl Service for Handle {
     fn call(&self, call: Call) -> Reply {
-        if self.0.pending.load(Ordering::Relaxed) >= MAX_PENDING_REQUESTS {
-            return Reply::ready(Err(Error::not_done(ErrorKind::Overloaded)));
+        let place = self.0.doors.admit(&call);
+        self.0.take(call, place)
+    }
+
+    fn enter(&self, target: &Target) -> Result<Pass, Error> {
+        let announced = self.0.doors.enter(target).ok_or_else(|| Error::not_done(ErrorKind::Overloaded))?;
+        Ok(Pass::new(announced))
+    }
+
+    fn call_with(&self, call: Call, pass: Pass) -> Reply {
+        match pass.place::<Announced>() {
+            Some(announced) => {
+                let place = self.0.doors.admit_announced(&call, announced);
+                self.0.take(call, place)
+            }
+            None => self.call(call),
         }
-        let Some(place) = self.0.doors.admit(&call) else {
-            return Reply::ready(Err(Error::not_done(ErrorKind::Overloaded)));
-        };
-        self.0.pending.fetch_add(1, Ordering::Relaxed);
-        let (sender, reply) = Reply::channel();
-        self.0.inbox.push(Event::Request { call, sender, place });
-        reply
     }
 
     fn watch(&self, target: Target, require_leader: bool) -> Box<dyn WatchSession> {

@@ -103,6 +103,8 @@ pub(crate) struct Published {
     pub transport: Arc<TransportMetrics>,
     pub doors: Arc<Doors>,
     pub gossip: Arc<Mutex<GossipView>>,
+    /// The doors for calls of other nodes' clients: reads, writes.
+    pub lobby: Mutex<[Figures; 2]>,
 }
 
 impl Published {
@@ -114,6 +116,7 @@ impl Published {
             transport,
             doors,
             gossip: Arc::default(),
+            lobby: Mutex::default(),
         }
     }
 }
@@ -231,6 +234,7 @@ impl Collector for NodeCollector {
         encode_for_dashboards(&mut encoder, &node, &groups, &copy(&self.0.engine))?;
         encode_transport(&mut encoder, &self.0.transport)?;
         encode_admission(&mut encoder, &self.0.doors)?;
+        encode_lobby(&mut encoder, &copy(&self.0.lobby))?;
         encode_gossip(&mut encoder, &copy(&self.0.gossip))
     }
 }
@@ -274,6 +278,13 @@ fn encode_node(encoder: &mut Encoder<'_, '_>, node: &Metrics) -> Result<(), Erro
         "althing_requests_routed",
         "Calls and streams that another node was asked to serve",
         node.routed,
+    )?;
+    encoder.counter("althing_requests_expired", "Requests dropped unbegun: their time was over", node.expired)?;
+    encoder.counter("althing_route_retries", "Routed calls tried elsewhere at once", node.route_retries)?;
+    encoder.counter(
+        "althing_route_retries_put_off",
+        "Routed calls put off to the next tick, for too many were tried again",
+        node.route_retries_put_off,
     )?;
     encoder.counter("althing_wrong_shards", "Calls of other nodes for shards that are not here", node.wrong_shards)?;
     encoder.counter("althing_wrong_shard_retries", "Such refusals of other nodes", node.wrong_shard_retries)?;
@@ -369,6 +380,20 @@ fn encode_admission(encoder: &mut Encoder<'_, '_>, doors: &Doors) -> Result<(), 
         reasons.map(|(reason, count)| ([("way", way.name().to_owned()), ("reason", reason.name().to_owned())], count))
     });
     encoder.counters("althing_admission_refused", "Requests refused before anything was done for them", refused)
+}
+
+/// The doors for calls of other nodes' clients.
+fn encode_lobby(encoder: &mut Encoder<'_, '_>, [reads, writes]: &[Figures; 2]) -> Result<(), Error> {
+    let doors = [(Way::Read, reads), (Way::Write, writes)];
+    let label = |way: Way| -> Label { [("way", way.name().to_owned())] };
+    let limits = doors.iter().map(|(way, door)| (label(*way), door.limit as f64));
+    encoder.gauges("althing_lobby_limit", "Calls of other nodes' clients that may be in flight", limits)?;
+    let inside = doors.iter().map(|(way, door)| (label(*way), door.in_flight as f64));
+    encoder.gauges("althing_lobby_in_flight", "Those in flight", inside)?;
+    let admitted = doors.iter().map(|(way, door)| (label(*way), door.admitted));
+    encoder.counters("althing_lobby_admitted", "Calls of other nodes' clients let in", admitted)?;
+    let refused = doors.iter().map(|(way, door)| (label(*way), door.refused.iter().sum()));
+    encoder.counters("althing_lobby_refused", "Those refused", refused)
 }
 
 /// What the membership sees. `althing status` reads the families of single members.

@@ -162,7 +162,7 @@ fn recover(dir: &mut DataDir, disk: &Arc<dyn Disk>, config: &mut NodeConfig) -> 
 }
 
 /// What the driver and its handles share, before the node has done anything.
-fn shared_of(identity: &Identity, registry: Registry, doors: Arc<Doors>) -> Arc<Shared> {
+fn shared_of(identity: &Identity, registry: Registry, doors: Arc<Doors>, clock: &Arc<dyn Clock>) -> Arc<Shared> {
     Arc::new(Shared {
         cluster: identity.cluster,
         node: identity.node,
@@ -170,7 +170,7 @@ fn shared_of(identity: &Identity, registry: Registry, doors: Arc<Doors>) -> Arc<
         pending: AtomicUsize::new(0),
         doors,
         board: Arc::new(Board::default()),
-        pace: Arc::new(Pace::default()),
+        pace: Arc::new(Pace::new(Arc::clone(clock))),
         health: Mutex::new(Health { live: true, ready: false, reasons: vec!["the node is starting".to_owned()] }),
         registry,
         next_stream: AtomicU64::new(1),
@@ -192,7 +192,7 @@ pub fn start<G: Gateway>(
     let doors = Arc::new(Doors::new(Arc::clone(&options.clock)));
     let published = Arc::new(Published::new(Arc::clone(&transport_metrics), Arc::clone(&doors)));
     metrics.register(&mut options.registry, Arc::clone(&published));
-    let shared = shared_of(&recovered.identity, std::mem::take(&mut options.registry), doors);
+    let shared = shared_of(&recovered.identity, std::mem::take(&mut options.registry), doors, &options.clock);
     let failure = Arc::new(Mutex::new(None));
     let ports = Ports::default();
     let crew = Crew {

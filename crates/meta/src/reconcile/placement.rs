@@ -30,6 +30,7 @@ use super::split;
 use super::standing::{Members, Mode, Standing};
 use super::steps;
 use super::survey::Survey;
+use super::tables::is_being_made;
 use crate::reports::Reports;
 use crate::view::View;
 
@@ -153,6 +154,8 @@ fn place_table<'a>(
     // Halves that do not serve yet are no part of the plan: it stays the same from the beginning of a split to its end.
     let shards: Vec<&'a Shard> = scene.routed(table).collect();
     let placements = match scene.members.mode() {
+        // A plan is of the whole table. One for each part of it that comes would be made, of 4,096 shards, for 64 turns.
+        Mode::Balance if is_being_made(table, scene.survey, scene.cluster) => return,
         Mode::Balance => match planned(plans, scene, table, count, &shards) {
             Some(placements) => Some(placements),
             None => return,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use althing_placement::plan::{Host, Policy, plan};
+use althing_placement::plan::{Host, Policy, placements};
 use althing_placement::{Actual, Placement, ShardId};
 use althing_types::GroupId;
 
@@ -49,7 +49,7 @@ impl Plans {
                 return None;
             }
             self.left = self.left.saturating_sub(groups.len().max(1));
-            let placements = plan(&current(), hosts, &policy).placements;
+            let placements = placements(&current(), hosts, &policy);
             let made = Made { hosts: hosts.to_vec(), policy, groups, placements };
             self.made.insert(table.to_owned(), made);
         }

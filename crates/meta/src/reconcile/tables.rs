@@ -73,6 +73,14 @@ fn missing_parts(of: u32, shards: &[&Arc<Shard>]) -> Vec<(u64, Slice)> {
     absent.map(|index| (u64::from(index), Slice::part(index, of))).collect()
 }
 
+/// Whether shards of a table come with each turn: it has the claim, and not yet all that it is for.
+pub fn is_being_made(table: &Table, survey: &Survey<'_>, cluster: &Cluster) -> bool {
+    let is_claimed_for = |claim: &Claim| {
+        claim.table == table.name() && missing(table, survey).iter().any(|(index, _)| *index < claim.count)
+    };
+    cluster.status.claim.as_ref().is_some_and(is_claimed_for)
+}
+
 /// Whether there is room in the map for so many further shards.
 pub fn has_room(view: &View, shards: usize) -> bool {
     has_room_for(view, shards * SHARD_BYTES)

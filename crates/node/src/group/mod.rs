@@ -251,6 +251,11 @@ impl Group {
         self.proposals.len() + self.reads.len() + self.asking.len()
     }
 
+    /// Whether a client waits for anything of it.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.pending() > 0 || !self.compacting.is_empty()
+    }
+
     pub(crate) fn pending_bytes(&self) -> usize {
         self.proposals.bytes()
     }

@@ -3,13 +3,17 @@
 use althing_api::wire::{decode_call, decode_result, encode_call, encode_result};
 use althing_api::{Answer, Call, Error, ErrorKind, Outcome};
 use althing_probe::{Mark, Mutant};
-use althing_types::{GroupId, Instant, NodeId, RequestId, limits};
+use althing_resilience::Deadline;
+use althing_types::{Duration, GroupId, Instant, NodeId, RequestId, limits};
 use bytes::Bytes;
 
-use super::{Routed, Stage};
+use super::{Lent, Routed, Router, Stage};
 use crate::effects::Effects;
 use crate::envelope::{Message, Route};
 use crate::node::Node;
+
+/// What is taken off a call's deadline for the way to another node and back.
+const WAY: Duration = Duration::from_millis(1);
 
 /// The result of a call.
 type CallResult = Result<Answer, Error>;
@@ -22,6 +26,7 @@ impl Node {
             return out.responses.push((id, Err(ErrorKind::Overloaded.into())));
         }
         let deadline = self.shared.config.request_deadline(now, call.timeout);
+        self.router.budget.request();
         let name = self.router.name();
         let routed = Routed { id, call, group, deadline, tried: Vec::new(), stage: Stage::Waiting };
         self.router.routed.insert(name, routed);
@@ -34,7 +39,9 @@ impl Node {
         let Some(routed) = self.router.routed.get(&name) else { return };
         let Some(to) = self.replica_for(now, routed.group, &routed.tried) else { return };
         let epoch = self.epoch_of(routed.group);
-        let call = Call { timeout: Some(routed.deadline.since(now)), ..routed.call.clone() };
+        // Of what would come too late the client is told with the next tick.
+        let Some(left) = Deadline::until(routed.deadline).travel(now, WAY) else { return };
+        let call = Call { timeout: Some(left.as_duration()), ..routed.call.clone() };
         let route = Route { group: routed.group, epoch, name, call: encode_call(&call) };
         self.shared.peers.send(to, &Message::Route(route));
         if let Some(routed) = self.router.routed.get_mut(&name) {
@@ -54,23 +61,30 @@ impl Node {
             althing_probe::hit(Mark::WrongShardAnswered);
             return self.shared.peers.send(from, &Message::WrongShard { group, name, current });
         }
+        let bytes = call.len();
         let Ok(call) = decode_call(call) else {
             self.shared.metrics.frames_refused += 1;
             return;
         };
+        let Some(place) = self.router.lobby.enter(now, &call.request, bytes) else {
+            self.shared.metrics.overloads += 1;
+            let result = encode_result(&Err(Error::not_done(ErrorKind::Overloaded)));
+            return self.shared.peers.send(from, &Message::Routed { name, result });
+        };
         let id = RequestId(self.router.lent_name());
-        self.router.lent.insert(id, (from, name));
+        self.router.lent.insert(id, Lent { to: from, name, place });
         self.request_placed(now, id, group, call, out);
     }
 
     /// Answers that belong to other nodes' clients leave for them.
-    pub(crate) fn return_lent(&mut self, out: &mut Effects) {
+    pub(crate) fn return_lent(&mut self, now: Instant, out: &mut Effects) {
         if self.router.lent.is_empty() {
             return;
         }
-        let lent = &mut self.router.lent;
+        let Router { lent, lobby, .. } = &mut self.router;
         for (id, result) in out.responses.extract_if(.., |(id, _)| super::is_lent(id.get())) {
-            let Some((to, name)) = lent.remove(&id) else { continue };
+            let Some(Lent { to, name, place }) = lent.remove(&id) else { continue };
+            lobby.leave(now, place, &result);
             self.shared.peers.send(to, &Message::Routed { name, result: encode_result(&result) });
         }
     }
@@ -99,13 +113,18 @@ impl Node {
         }
     }
 
-    /// One replica has proved that it did nothing: the next is tried.
+    /// One replica has proved that it did nothing: the next is tried, now or with the next tick.
     fn refuse_route(&mut self, now: Instant, name: u64, by: NodeId) {
         if let Some(routed) = self.router.routed.get_mut(&name) {
             routed.tried.push(by);
             routed.stage = Stage::Waiting;
         }
-        self.try_route(now, name);
+        if self.router.budget.retry() {
+            self.shared.metrics.route_retries += 1;
+            self.try_route(now, name);
+        } else {
+            self.shared.metrics.route_retries_put_off += 1;
+        }
     }
 
     fn finish_route(&mut self, name: u64, result: CallResult, out: &mut Effects) {

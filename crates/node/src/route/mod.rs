@@ -9,15 +9,21 @@
 //! ```
 //!
 //! A refusal proves that nothing was done, so the origin tries the next replica. Silence proves nothing: a request that may
-//! have been done is never sent twice unless it only reads. The deadline travels: what is sent carries what is left of it.
+//! have been done is never sent twice unless it only reads. The deadline travels: what is sent carries what is left of it. What is
+//! tried again at once is a share of the calls; beyond it, each call waits for the next tick.
 
 mod calls;
+mod lobby;
 mod streams;
 
 use std::collections::BTreeMap;
 
 use althing_api::Call;
+use althing_resilience::RetryBudget;
+use althing_resilience::admission::Figures;
 use althing_types::{GroupId, Instant, NodeId, RequestId, StreamId};
+
+use self::lobby::{Lobby, Place};
 
 pub(crate) use self::streams::Homeless;
 use self::streams::{Following, Lending};
@@ -26,6 +32,11 @@ use self::streams::{Following, Lending};
 const LENT: u64 = 1 << 38;
 /// Bits of a name that count calls; those above are the incarnation.
 const NAME_BITS: u32 = 40;
+
+/// Calls that may be tried again in the same turn, per thousand calls, and beside that. A shard that moves is refused to all calls that
+/// are under way to it at once; those for which this does not suffice are tried again with the next tick.
+const RETRIES_PERMILLE: u32 = 100;
+const RETRIES_RESERVED: u32 = 100;
 
 /// A call of this node's client that another node serves.
 #[derive(Debug)]
@@ -37,6 +48,16 @@ pub(crate) struct Routed {
     /// Who has refused it or has gone.
     tried: Vec<NodeId>,
     stage: Stage,
+}
+
+/// A call of another node's client.
+#[derive(Debug)]
+struct Lent {
+    /// Whose.
+    to: NodeId,
+    /// Its name there.
+    name: u64,
+    place: Place,
 }
 
 /// How far a routed call is.
@@ -55,8 +76,11 @@ pub(crate) struct Router {
     next: u64,
     next_lent: u64,
     routed: BTreeMap<u64, Routed>,
-    /// Requests of others' clients: whose, and by which name there.
-    lent: BTreeMap<RequestId, (NodeId, u64)>,
+    /// What may be tried again at once.
+    budget: RetryBudget,
+    /// Requests of others' clients.
+    lent: BTreeMap<RequestId, Lent>,
+    lobby: Lobby,
     following: BTreeMap<StreamId, Following>,
     lending: BTreeMap<StreamId, Lending>,
     /// The streams that this node serves for another, by whose they are and their names there.
@@ -70,11 +94,18 @@ impl Router {
             next: incarnation << NAME_BITS,
             next_lent: 0,
             routed: BTreeMap::new(),
+            budget: RetryBudget::new(RETRIES_PERMILLE, RETRIES_RESERVED),
             lent: BTreeMap::new(),
+            lobby: Lobby::default(),
             following: BTreeMap::new(),
             lending: BTreeMap::new(),
             lent_streams: BTreeMap::new(),
         }
+    }
+
+    /// The figures of the doors for other nodes' clients, for reads and for writes.
+    pub(crate) fn figures(&self) -> [Figures; 2] {
+        self.lobby.figures()
     }
 
     fn name(&mut self) -> u64 {

@@ -181,7 +181,8 @@ impl Node {
                 Some(feed) => FeedSource::Next(feed),
                 None => FeedSource::Start { reader, slice: bounds.slice, from: next },
             };
-            let max_bytes = self.shared.config.snapshot_chunk_bytes.min(PAGE_BYTES);
+            // Half of what a snapshot's page has: it becomes an entry of a log, and its last version comes on top.
+            let max_bytes = (self.shared.config.snapshot_chunk_bytes / 2).min(PAGE_BYTES);
             return out.reads.push(ReadWork::Feed { parent, child, source, max_bytes });
         }
         filler.work = Work::Idle(feed);

@@ -154,7 +154,7 @@ pub struct Plan {
 /// to the new ones by [`steps::next`].
 #[must_use]
 pub fn plan(current: &BTreeMap<ShardId, Actual>, hosts: &[Host], policy: &Policy) -> Plan {
-    let states: BTreeMap<NodeId, State> = hosts.iter().rev().map(|host| (host.node.id, state_of(host))).collect();
+    let states = states(hosts);
     let is_alive = |id: NodeId| !matches!(states.get(&id), None | Some(State::Dead));
     let (placements, shortfall) = place(current, hosts, policy, &states);
     let mut plan = Plan { placements, moves: BTreeMap::new(), stuck: BTreeMap::new(), copies: 0, shortfall };
@@ -170,6 +170,21 @@ pub fn plan(current: &BTreeMap<ShardId, Actual>, hosts: &[Host], policy: &Policy
         }
     }
     plan
+}
+
+/// The placements of [`plan`] alone, for whoever finds the way there one step at a time.
+#[must_use]
+pub fn placements(
+    current: &BTreeMap<ShardId, Actual>,
+    hosts: &[Host],
+    policy: &Policy,
+) -> BTreeMap<ShardId, Placement> {
+    place(current, hosts, policy, &states(hosts)).0
+}
+
+/// What each node is to the plan; of two hosts with one id the first counts.
+fn states(hosts: &[Host]) -> BTreeMap<NodeId, State> {
+    hosts.iter().rev().map(|host| (host.node.id, state_of(host))).collect()
 }
 
 /// A node without capacity is to be emptied, as if it were drained.

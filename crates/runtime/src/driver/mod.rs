@@ -16,7 +16,7 @@ use althing_api::watch::{WatchCommand, WatchEvent};
 use althing_api::{Call, Error, Health, SnapshotChunk, Target};
 use althing_env::Clock;
 use althing_node::{DiskSpace, Done, Effects, Input, Node, ReadDone};
-use althing_resilience::Work;
+use althing_resilience::{Deadline, Work};
 use althing_storage::engine::{Applied, EngineStats};
 use althing_types::{GroupId, RequestId, SpaceId, StreamId};
 use tokio::time::{MissedTickBehavior, interval};
@@ -245,16 +245,20 @@ impl Driver {
             }
         }
         let numbers = (self.node.metrics(), groups);
+        *self.published.lobby.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = self.node.lobby();
         *self.published.node.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = numbers;
     }
 
     /// Takes in one event.
     fn take(&mut self, event: Event, out: &mut Effects) {
         match event {
-            Event::Request { call, sender, place } => {
+            Event::Request { mut call, sender, place } => {
                 self.next_request += 1;
                 let id = RequestId(self.next_request);
-                self.metrics.inbox_seconds.observe(self.clock.now().since(place.ticket.admitted()).as_secs_f64());
+                let (now, admitted) = (self.clock.now(), place.ticket.admitted());
+                self.metrics.inbox_seconds.observe(now.since(admitted).as_secs_f64());
+                // The client's time runs since its request was there; the node drops what has none left.
+                call.timeout = call.timeout.map(|timeout| Deadline::after(admitted, timeout).remaining(now));
                 self.pending.insert(id, Waiting { sender, place });
                 self.tell(Input::Request { id, call }, out);
             }

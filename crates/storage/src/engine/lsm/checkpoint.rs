@@ -19,11 +19,11 @@ pub(super) struct LsmCheckpoint {
 impl LsmCheckpoint {
     /// Cuts.
     pub(super) fn begin(shared: &Arc<Shared>) -> Self {
-        let commits = shared.commits();
+        let mut commits = shared.commits();
         // The number is taken before the memtables are sealed: what is buried later waits for a later cut.
         let cut = shared.graves().cut();
         for index in 0..shared.trees.len() {
-            shared.rotate(&commits, index);
+            shared.rotate(&mut commits, index);
         }
         Self { shared: Arc::clone(shared), applied: commits.applied.clone(), cut }
     }

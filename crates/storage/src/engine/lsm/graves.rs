@@ -91,6 +91,8 @@ impl Graves {
 /// Announces a death: the space is not read any more from here on.
 pub(super) fn bury(shared: &Shared, space: SpaceId) {
     let mut commits = shared.commits();
+    // A crash may bring it back, with all that its memtable holds when that is flushed.
+    shared.write_places(&mut commits, |buried| buried == space);
     commits.applied.remove(&space);
     let mut graves = shared.graves();
     graves.spaces.entry(space).or_insert(Stage::Announced);

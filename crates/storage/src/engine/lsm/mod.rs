@@ -9,9 +9,9 @@
 //! * **Visibility.** Every batch takes one sequence number and is seen once `visible` has passed it: readers take
 //!   the trees' states and `visible` together. The numbers are this module's own; those that lsm-tree gives its versions
 //!   are not used (`tree.rs` says why).
-//! * **Crashes.** There is one manifest per tree and none above them, so after a crash the trees stand at different cuts. Each
-//!   batch therefore writes its space's [`Applied`] into the space's own tree, and memtables are rotated only between
-//!   batches: what is flushed is always a whole prefix of every space in the tree.
+//! * **Crashes.** There is one manifest per tree and none above them, so after a crash the trees stand at different cuts. So
+//!   memtables are rotated only between batches, and each ends with the [`Applied`] of every space that was written to it: what is
+//!   flushed is always a whole prefix of every space in the tree, and says which.
 //! * **Dead spaces** are listed in the file `ENGINE`; only when that is durable do their keys go (`graves.rs`).
 //! * **Memory.** A memtable that has grown large is sealed without waiting for a checkpoint and flushed by the next
 //!   [`Engine::maintain`]; if too many wait, the writer flushes them itself. That is what a bulk load runs into.
@@ -109,6 +109,9 @@ struct Commits {
     /// The sequence number of the next batch.
     next: SeqNo,
     applied: BTreeMap<SpaceId, Applied>,
+    /// Spaces whose place in the log is not written to their trees' memtables yet. It is when those are sealed, since nothing of a
+    /// memtable is on disk before: with many spaces nearly every batch would write it for one entry.
+    unwritten: BTreeSet<SpaceId>,
 }
 
 impl LsmEngine {
@@ -157,7 +160,7 @@ impl Shared {
             trees,
             published: RwLock::new(Arc::new(published)),
             visible: AtomicU64::new(next),
-            commits: Mutex::new(Commits { next, applied }),
+            commits: Mutex::new(Commits { next, applied, unwritten: BTreeSet::new() }),
             graves: Mutex::new(Graves::new(dead)),
             retired: Mutex::default(),
             _lock: lock,
@@ -221,8 +224,19 @@ impl Shared {
         self.visible.store(commits.next, Ordering::Release);
     }
 
-    /// Seals the memtable of a tree. `_commits` proves that no batch is half written.
-    fn rotate(&self, _commits: &Commits, index: usize) {
+    /// Writes where those spaces stand in the log that this holds for, if their trees' memtables do not say so yet.
+    fn write_places(&self, commits: &mut Commits, which: impl Fn(SpaceId) -> bool) {
+        let spaces: Vec<_> = commits.unwritten.extract_if(.., |space| which(*space)).collect();
+        for space in spaces {
+            let to = commits.applied[&space];
+            let record = (keys::applied_key(space), Some(keys::encode_applied(to)));
+            self.write(commits, self.tree_of(space), std::iter::once(record));
+        }
+    }
+
+    /// Seals the memtable of a tree, with the places in the log of all spaces that were written to it.
+    fn rotate(&self, commits: &mut Commits, index: usize) {
+        self.write_places(commits, |space| self.tree_of(space) == index);
         if self.trees[index].rotate() == Progress::Made {
             self.refresh(index);
         }
@@ -243,14 +257,14 @@ impl Shared {
         let mut commits = self.commits();
         let from = commits.applied.get(&space).map_or(0, |applied| applied.index);
         assert!(from <= to.index, "space {space} stands at {from} and cannot go back to {}", to.index);
-        let record = (keys::applied_key(space), Some(keys::encode_applied(to)));
-        self.write(&mut commits, index, writes.into_iter().chain([record]));
+        self.write(&mut commits, index, writes.into_iter());
         commits.applied.insert(space, to);
+        commits.unwritten.insert(space);
         let state = self.committed().0.tree(index);
         if state.active_bytes() < self.memtable_bytes {
             return Ok(());
         }
-        self.rotate(&commits, index);
+        self.rotate(&mut commits, index);
         drop(commits);
         // More is waiting than the other threads get away with: whoever writes so much takes part.
         if state.sealed() >= MAX_SEALED {
