@@ -56,7 +56,7 @@ enum Change {
     /// Objects that must be there first.
     Make(Vec<Object>),
     /// The schedule of a node.
-    Schedule(Object),
+    Schedule(Box<Object>),
 }
 
 impl Steward {
@@ -98,7 +98,7 @@ impl Steward {
                 }
                 Some(Change::Schedule(node)) => {
                     self.stage = Stage::Writing(self.tables.pace.draw_gap(cx.rng).unwrap_or(PATIENCE));
-                    return self.send(write(&[node], &found.kvs), cx);
+                    return self.send(write(&[*node], &found.kvs), cx);
                 }
                 None => PATIENCE,
             },
@@ -144,7 +144,7 @@ impl Steward {
             });
             return Some(Change::Make(late));
         }
-        self.drain_or_take_back(&objects, cx).map(Change::Schedule)
+        self.drain_or_take_back(&objects, cx).map(|node| Change::Schedule(Box::new(node)))
     }
 
     /// The table that clients write to.
