@@ -95,8 +95,6 @@ named! {
         ReplicaDoubted = "replica-doubted",
         /// Control: a replica left because its group had said that it is no member.
         ReplicaLeftBehind = "replica-left-behind",
-        /// Control: a candidate was not listened to because of what an earlier replica had promised.
-        PromiseKept = "promise-kept",
         /// Control: a learner that the map had wanted was given a vote.
         LearnerPromotedByMap = "learner-promoted-by-map",
         /// Control: a replica on a silent node was replaced.

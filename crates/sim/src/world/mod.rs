@@ -282,8 +282,8 @@ impl World {
         let trace = Trace::new(options.trace.take());
         let recorder = options.record.map(Recorder::new);
         let table = Self::table_of_clients(options.tables.is_some());
-        let hearsay = Hearsay::new(&options.faults);
         Self {
+            hearsay: Hearsay::new(&options.faults),
             options,
             streams,
             agenda: Agenda::default(),
@@ -309,7 +309,6 @@ impl World {
             margin: Margin::Ample,
             links: BTreeSet::new(),
             requests: 0,
-            hearsay,
             stretch: None,
             routed: BTreeMap::new(),
             control: ControlCounts::default(),
