@@ -16,8 +16,8 @@ use althing_cli::{Cli, CliError, Command, remote};
 use althing_gateway_http::testing::TestNode;
 use althing_gateway_http::{Gateway, router};
 use althing_manifest::{
-    Cluster as ClusterObject, ClusterSpec, Condition, Liveness, Node, NodeSpec, Object, Shard, ShardSpec, Table,
-    TableSpec, Truth, condition,
+    Cluster as ClusterObject, ClusterSpec, Condition, Liveness, Node, NodeSpec, Object, Phase, Shard, ShardSpec, Slice,
+    Split, Table, TableSpec, Truth, condition, shard::RangeSlice,
 };
 use althing_types::{GroupId, NodeId};
 use bytes::Bytes;
@@ -111,6 +111,32 @@ fn world() -> TestNode {
     world
 }
 
+/// The same cluster while a shard of a range table is being split.
+fn splitting_world() -> TestNode {
+    let world = world();
+    let spec = TableSpec { split: Split::Range, split_bytes: Some(64 << 20), ..TableSpec::default() };
+    let mut log = table("log", 1, 1);
+    log.spec = spec;
+    put(&world, log);
+    let range = |start: &str, end: Option<&str>| {
+        Slice::Range(RangeSlice { start: start.into(), end: end.map(|end| end.into()) })
+    };
+    let of = |group, slice, phase, parent: Option<u64>| {
+        let mut shard = shard("log", group, (0, 1), &[1, 2, 3], &[1, 2, 3], 1);
+        (shard.spec.slice, shard.spec.phase, shard.spec.parent) = (slice, phase, parent.map(GroupId));
+        shard
+    };
+    let mut parent = of(70, range("user/", None), Phase::Serving, Some(60));
+    let message = "it fills log-71 and log-72, and serves meanwhile";
+    let splitting = Condition::new(condition::SPLITTING, Truth::True, "Filling", message);
+    condition::set(&mut parent.status.conditions, splitting);
+    put(&world, parent);
+    put(&world, of(71, range("user/", Some("user/m")), Phase::Filling, Some(70)));
+    put(&world, of(72, range("user/m", None), Phase::Filling, Some(70)));
+    put(&world, of(61, range("", Some("user/")), Phase::Serving, Some(60)));
+    world
+}
+
 /// The words of a command line; single quotes hold words together.
 fn words(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
@@ -156,14 +182,13 @@ fn run(world: &TestNode, line: &str) -> String {
 }
 
 /// Runs a transcript and compares.
-fn transcript(name: &str) {
+fn transcript(name: &str, world: &TestNode) {
     let path = format!("{}/tests/transcripts/{name}.txt", env!("CARGO_MANIFEST_DIR"));
     let wanted = std::fs::read_to_string(&path).unwrap();
-    let world = world();
     let mut got = String::new();
     for line in wanted.lines() {
         if let Some(command) = line.strip_prefix("$ ") {
-            got += &format!("{line}\n{}", run(&world, command));
+            got += &format!("{line}\n{}", run(world, command));
         } else if line.starts_with('#') {
             got += &format!("{line}\n");
         }
@@ -181,12 +206,17 @@ macro_rules! transcripts {
     ($($name:ident),* $(,)?) => {
         $(#[test]
         fn $name() {
-            transcript(stringify!($name));
+            transcript(stringify!($name), &world());
         })*
     };
 }
 
 transcripts! { getting, describing, applying, deleting, nodes_that_are_set_aside, explaining, top }
+
+#[test]
+fn splitting() {
+    transcript("splitting", &splitting_world());
+}
 
 /// Follows objects while others change them; time passes only when everybody waits.
 #[tokio::test(start_paused = true)]

@@ -1,9 +1,11 @@
 //! The cluster as a whole.
 
+use althing_types::GroupId;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
 use crate::object::Resource;
+use crate::text;
 
 /// The name of the one object of its kind.
 pub const NAME: &str = "cluster";
@@ -61,4 +63,21 @@ pub struct Claim {
     pub first: u64,
     /// How many.
     pub count: u64,
+    /// They are for the two shards that one of the table's shards is split into; absent if they are for slices that the table
+    /// lacks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<SplitClaim>,
+}
+
+/// What two handed out ids are for: the group `first` gets what lies before a key of the shard that is split, and `first + 1`
+/// what lies from there on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SplitClaim {
+    /// The group of the shard that is split.
+    #[serde(with = "text::group_id")]
+    pub parent: GroupId,
+    /// The first key of the second half.
+    #[serde(with = "text::key")]
+    pub at: Vec<u8>,
 }

@@ -10,6 +10,8 @@ pub const REPLICATED: &str = "Replicated";
 pub const DRAINED: &str = "Drained";
 /// The condition of the cluster: no shard is on its way and none waits to be.
 pub const SETTLED: &str = "Settled";
+/// The condition of a shard that is being split, or was: how far that is.
+pub const SPLITTING: &str = "Splitting";
 
 /// Whether a condition holds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

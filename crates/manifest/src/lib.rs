@@ -20,7 +20,7 @@ pub mod table;
 pub mod text;
 
 pub use admission::{Admitted, Deletion, Refusal, admit, admit_deletion};
-pub use cluster::{Claim, Cluster, ClusterSpec, ClusterStatus};
+pub use cluster::{Claim, Cluster, ClusterSpec, ClusterStatus, SplitClaim};
 pub use condition::{Condition, Truth};
 pub use explain::explain;
 pub use kind::{API_VERSION, Kind, key_of, parse_key, prefix};

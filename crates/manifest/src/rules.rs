@@ -2,7 +2,7 @@
 
 use crate::mistake::Mistake;
 use crate::object::Object;
-use crate::shard::{Shard, Slice, name_of};
+use crate::shard::{Phase, Shard, Slice, name_of};
 use crate::table::{Built, DEFAULT_SPLIT_BYTES, Guarantee, Split, Table};
 
 /// Fills in what is left out and depends on what is not.
@@ -71,6 +71,12 @@ fn check_shard(shard: &Shard) -> Vec<Mistake> {
         let problem = "is not the name of a shard of this table and group";
         let fix = format!("it is {name:?}");
         mistakes.push(Mistake::of("metadata.name", &format!("{:?}", shard.metadata.name), problem, fix));
+    }
+    match (shard.spec.phase, shard.spec.parent) {
+        (Phase::Filling, None) => {
+            mistakes.push(Mistake::missing("spec.parent", "name the shard that it gets its data from".to_owned()));
+        }
+        (Phase::Filling, Some(_)) | (Phase::Serving | Phase::Retiring, _) => {}
     }
     match &shard.spec.slice {
         Slice::Hash(part) if part.index >= part.of => mistakes.push(Mistake::of(

@@ -48,9 +48,12 @@ pub struct ShardSpec {
     /// The one of them that should lead while it can.
     #[serde(default, with = "text::node_id_option", skip_serializing_if = "Option::is_none")]
     pub leader: Option<NodeId>,
-    /// Whether it is to stay.
+    /// What it is there for at the moment.
     #[serde(default)]
     pub phase: Phase,
+    /// The group of the shard that it was split from. Kept for information once it serves.
+    #[serde(default, with = "text::group_id_option", skip_serializing_if = "Option::is_none")]
+    pub parent: Option<GroupId>,
 }
 
 /// Which keys of its table a shard holds.
@@ -107,14 +110,17 @@ impl RangeSlice {
     }
 }
 
-/// Whether a shard is to stay.
+/// What a shard is there for at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Phase {
     /// It serves.
     #[default]
     Serving,
-    /// Its table is deleted: replicas are dropped, and then the object is.
+    /// It is one half of a shard that is being split: it gets its data from there, and serves nothing yet.
+    Filling,
+    /// Its table is deleted, its halves serve in its place, or its split was given up: replicas are dropped, and then the object
+    /// is.
     Retiring,
 }
 
@@ -124,6 +130,7 @@ impl Phase {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Serving => "serving",
+            Self::Filling => "filling",
             Self::Retiring => "retiring",
         }
     }

@@ -16,7 +16,7 @@ pub const MAX_SHARDS: u32 = 4096;
 /// Size at which a range shard is split, if its table says nothing else.
 pub const DEFAULT_SPLIT_BYTES: u64 = 64 * 1024 * 1024;
 /// The least size at which a range shard may be split: below, a table would have more shards than keys are worth.
-pub const MIN_SPLIT_BYTES: u64 = 64 * 1024;
+pub const MIN_SPLIT_BYTES: u64 = 16 * 1024;
 /// The greatest size at which a range shard is split: above, moving one shard takes too long to plan with.
 pub const MAX_SPLIT_BYTES: u64 = 64 * 1024 * 1024 * 1024;
 

@@ -118,6 +118,19 @@ pub(crate) mod group_id {
     }
 }
 
+/// A group's id or none.
+pub(crate) mod group_id_option {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(id: &Option<GroupId>, to: S) -> Result<S::Ok, S::Error> {
+        id.map(GroupId::get).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<GroupId>, D::Error> {
+        Ok(Option::<u64>::deserialize(from)?.map(GroupId))
+    }
+}
+
 /// A resource version.
 pub(crate) mod revision {
     use super::*;

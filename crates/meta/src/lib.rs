@@ -7,6 +7,6 @@ pub mod view;
 pub mod write;
 
 pub use reconcile::{Founder, MAX_MOVING_SHARDS, MAX_WRITES_PER_TURN, Reconciler};
-pub use reports::{Configuration, GroupReport, Part, Report, Reports};
+pub use reports::{Configuration, GroupReport, Part, Report, Reports, Stage};
 pub use view::{Entry, Taken, Update, View};
 pub use write::{Guard, Write};

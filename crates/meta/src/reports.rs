@@ -2,9 +2,10 @@
 //! a new leader begins with nothing and waits until it has heard.
 //!
 //! ```text
-//! report   version 1: 1 byte · name · peer urls · client urls · zone · program's version
-//!          groups: varint, then each: group · flags: 1 byte (1: it leads; 2: joint configuration) · term · applied · keys · bytes ·
-//!          voters · learners
+//! report   version 2: 1 byte · name · peer urls · client urls · zone · program's version
+//!          groups: varint, then each: group · flags: 1 byte (1: it leads; 2: joint configuration; 4: it names a middle) ·
+//!          stage: 1 byte (0: serving; 1: filling; 2: sealed; 3: stuck) · term · applied · keys · bytes · voters · learners ·
+//!          middle, if it names one
 //! ```
 //!
 //! Numbers are varints, texts have their length before them, and lists their count.
@@ -19,9 +20,10 @@ use bytes::Bytes;
 pub const SILENT_AFTER: Duration = Duration::from_secs(10);
 
 /// The version of the format of a report.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const LEADS: u8 = 1;
 const JOINT: u8 = 2;
+const MIDDLE: u8 = 4;
 
 /// What a replica is in its group.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -39,6 +41,20 @@ pub enum Configuration {
     Simple,
     /// It has an old and a new one (joint consensus), and will leave the old one by itself.
     Joint,
+}
+
+/// How far a group is in a split, as its replica has applied it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Stage {
+    /// It serves: it has nothing to do with a split, it is the parent of one that has not been sealed, or a child that was
+    /// activated.
+    Serving,
+    /// It is a child that gets its data from its parent and serves nothing.
+    Filling,
+    /// It is a parent that serves nothing any more: what it held at that moment is all that its children get.
+    Sealed,
+    /// It is a parent that cannot fill its children from where they are, so they must be made anew. It serves.
+    Stuck,
 }
 
 /// What a node says of one group that it holds.
@@ -60,6 +76,11 @@ pub struct GroupReport {
     pub voters: BTreeSet<NodeId>,
     /// Replicas that are being filled, as far as it knows.
     pub learners: BTreeSet<NodeId>,
+    /// How far it is in a split.
+    pub stage: Stage,
+    /// A key in the middle of what it holds. Only the leader of a range shard that has outgrown its table's `splitBytes` says
+    /// one.
+    pub middle: Option<Bytes>,
 }
 
 /// What a node says of itself.
@@ -120,7 +141,7 @@ impl Reports {
         self.began
     }
 
-    /// Rises whenever something other than indices, keys and bytes has changed.
+    /// Rises whenever something other than indices, keys, bytes and middles has changed; a first or a last middle counts.
     #[must_use]
     pub const fn changes(&self) -> u64 {
         self.changes
@@ -190,10 +211,28 @@ impl Reports {
     }
 }
 
+impl Stage {
+    const fn byte(self) -> u8 {
+        match self {
+            Self::Serving => 0,
+            Self::Filling => 1,
+            Self::Sealed => 2,
+            Self::Stuck => 3,
+        }
+    }
+
+    fn of_byte(byte: u8) -> Result<Self, DecodeError> {
+        let all = [Self::Serving, Self::Filling, Self::Sealed, Self::Stuck];
+        let unknown = DecodeError::Unknown { field: "a stage", value: u64::from(byte) };
+        all.into_iter().find(|stage| stage.byte() == byte).ok_or(unknown)
+    }
+}
+
 impl GroupReport {
-    /// Whether nothing differs but indices, keys and bytes.
+    /// Whether nothing differs but indices, keys and bytes, and which key is in the middle.
     fn is_like(&self, other: &Self) -> bool {
-        let essence = |report: &Self| (report.part, report.configuration, report.term);
+        let essence =
+            |report: &Self| (report.part, report.configuration, report.term, report.stage, report.middle.is_some());
         essence(self) == essence(other) && self.voters == other.voters && self.learners == other.learners
     }
 
@@ -206,19 +245,23 @@ impl GroupReport {
             Configuration::Joint => JOINT,
             Configuration::Simple => 0,
         };
-        to.u8(leads | joint);
+        let middle = if self.middle.is_some() { MIDDLE } else { 0 };
+        to.u8(leads | joint | middle);
+        to.u8(self.stage.byte());
         for number in [self.term, self.applied, self.keys, self.bytes] {
             to.u64(number);
         }
         write_ids(to, &self.voters);
         write_ids(to, &self.learners);
+        self.middle.iter().for_each(|middle| to.bytes(middle));
     }
 
     fn read(from: &mut Reader) -> Result<Self, DecodeError> {
         let flags = from.u8("a replica's flags")?;
-        if flags & !(LEADS | JOINT) != 0 {
+        if flags & !(LEADS | JOINT | MIDDLE) != 0 {
             return Err(DecodeError::Unknown { field: "a replica's flags", value: u64::from(flags) });
         }
+        let stage = Stage::of_byte(from.u8("a stage")?)?;
         Ok(Self {
             part: if flags & LEADS == 0 { Part::Holds } else { Part::Leads },
             configuration: if flags & JOINT == 0 { Configuration::Simple } else { Configuration::Joint },
@@ -228,6 +271,8 @@ impl GroupReport {
             bytes: from.u64("a number of bytes")?,
             voters: read_ids(from)?,
             learners: read_ids(from)?,
+            stage,
+            middle: if flags & MIDDLE == 0 { None } else { Some(from.bytes("a middle")?) },
         })
     }
 }

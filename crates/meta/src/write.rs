@@ -1,5 +1,6 @@
 //! What the reconcilers want written.
 
+use althing_manifest::{Kind, key_of};
 use althing_types::Revision;
 use bytes::Bytes;
 
@@ -14,8 +15,8 @@ pub struct Write {
     pub expected: Revision,
     /// What to put there; `None` to delete it.
     pub value: Option<Bytes>,
-    /// Another object that must not have changed either.
-    pub guard: Option<Guard>,
+    /// Other objects that must not have changed either.
+    pub guards: Vec<Guard>,
 }
 
 /// An object that must not have changed for a write of another to be done.
@@ -27,10 +28,17 @@ pub struct Guard {
     pub expected: Revision,
 }
 
+impl Guard {
+    /// An object as it is in a view.
+    pub(crate) fn of(kind: Kind, name: &str, revision: Revision) -> Self {
+        Self { key: Bytes::from(key_of(kind, name)), expected: revision }
+    }
+}
+
 impl Write {
     /// Everything that the transaction must compare: keys and the `mod_revision` that each must have (zero: no such key).
     pub fn compares(&self) -> impl Iterator<Item = (&Bytes, Revision)> {
         let own = std::iter::once((&self.key, self.expected));
-        own.chain(self.guard.iter().map(|guard| (&guard.key, guard.expected)))
+        own.chain(self.guards.iter().map(|guard| (&guard.key, guard.expected)))
     }
 }

@@ -6,7 +6,9 @@ use std::hint::black_box;
 use std::time::Instant as Clock;
 
 use althing_manifest::{Node, NodeSpec, Object, Schedule, Shard, Table, TableSpec};
-use althing_meta::{Configuration, Founder, GroupReport, Part, Reconciler, Report, Reports, Update, View, Write};
+use althing_meta::{
+    Configuration, Founder, GroupReport, Part, Reconciler, Report, Reports, Stage, Update, View, Write,
+};
 use althing_types::{Duration, Instant, NodeId};
 use bytes::Bytes;
 
@@ -54,6 +56,8 @@ fn report(view: &View, id: NodeId) -> Report {
             bytes: 1,
             voters: shard.spec.replicas.clone(),
             learners: [].into(),
+            stage: Stage::Serving,
+            middle: None,
         }
     };
     let held = view.shards().filter(|shard| shard.spec.replicas.contains(&id));

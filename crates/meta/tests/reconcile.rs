@@ -129,12 +129,37 @@ fn a_range_table_begins_with_one_shard() {
     assert_eq!(shard.spec.slice, althing_manifest::Slice::all_keys());
 }
 
+#[test]
+fn a_range_table_grows_by_splits_while_nodes_come_and_go() {
+    for seed in 0..20 {
+        let mut world = cluster(seed, 5, 3);
+        world.apply_object(World::range_table("log", 3).into());
+        settle(&mut world, Delivery::Whole);
+        for step in 0..120 {
+            match step {
+                20 => world.schedule(NodeId(1), Schedule::Drain),
+                50 => world.processes.get_mut(&NodeId(2)).expect("it is there").is_up = false,
+                60 => world.change_meta_leader(),
+                90 => world.schedule(NodeId(1), Schedule::Active),
+                _ => {}
+            }
+            world.write_key();
+            world.write_key();
+            world.tick(20);
+            world.turn(Delivery::Race);
+        }
+        settle(&mut world, Delivery::Race);
+        world.check_end();
+        assert!(world.view.shards().count() > 10, "{}", world.view.shards().count());
+    }
+}
+
 /// One thing that happens to a world.
 fn disturb(world: &mut World, next_id: &mut u64) {
     let ids: Vec<NodeId> = world.processes.keys().copied().collect();
     let id = *world.rng.choice(&ids).expect("there are nodes");
     let name = ["a", "b", "c"][world.rng.usize(0..3)];
-    match world.rng.u32(0..12) {
+    match world.rng.u32(0..13) {
         0 | 1 => {
             let is_up = world.is_up(id);
             world.processes.get_mut(&id).expect("it is there").is_up = !is_up;
@@ -159,6 +184,10 @@ fn disturb(world: &mut World, next_id: &mut u64) {
             world.apply_object(changed.into());
         }
         10 => world.change_meta_leader(),
+        11 => {
+            let replicas = [1, 3, 5][world.rng.usize(0..3)];
+            world.apply_object(World::range_table(name, replicas).into());
+        }
         _ => {}
     }
 }
@@ -173,6 +202,9 @@ fn live(seed: u64, delivery: Delivery) {
         disturb(&mut world, &mut next_id);
         for _ in 0..world.rng.u32(0..8) {
             world.tick(30);
+            for _ in 0..world.rng.u32(0..4) {
+                world.write_key();
+            }
             world.turn(delivery);
         }
     }

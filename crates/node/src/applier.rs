@@ -7,7 +7,7 @@ use std::sync::Arc;
 use althing_api::cluster::Member;
 use althing_consensus::ConfState;
 use althing_storage::engine::{Applied, Checkpoint, Engine, EngineError};
-use althing_strong::{ApplyOutput, Importer, Machine, MachineConfig, StrongError};
+use althing_strong::{ApplyOutput, Bounds, Importer, Machine, MachineConfig, StrongError};
 use althing_types::{GroupId, SpaceId};
 use bytes::Bytes;
 
@@ -74,6 +74,11 @@ impl Applier {
                 }
                 ReplicaBirth::Shard(voters) => {
                     machine.bootstrap(&[], ConfState::of_voters(voters.iter().copied()).encode(), BIRTH)?;
+                }
+                ReplicaBirth::Piece { voters, slice, role } => {
+                    let bounds = Bounds::new(slice.clone(), *role);
+                    let conf_state = ConfState::of_voters(voters.iter().copied()).encode();
+                    machine.bootstrap_shard(conf_state, bounds, BIRTH)?;
                 }
                 ReplicaBirth::Joined => {}
             }

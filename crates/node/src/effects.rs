@@ -6,8 +6,9 @@ use althing_api::cluster::Member;
 use althing_api::watch::WatchEvent;
 use althing_api::{Answer, Error, Request, SnapshotChunk};
 use althing_storage::wal::Record;
+use althing_strong::layout::VersionId;
 use althing_strong::watch::ReadHistory;
-use althing_strong::{Export, LogEntry, Reader};
+use althing_strong::{Export, Feed, LogEntry, Reader, Slice};
 use althing_types::{GroupId, NodeId, RequestId, SpaceId, StreamId};
 use bytes::Bytes;
 
@@ -179,6 +180,33 @@ pub enum ReadWork {
         /// Bytes that it should have, about.
         max_bytes: usize,
     },
+    /// The next page of what a child of a split is filled with.
+    Feed {
+        /// The shard that is split.
+        parent: GroupId,
+        /// The one that is filled.
+        child: GroupId,
+        /// How it is reached.
+        source: FeedSource,
+        /// Bytes that it should have, about.
+        max_bytes: usize,
+    },
+}
+
+/// A feed that starts or goes on.
+#[derive(Debug)]
+pub enum FeedSource {
+    /// Starts now.
+    Start {
+        /// Of the parent.
+        reader: Reader,
+        /// The keys of the child.
+        slice: Slice,
+        /// Where the child stands.
+        from: VersionId,
+    },
+    /// Goes on.
+    Next(Box<Feed>),
 }
 
 /// An export that starts or goes on.

@@ -6,7 +6,7 @@ use althing_api::watch::WatchCommand;
 use althing_api::{Call, Error, ErrorKind, Target};
 use althing_storage::engine::Applied;
 use althing_strong::watch::History;
-use althing_strong::{ApplyOutput, Export, Reader};
+use althing_strong::{ApplyOutput, Export, Feed, Page, Reader};
 use althing_types::{GroupId, NodeId, RequestId, Revision, SpaceId, StreamId, limits};
 use bytes::Bytes;
 
@@ -218,6 +218,17 @@ pub enum ReadDone {
         export: Option<Box<Export>>,
         /// The page; `None` at the end.
         result: Result<Option<Bytes>, Error>,
+    },
+    /// A page for a child of a split.
+    Fed {
+        /// The shard that is split.
+        parent: GroupId,
+        /// The one that is filled.
+        child: GroupId,
+        /// The feed, to ask for the next page; `None` after an error.
+        feed: Option<Box<Feed>>,
+        /// The page; `None` if the child has all there is.
+        page: Result<Option<Page>, ErrorKind>,
     },
 }
 

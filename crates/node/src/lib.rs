@@ -34,6 +34,7 @@ mod reads;
 mod recover;
 mod replicas;
 mod route;
+mod split;
 mod steady;
 mod transfer;
 

@@ -46,6 +46,12 @@ pub struct Metrics {
     pub wrong_shards: u64,
     /// Such refusals that came back, each of which was tried elsewhere.
     pub wrong_shard_retries: u64,
+    /// Calls that went on at a child of the shard that they were at, because that was split.
+    pub redirected: u64,
+    /// Splits that this node has brought to their end.
+    pub splits: u64,
+    /// The longest time that nobody served a shard that was being split, in nanoseconds.
+    pub split_pause_nanos: u64,
     /// Writes that this node's reconcilers have proposed.
     pub reconciled: u64,
     /// Bytes of the engine on disk, as the host has said last.

@@ -24,6 +24,7 @@ use crate::peers::PING_AFTER;
 use crate::recover::Recovery;
 use crate::replicas::{CLOSING, Comings};
 use crate::route::{Homeless, Router};
+use crate::split::{Fillings, Redirects};
 use crate::steady::SteadyClock;
 
 /// Groups that are named when a node says why it is not ready. It is asked each turn then, and may have thousands.
@@ -59,6 +60,8 @@ pub struct Node {
     pub(crate) downloads: BTreeMap<StreamId, Download>,
     pub(crate) comings: Comings,
     pub(crate) router: Router,
+    pub(crate) fillings: Fillings,
+    pub(crate) redirects: Redirects,
     pub(crate) control: Control,
     lifecycle: Lifecycle,
     /// The other members of all groups, as they were gathered last, and when that was.
@@ -93,6 +96,8 @@ impl Node {
             downloads: BTreeMap::new(),
             comings: Comings::new(recovered.graves),
             router: Router::new(incarnation),
+            fillings: Fillings::default(),
+            redirects: Redirects::default(),
             control,
             lifecycle: Lifecycle::Running,
             group_peers: Vec::new(),
@@ -115,6 +120,7 @@ impl Node {
             Input::Request { id, call } => self.request(now, id, call, out),
             Input::Cancel { id } => {
                 self.cancel_route(id);
+                self.cancel_redirected(id);
                 self.cancel(now, id, out);
             }
             Input::WatchOpen { stream, target, require_leader } => {
@@ -193,6 +199,7 @@ impl Node {
             }
         }
         self.dirty.append(&mut later);
+        self.redirect(now, out);
         self.return_lent(now, out);
         self.return_events(out);
         out.wal_release.append(&mut self.released);
@@ -254,6 +261,10 @@ impl Node {
             reasons.extend((further > 0).then(|| format!("{further} further groups have no leader")));
         }
         reasons
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.lifecycle == Lifecycle::Running
     }
 
     /// The group's clock ticks from now on, and it has its turn.
@@ -357,7 +368,7 @@ impl Node {
             return out.responses.push((id, Err(ErrorKind::Stopped.into())));
         }
         match self.locate(&call) {
-            Ok(group) if self.serves(group) => self.request_here(now, id, group, call, out),
+            Ok(group) if self.serves(group) => self.request_placed(now, id, group, call, out),
             Ok(group) if self.control.view.shard(group).is_some() => self.route(now, id, group, call, out),
             Ok(group) => {
                 let unknown = ErrorKind::InvalidArgument(format!("there is no group {group} here"));
@@ -440,7 +451,13 @@ impl Node {
                 if group == META_GROUP {
                     self.meta_applied(&output, out);
                 }
+                let bounds_changed = output.bounds.is_some();
                 self.with(now, group, out, |group, cx| group.applied(cx, applied, output));
+                self.split_applied(now, group, out);
+                if bounds_changed {
+                    self.retry_redirected(now, out);
+                    self.report_now(now);
+                }
             }
             Done::Imported { group, transfer, pages, outcome } => {
                 self.with(now, group, out, |group, cx| group.imported(cx, transfer, pages, outcome));
@@ -472,6 +489,7 @@ impl Node {
             ReadDone::Page { purpose: ExportPurpose::Follower { group, to, transfer }, export, result } => {
                 self.with(now, group, out, |group, cx| group.exported(cx, to, transfer, export, result));
             }
+            ReadDone::Fed { parent, child, feed, page } => self.fed(now, parent, child, feed, page, out),
         }
     }
 
@@ -535,6 +553,7 @@ impl Node {
         }
         self.lifecycle = Lifecycle::Stopped;
         self.for_all(now, out, |group, cx| group.stop(cx, "the node is stopping"));
+        self.stop_redirected(out);
         out.stopped = true;
     }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! payload of a record `Replica`:   version u8 = 1 · kind u8 · …
-//!     0 held     space u64 · birth u8 (0 with the cluster, 1 with its shard: count · node*, 2 joined) · promise
+//!     0 held     space u64 · birth u8 (0 with the cluster, 1 with its shard: count · node*, 2 joined, 3 with its shard, which
+//!                is a piece of its table: count · node* · slice · role u8 (0 serve, 1 fill)) · promise
 //!     1 gone     promise
 //! promise   term u64 · vote u64 · index u64 and term u64 of the log's last entry
 //! ```
@@ -12,6 +13,7 @@
 
 use althing_codec::{DecodeError, Reader, Writer};
 use althing_consensus::LogPosition;
+use althing_strong::{Role, Slice};
 use althing_types::{NodeId, SpaceId};
 use bytes::Bytes;
 
@@ -25,6 +27,15 @@ pub enum ReplicaBirth {
     Cluster,
     /// With its shard, whose first voters these are.
     Shard(Vec<NodeId>),
+    /// With its shard, which holds a piece of a table that is split by range.
+    Piece {
+        /// Its first voters.
+        voters: Vec<NodeId>,
+        /// The keys that it holds.
+        slice: Slice,
+        /// Whether it serves them at once.
+        role: Role,
+    },
     /// To a group that lives: it has nothing until it has a snapshot.
     Joined,
 }
@@ -101,10 +112,18 @@ impl Presence {
                     ReplicaBirth::Cluster => writer.u8(0),
                     ReplicaBirth::Shard(voters) => {
                         writer.u8(1);
-                        writer.u64(voters.len() as u64);
-                        voters.iter().for_each(|voter| writer.u64(voter.get()));
+                        write_voters(&mut writer, voters);
                     }
                     ReplicaBirth::Joined => writer.u8(2),
+                    ReplicaBirth::Piece { voters, slice, role } => {
+                        writer.u8(3);
+                        write_voters(&mut writer, voters);
+                        slice.write(&mut writer);
+                        writer.u8(match role {
+                            Role::Serve => 0,
+                            Role::Fill => 1,
+                        });
+                    }
                 }
                 promise.write(&mut writer);
             }
@@ -141,14 +160,29 @@ impl Presence {
 fn read_birth(reader: &mut Reader) -> Result<ReplicaBirth, DecodeError> {
     Ok(match reader.u8("a replica's birth")? {
         0 => ReplicaBirth::Cluster,
-        1 => {
-            let count = reader.count("a shard's first voters")?;
-            let voters = (0..count).map(|_| reader.u64("a voter").map(NodeId));
-            ReplicaBirth::Shard(voters.collect::<Result<_, _>>()?)
-        }
+        1 => ReplicaBirth::Shard(read_voters(reader)?),
         2 => ReplicaBirth::Joined,
+        3 => ReplicaBirth::Piece {
+            voters: read_voters(reader)?,
+            slice: Slice::read(reader)?,
+            role: match reader.u8("a shard's role")? {
+                0 => Role::Serve,
+                1 => Role::Fill,
+                value => return Err(DecodeError::Unknown { field: "a shard's role", value: u64::from(value) }),
+            },
+        },
         value => return Err(DecodeError::Unknown { field: "a replica's birth", value: u64::from(value) }),
     })
+}
+
+fn write_voters(writer: &mut Writer, voters: &[NodeId]) {
+    writer.u64(voters.len() as u64);
+    voters.iter().for_each(|voter| writer.u64(voter.get()));
+}
+
+fn read_voters(reader: &mut Reader) -> Result<Vec<NodeId>, DecodeError> {
+    let count = reader.count("a shard's first voters")?;
+    (0..count).map(|_| reader.u64("a voter").map(NodeId)).collect()
 }
 
 #[cfg(test)]
@@ -164,6 +198,11 @@ mod tests {
             held(ReplicaBirth::Cluster),
             held(ReplicaBirth::Shard(vec![NodeId(1), NodeId(u64::MAX)])),
             held(ReplicaBirth::Joined),
+            held(ReplicaBirth::Piece {
+                voters: vec![NodeId(1)],
+                slice: Slice { start: "m".into(), end: None },
+                role: Role::Fill,
+            }),
             Presence::Gone(promise),
         ] {
             assert_eq!(Presence::decode(presence.encode()), Ok(presence));

@@ -2,10 +2,10 @@
 
 use althing_api::request::Body;
 use althing_api::{Answer, Error, ErrorKind, Header, Request};
-use althing_strong::{Export, Reader};
+use althing_strong::{Export, Feed, Page, Reader};
 use bytes::Bytes;
 
-use crate::effects::{ExportSource, ReadWork};
+use crate::effects::{ExportSource, FeedSource, ReadWork};
 use crate::input::ReadDone;
 
 /// Does one read.
@@ -23,6 +23,24 @@ pub fn read(work: ReadWork) -> ReadDone {
             let (export, result) = page(source, max_bytes);
             ReadDone::Page { purpose, export, result: result.map_err(Error::from) }
         }
+        ReadWork::Feed { parent, child, source, max_bytes } => {
+            let (feed, page) = feed(source, max_bytes);
+            ReadDone::Fed { parent, child, feed, page }
+        }
+    }
+}
+
+fn feed(source: FeedSource, max_bytes: usize) -> (Option<Box<Feed>>, Result<Option<Page>, ErrorKind>) {
+    let feed = match source {
+        FeedSource::Start { reader, slice, from } => reader.feed(slice, from).map(Box::new),
+        FeedSource::Next(feed) => Ok(feed),
+    };
+    match feed {
+        Ok(mut feed) => {
+            let page = feed.next_page(max_bytes);
+            (Some(feed), page)
+        }
+        Err(error) => (None, Err(error)),
     }
 }
 

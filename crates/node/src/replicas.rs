@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::ErrorKind;
 use althing_consensus::HardState;
+use althing_probe::Mark;
 use althing_storage::wal::{Record, RecordKind};
 use althing_types::{GroupId, Instant};
 
@@ -77,6 +78,7 @@ impl Node {
         }
         let mut log = GroupLog::born(state.applied);
         if let Some(promise) = self.comings.graves.remove(&id) {
+            althing_probe::hit(Mark::ReplicaCameBack);
             log.bind(promise);
         }
         let hard_state = log.recovered.hard_state;
@@ -98,6 +100,7 @@ impl Node {
         let Some(mut group) = self.groups.remove(&id) else { return };
         group.stop(&mut Context { now, shared: &mut self.shared, out }, "the table's replica has left this node");
         let promise = group.leave();
+        althing_probe::hit(Mark::ReplicaLeft);
         self.shared.wal.forget(id);
         let gone = Presence::Gone(promise).encode();
         let dropped = Record { group: id, kind: RecordKind::GroupDropped, index: 0, payload: bytes::Bytes::new() };

@@ -85,6 +85,34 @@ named! {
         RepeatedInLog = "repeated-in-log",
         /// Node: streams that need a leader were told that there is none.
         NoLeaderTold = "no-leader-told",
+        /// Control: a shard's first voters were founded.
+        ShardFounded = "shard-founded",
+        /// Control: a replica left its node.
+        ReplicaLeft = "replica-left",
+        /// Control: a replica came to a node that had had one of the same group.
+        ReplicaCameBack = "replica-came-back",
+        /// Control: a group was asked whether it still counts on a replica that the map does not know.
+        ReplicaDoubted = "replica-doubted",
+        /// Control: a replica left because its group had said that it is no member.
+        ReplicaLeftBehind = "replica-left-behind",
+        /// Control: a candidate was not listened to because of what an earlier replica had promised.
+        PromiseKept = "promise-kept",
+        /// Control: a learner that the map had wanted was given a vote.
+        LearnerPromotedByMap = "learner-promoted-by-map",
+        /// Control: a replica on a silent node was replaced.
+        SilentReplicaReplaced = "silent-replica-replaced",
+        /// Control: what changed in the map was sent to a node without meta.
+        MapPushed = "map-pushed",
+        /// Control: an update of the map did not fit to the map that was there.
+        MapGap = "map-gap",
+        /// Control: a newer entry of a shard came with a refusal.
+        EntryAdopted = "entry-adopted",
+        /// Control: a routed call was refused, because the shard is not there or the sender's map is behind.
+        WrongShardAnswered = "wrong-shard-answered",
+        /// Control: a routed write was given up because the connection to who had it broke.
+        RoutedWriteLost = "routed-write-lost",
+        /// Control: a leader of meta that had reconciled was deposed.
+        ReconcilerDeposed = "reconciler-deposed",
         /// Leases: the remainder of one was proposed to the log.
         LeaseCheckpointed = "lease-checkpointed",
         /// Leases: a renewal had to wait until the log gave the lease its full time back.

@@ -65,6 +65,16 @@ named! {
         LeakStreams = "leak-streams",
         /// Node: a proposal that is answered is not forgotten.
         LeakProposals = "leak-proposals",
+        /// Control: a replica leaves as soon as a map, be it an old one, does not name it.
+        LeaveAtOnce = "leave-at-once",
+        /// Control: a replica that comes to a shard that lives founds it anew.
+        FoundAgain = "found-again",
+        /// Control: a leader takes a replica away before its successor votes.
+        RemoveFirst = "remove-first",
+        /// Control: a routed write whose connection broke is sent to another replica.
+        ResendRoutedWrites = "resend-routed-writes",
+        /// Control: keys are routed to the shard beside their own.
+        RouteAstray = "route-astray",
         /// State machine: the place in the log that is stored is that before the last slice, which a restart applies again.
         ApplyTwice = "apply-twice",
         /// State machine: leases are forgotten at a restart.

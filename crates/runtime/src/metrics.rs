@@ -288,6 +288,14 @@ fn encode_node(encoder: &mut Encoder<'_, '_>, node: &Metrics) -> Result<(), Erro
     )?;
     encoder.counter("althing_wrong_shards", "Calls of other nodes for shards that are not here", node.wrong_shards)?;
     encoder.counter("althing_wrong_shard_retries", "Such refusals of other nodes", node.wrong_shard_retries)?;
+    encoder.counter("althing_requests_redirected", "Calls that went on at a child of a split", node.redirected)?;
+    encoder.counter("althing_splits", "Splits of shards that this node brought to their end", node.splits)?;
+    let pause = node.split_pause_nanos / 1_000_000;
+    encoder.gauge(
+        "althing_split_pause_milliseconds_max",
+        "The longest that nobody served a shard in a split",
+        pause,
+    )?;
     encoder.counter("althing_reconciler_writes", "Writes that this node's reconcilers proposed", node.reconciled)?;
     encoder.counter("althing_reads", "Reads done", node.reads)?;
     encoder.counter("althing_applied_entries", "Log entries applied", node.applied_entries)?;

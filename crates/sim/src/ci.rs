@@ -19,6 +19,12 @@ pub const SEEDS: Range<u64> = 0..120;
 /// more tries, so that not every change of the simulator hides one of them.
 pub const MUTANT_SEEDS: Range<u64> = 0..400;
 
+/// Their seeds in clusters with a control plane.
+pub const TABLE_SEEDS: Range<u64> = 0..8;
+
+/// Their seeds where a mistake of the control plane is looked for.
+pub const TABLE_MUTANT_SEEDS: Range<u64> = 0..40;
+
 /// How long faults go on in each.
 pub const DURATION: Duration = Duration::from_secs(6);
 
@@ -50,4 +56,25 @@ pub fn options(seed: u64) -> Options {
     let faults = faults(seed);
     let nodes = NODES[usize::try_from(seed % 5).expect("it is below five")];
     Options { duration: DURATION, faults, nodes, ..Options::new(seed) }
+}
+
+/// One of them in a cluster with a control plane. Replicas move all the time; every other one has the seed's own swarm of faults,
+/// the rest lose power and connections again and again, and are told wrongly who is up.
+#[must_use]
+pub fn table_options(seed: u64) -> Options {
+    let (ms, secs) = (Duration::from_millis, Duration::from_secs);
+    let options = Options { duration: secs(12), ..Options::with_tables(seed) };
+    if seed.is_multiple_of(2) {
+        return options;
+    }
+    let faults = FaultPlan {
+        crashes: Episodes::new(ms(1200), ms(50), secs(5)),
+        kills: Episodes::new(ms(2500), ms(50), ms(800)),
+        partitions: Episodes::new(ms(1500), ms(300), ms(1500)),
+        lies: Episodes::new(secs(2), ms(300), secs(2)),
+        withheld_maps: Episodes::new(secs(2), ms(500), secs(6)),
+        withheld_reports: Episodes::new(secs(5), secs(1), secs(7)),
+        ..FaultPlan::none()
+    };
+    Options { faults, ..options }
 }

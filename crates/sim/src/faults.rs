@@ -118,6 +118,35 @@ pub enum Fault {
     Checkpoint(NodeId),
     /// The node is asked to compact almost all history.
     Compact(NodeId),
+    /// Messages of a kind, to or from the node, vanish.
+    Withhold {
+        /// Whose.
+        node: NodeId,
+        /// Which.
+        what: Mail,
+    },
+    /// They pass again.
+    Deliver {
+        /// Whose.
+        node: NodeId,
+        /// Which.
+        what: Mail,
+    },
+    /// Hints about who is up and who is down lie to the node: the living are said to be gone, and the dead go on reporting.
+    Mislead(NodeId),
+    /// They no longer do.
+    Undeceive(NodeId),
+    /// The machine is gone for good, with all that it had.
+    Destroy(NodeId),
+}
+
+/// Messages of the control plane that the network may withhold from a node.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Mail {
+    /// Updates of the map on their way to it.
+    Maps,
+    /// What it reports of itself.
+    Reports,
 }
 
 impl Fault {
@@ -131,7 +160,9 @@ impl Fault {
             | Self::FreeDisk(_)
             | Self::Unclog(_)
             | Self::Unplug(_)
-            | Self::KeepSyncs(_) => false,
+            | Self::KeepSyncs(_)
+            | Self::Deliver { .. }
+            | Self::Undeceive(_) => false,
             Self::SlowDisk { by, .. } | Self::SlowNode { by, .. } => !by.is_zero(),
             Self::Drift { ppm, .. } => *ppm != 0,
             Self::Partition { .. }
@@ -154,7 +185,10 @@ impl Fault {
             | Self::Copy(_)
             | Self::LoseSyncs(_)
             | Self::Checkpoint(_)
-            | Self::Compact(_) => true,
+            | Self::Compact(_)
+            | Self::Withhold { .. }
+            | Self::Mislead(_)
+            | Self::Destroy(_) => true,
         }
     }
 }
@@ -303,6 +337,14 @@ pub struct FaultPlan {
     pub compactions: Episodes,
     /// Changes of the members, by an operator: how long he waits between two of them is `every`.
     pub membership: Episodes,
+    /// Updates of the map withheld from a node. This and the next three are for clusters with a control plane.
+    pub withheld_maps: Episodes,
+    /// Reports of a node withheld.
+    pub withheld_reports: Episodes,
+    /// Hints about who is up and down that lie to a node.
+    pub lies: Episodes,
+    /// Machines that are gone for good.
+    pub destroyed: Episodes,
     /// Faults that hit a node at a moment that matters.
     pub triggers: Vec<Trigger>,
     /// Faults at moments of their own, counted from the start of the run; in order.
@@ -343,13 +385,17 @@ impl FaultPlan {
             checkpoints: Episodes::NONE,
             compactions: Episodes::NONE,
             membership: Episodes::NONE,
+            withheld_maps: Episodes::NONE,
+            withheld_reports: Episodes::NONE,
+            lies: Episodes::NONE,
+            destroyed: Episodes::NONE,
             triggers: Vec::new(),
             schedule: Vec::new(),
             scenes: Vec::new(),
         }
     }
 
-    /// Everything goes wrong, often.
+    /// Everything goes wrong, often; but for what concerns a control plane, which a scenario asks for by name.
     #[must_use]
     pub fn all() -> Self {
         let (ms, secs) = (Duration::from_millis, Duration::from_secs);
@@ -381,6 +427,10 @@ impl FaultPlan {
             checkpoints: Episodes::new(secs(4), Duration::ZERO, Duration::ZERO),
             compactions: Episodes::new(secs(4), Duration::ZERO, Duration::ZERO),
             membership: Episodes::new(ms(1200), Duration::ZERO, Duration::ZERO),
+            withheld_maps: Episodes::NONE,
+            withheld_reports: Episodes::NONE,
+            lies: Episodes::NONE,
+            destroyed: Episodes::NONE,
             triggers: Trigger::all(),
             schedule: Vec::new(),
             scenes: Vec::new(),
@@ -435,8 +485,13 @@ impl FaultPlan {
         let mut plan = Self { schedule: inflicted, scenes: Vec::new(), triggers: Vec::new(), ..self.clone() };
         let membership = plan.membership;
         plan.episodes_mut().into_iter().for_each(|episodes| *episodes = Episodes::NONE);
+        plan.of_the_control_plane_mut().into_iter().for_each(|episodes| *episodes = Episodes::NONE);
         plan.membership = membership;
         plan
+    }
+
+    fn of_the_control_plane_mut(&mut self) -> [&mut Episodes; 4] {
+        [&mut self.withheld_maps, &mut self.withheld_reports, &mut self.lies, &mut self.destroyed]
     }
 
     fn episodes_mut(&mut self) -> [&mut Episodes; 24] {

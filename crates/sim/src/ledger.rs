@@ -14,6 +14,7 @@ mod logs;
 use std::collections::BTreeMap;
 
 use althing_api::kv::Event;
+use althing_strong::Seal;
 use althing_types::{GroupId, NodeId, Revision};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -46,6 +47,8 @@ pub struct Ledger {
     entries: BTreeMap<(GroupId, u64), Entry>,
     changes: BTreeMap<(GroupId, Revision), (Vec<Event>, NodeId)>,
     standings: BTreeMap<(GroupId, NodeId), Standing>,
+    /// Shards that came of a split: of which one, and its last revision.
+    parents: BTreeMap<GroupId, (GroupId, Revision)>,
     /// What each node writes to its log.
     pub logs: Logs,
     /// By which configuration each node counts votes.
@@ -114,11 +117,36 @@ impl Ledger {
         Err(format!("revision {revision} is {first:?} on node {by}, but {events:?} on node {node}"))
     }
 
-    /// All that was ever written to a group's table.
+    /// A node has applied the seal of a shard.
+    pub fn sealed(&mut self, group: GroupId, seal: &Seal) -> Result<(), Contradiction> {
+        for child in seal.children {
+            let known = *self.parents.entry(child).or_insert((group, seal.revision));
+            if known != (group, seal.revision) {
+                return Err(format!("group {child} is a child of {known:?}, and of {group} at {}", seal.revision));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many shards were replaced by two.
+    #[must_use]
+    pub fn splits(&self) -> u64 {
+        self.parents.len() as u64 / 2
+    }
+
+    /// All that was ever written to a group's table. What a shard that came of a split has from before is what was written to its
+    /// parent, of which its keys are a part.
     #[must_use]
     pub fn truth(&self, group: GroupId) -> Truth {
-        let changes = self.changes.iter().filter(|((of, _), _)| *of == group);
-        Truth::new(Revision::FIRST.next(), changes.map(|((_, revision), (events, _))| (*revision, events.clone())))
+        let (mut of, mut until) = (group, Revision(i64::MAX));
+        let mut changes = Vec::new();
+        loop {
+            let own = self.changes.range((of, Revision(i64::MIN))..=(of, until));
+            changes.extend(own.map(|((_, revision), (events, _))| (*revision, events.clone())));
+            let Some((parent, revision)) = self.parents.get(&of) else { break };
+            (of, until) = (*parent, *revision);
+        }
+        Truth::new(Revision::FIRST.next(), changes)
     }
 
     /// Entries that anybody has applied.

@@ -4,7 +4,7 @@ use althing_types::{Duration, NodeId};
 use fastrand::Rng;
 
 use crate::clocks::Jump;
-use crate::faults::{Episodes, Fault, FaultPlan};
+use crate::faults::{Episodes, Fault, FaultPlan, Mail};
 use crate::random::between;
 
 /// How long a node that is ended for a moment stays down.
@@ -62,10 +62,18 @@ pub enum Kind {
     Checkpoint,
     /// A compaction asked for.
     Compact,
+    /// Updates of the map withheld.
+    WithholdMaps,
+    /// Reports withheld.
+    WithholdReports,
+    /// Hints that lie.
+    Mislead,
+    /// A machine gone for good.
+    Destroy,
 }
 
 /// All kinds.
-pub const KINDS: [Kind; 23] = [
+pub const KINDS: [Kind; 27] = [
     Kind::Partition,
     Kind::OneWay,
     Kind::Crash,
@@ -89,6 +97,10 @@ pub const KINDS: [Kind; 23] = [
     Kind::LoseSyncs,
     Kind::Checkpoint,
     Kind::Compact,
+    Kind::WithholdMaps,
+    Kind::WithholdReports,
+    Kind::Mislead,
+    Kind::Destroy,
 ];
 
 impl Kind {
@@ -119,6 +131,10 @@ impl Kind {
             Self::LoseSyncs => plan.lost_syncs,
             Self::Checkpoint => plan.checkpoints,
             Self::Compact => plan.compactions,
+            Self::WithholdMaps => plan.withheld_maps,
+            Self::WithholdReports => plan.withheld_reports,
+            Self::Mislead => plan.lies,
+            Self::Destroy => plan.destroyed,
         }
     }
 }
@@ -130,6 +146,8 @@ pub struct Sight<'a> {
     pub nodes: &'a [NodeId],
     /// Who leads, as far as anybody knows.
     pub leader: Option<NodeId>,
+    /// Nodes that run with a replica of the control plane.
+    pub meta: &'a [NodeId],
 }
 
 /// A fault and how long after the episode's beginning it comes.
@@ -174,6 +192,10 @@ pub fn episode(kind: Kind, length: Duration, sight: Sight<'_>, rng: &mut Rng) ->
         }
         Kind::Checkpoint => vec![(now, Fault::Checkpoint(victim))],
         Kind::Compact => vec![(now, Fault::Compact(victim))],
+        Kind::WithholdMaps => withheld(Mail::Maps, victim, length),
+        Kind::WithholdReports => withheld(Mail::Reports, victim, length),
+        Kind::Mislead => vec![(now, Fault::Mislead(victim)), (length, Fault::Undeceive(victim))],
+        Kind::Destroy => vec![(now, Fault::Destroy(victim))],
         Kind::Rot => then_again(Fault::Rot { node: victim, seed: rng.u32(..) }, victim, length),
         Kind::RotOnRead => then_again(Fault::RotOnRead { node: victim, seed: rng.u32(..) }, victim, length),
         Kind::Wipe => vec![(now, Fault::Wipe(victim)), (length, Fault::Restart(victim))],
@@ -190,6 +212,10 @@ pub fn episode(kind: Kind, length: Duration, sight: Sight<'_>, rng: &mut Rng) ->
         }
         Kind::LoseSyncs => lost_syncs(victim, length, rng),
     }
+}
+
+fn withheld(what: Mail, node: NodeId, length: Duration) -> Vec<Timed> {
+    vec![(Duration::ZERO, Fault::Withhold { node, what }), (length, Fault::Deliver { node, what })]
 }
 
 /// A fault at once, and after a while the node starts again, which is when it meets it.
@@ -263,7 +289,7 @@ mod tests {
     use crate::random::stream;
 
     const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
-    const SIGHT: Sight<'static> = Sight { nodes: &NODES, leader: Some(NodeId(2)) };
+    const SIGHT: Sight<'static> = Sight { nodes: &NODES, leader: Some(NodeId(2)), meta: &[] };
 
     #[test]
     fn an_island_is_neither_empty_nor_everybody() {

@@ -175,6 +175,18 @@ impl Network {
         !self.cut.contains(&(from, to))
     }
 
+    /// Whether any link is cut.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        !self.cut.is_empty()
+    }
+
+    /// Whether frames of any node are held back.
+    #[must_use]
+    pub fn is_clogged(&self) -> bool {
+        !self.clogged.is_empty()
+    }
+
     /// Holds back all frames to and from a node from now on. `false` if they are already.
     pub fn clog(&mut self, node: NodeId) -> bool {
         self.clogged.insert(node)

@@ -3,24 +3,63 @@
 use std::io::Write;
 
 use althing_probe::Mutant;
-use althing_types::Duration;
+use althing_types::{Duration, NodeId};
 
 use crate::faults::{Episodes, FaultPlan};
 use crate::scenario::text::Span;
 use crate::workload::WorkloadOptions;
 
-/// A cluster has at most this many nodes.
+/// A cluster is born with at most this many nodes: all of them vote on its first groups, and a quorum of more is slow without
+/// being safer.
 pub const MAX_NODES: u64 = 9;
+/// A cluster with a control plane has at most this many nodes besides its founders: these vote only where replicas are put.
+pub const MAX_SPARES: u64 = 119;
+/// The numbers that a world gives to its machines end here.
+pub const MAX_MACHINES: u64 = MAX_NODES + MAX_SPARES;
 
 /// A cluster with a control plane: clients write to a table of many shards, whose replicas move.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tables {
-    /// Shards of the table.
-    pub shards: u32,
-    /// Nodes that are registered besides the founders.
-    pub spares: u64,
+    /// Shards of the table. A plan without shards is one without a control plane.
+    pub shards: usize,
+    /// Kibibytes at which a shard of the table is split; then the table is split by range, and begins with one shard. 0: it is
+    /// split by hash.
+    pub split_kib: usize,
+    /// Nodes that are registered besides the founders, at most [`MAX_SPARES`].
+    pub spares: usize,
+    /// How many of these are registered only when the table is there, so that replicas move to them.
+    pub late: usize,
+    /// How long it is from one of the late ones to the next; nothing if all of them come at once.
+    pub joins: Duration,
+    /// Zones over which the nodes are spread by turns; none if nobody says where nodes stand.
+    pub zones: usize,
+    /// How long a silent node keeps its replicas, in whole seconds.
+    pub grace: Duration,
     /// How often a node is drained or comes back.
     pub pace: Episodes,
+}
+
+impl Tables {
+    /// No control plane.
+    pub const NONE: Self = Self {
+        shards: 0,
+        split_kib: 0,
+        spares: 0,
+        late: 0,
+        joins: Duration::ZERO,
+        zones: 0,
+        grace: Duration::from_secs(4),
+        pace: Episodes::NONE,
+    };
+
+    /// The zone of a node; empty if there are none.
+    #[must_use]
+    pub fn zone_of(&self, node: NodeId) -> String {
+        match self.zones as u64 {
+            0 => String::new(),
+            zones => format!("zone-{}", (node.get().max(1) - 1) % zones + 1),
+        }
+    }
 }
 
 /// One run.
@@ -69,10 +108,11 @@ impl Options {
     /// away what was synced is left out: what may be lost there, and when, is reckoned for one group.
     #[must_use]
     pub fn with_tables(seed: u64) -> Self {
-        let pace = Episodes::new(Duration::from_secs(3), Duration::ZERO, Duration::ZERO);
+        let pace = Episodes::new(Duration::from_secs(1), Duration::ZERO, Duration::ZERO);
+        let tables = Tables { shards: 8, spares: 2, late: 2, pace, ..Tables::NONE };
         let workload = WorkloadOptions::of_registers();
         let faults = FaultPlan::swarm(seed).without_losses();
-        Self { workload, faults, tables: Some(Tables { shards: 8, spares: 2, pace }), ..Self::new(seed) }
+        Self { workload, faults, tables: Some(tables), ..Self::new(seed) }
     }
 }
 

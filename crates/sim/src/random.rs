@@ -28,6 +28,8 @@ pub struct Streams {
     pub triggers: Rng,
     /// The numbers by which data directories and their starts are known.
     pub directories: Rng,
+    /// Lies about who is up and who is down.
+    pub lies: Rng,
 }
 
 impl Streams {
@@ -46,6 +48,7 @@ impl Streams {
             supervisor: stream("supervisor"),
             triggers: stream("triggers"),
             directories: stream("directories"),
+            lies: stream("lies"),
         }
     }
 }

@@ -49,6 +49,10 @@ pub enum Check {
     Crash,
     /// What a node keeps in memory stays within its limits.
     Memory,
+    /// Whoever has a quorum serves, whether the control plane has one or not.
+    Service,
+    /// Replicas are spread over zones and rebuilt after a loss, and nothing is decided without a quorum of the control plane.
+    Control,
     /// After all is healed, writes succeed within [`crate::world::WRITE_WITHIN`].
     Progress,
     /// After all is healed, all replicas become equal within [`crate::world::EQUAL_WITHIN`].
@@ -75,6 +79,8 @@ impl fmt::Display for Check {
             Self::Recovery => "recovery",
             Self::Crash => "crash",
             Self::Memory => "memory",
+            Self::Service => "service",
+            Self::Control => "control plane",
             Self::Progress => "progress",
             Self::Convergence => "convergence",
         })
@@ -206,6 +212,75 @@ impl FaultCounts {
     }
 }
 
+/// What happened in a cluster with a control plane; all zero in one without.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ControlCounts {
+    /// Writes that reconcilers have proposed.
+    pub reconciled: u64,
+    /// Calls that were sent to another node.
+    pub routed: u64,
+    /// Calls that a node refused because the shard is not there, or the sender's map is behind.
+    pub wrong_shards: u64,
+    /// How often one call was sent to other nodes, at the most. Counted in builds with debug assertions only.
+    pub most_tries: u64,
+    /// Messages that the network kept to itself.
+    pub withheld: u64,
+    /// Lies about who is up and who is down.
+    pub lies: u64,
+    /// Machines that are gone for good.
+    pub destroyed: u64,
+    /// Shards that were seen to be spread over zones before the first fault.
+    pub spread: u64,
+    /// Shards that were replaced by two.
+    pub splits: u64,
+    /// Calls that went on at a child of the shard that they were at.
+    pub redirected: u64,
+    /// Runs that were seen to have rebuilt what was on machines that are down.
+    pub rebuilt: u64,
+    /// Stretches without a change of who is up, in which shards with a quorum were seen to serve.
+    pub stretches: u64,
+    /// Those of them in which the control plane had no quorum.
+    pub without_meta: u64,
+    /// Shards that acknowledged writes in one of these.
+    pub served_without_meta: u64,
+    /// Writes that they acknowledged.
+    pub writes_without_meta: u64,
+    /// Writes to such shards that were not, though they had time: the node that was asked could not reach the shard.
+    pub failed_without_meta: u64,
+}
+
+impl ControlCounts {
+    /// Adds what the process of a node has counted.
+    pub fn add(&mut self, metrics: &althing_node::Metrics) {
+        self.reconciled += metrics.reconciled;
+        self.routed += metrics.routed;
+        self.wrong_shards += metrics.wrong_shards;
+        self.redirected += metrics.redirected;
+    }
+
+    /// Each by name, in the order in which reports list them; the most tries of one call, which do not add up, are left out.
+    #[must_use]
+    pub const fn kinds(&self) -> [(&'static str, u64); 15] {
+        [
+            ("reconciled", self.reconciled),
+            ("splits", self.splits),
+            ("redirected", self.redirected),
+            ("routed", self.routed),
+            ("wrong shards", self.wrong_shards),
+            ("withheld", self.withheld),
+            ("lies", self.lies),
+            ("destroyed", self.destroyed),
+            ("seen spread", self.spread),
+            ("seen rebuilt", self.rebuilt),
+            ("stretches", self.stretches),
+            ("without meta", self.without_meta),
+            ("shards that served without meta", self.served_without_meta),
+            ("writes without meta", self.writes_without_meta),
+            ("failed writes without meta", self.failed_without_meta),
+        ]
+    }
+}
+
 /// Whether all promises were kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
@@ -230,6 +305,8 @@ pub struct Report {
     pub network: network::Counts,
     /// What was inflicted.
     pub faults: FaultCounts,
+    /// What happened in a cluster with a control plane.
+    pub control: ControlCounts,
     /// Every fault, and every end of one, that came by chance or by a trigger, and when, counted from the start of the run;
     /// in order. As the schedule of [`crate::FaultPlan::replaying`] it makes the same run again.
     pub inflicted: Vec<(Duration, Fault)>,

@@ -16,6 +16,9 @@ pub const LEADER: NodeId = NodeId(u64::MAX);
 /// Stands for a node that does not lead. Where it stands twice in a fault, two nodes are meant.
 pub const FOLLOWER: NodeId = NodeId(u64::MAX - 1);
 
+/// Stands for a node that runs with a replica of the control plane and is not cut off from all others. Where it stands twice in a fault, two nodes are meant.
+pub const META: NodeId = NodeId(u64::MAX - 2);
+
 /// A fault at a moment, and how long it lasts.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Scene {
@@ -61,7 +64,7 @@ pub fn scenes(inflicted: &[(Duration, Fault)]) -> Vec<Scene> {
 /// Whether an id stands for whoever has a role at the moment.
 #[must_use]
 pub fn is_role(node: NodeId) -> bool {
-    node == LEADER || node == FOLLOWER
+    node == LEADER || node == FOLLOWER || node == META
 }
 
 impl Fault {
@@ -76,7 +79,9 @@ impl Fault {
             | Self::JumpClock { node, .. }
             | Self::Drift { node, .. }
             | Self::Rot { node, .. }
-            | Self::RotOnRead { node, .. } => vec![node],
+            | Self::RotOnRead { node, .. }
+            | Self::Withhold { node, .. }
+            | Self::Deliver { node, .. } => vec![node],
             Self::Crash(node)
             | Self::Kill(node)
             | Self::Restart(node)
@@ -98,7 +103,10 @@ impl Fault {
             | Self::LoseSyncs(node)
             | Self::KeepSyncs(node)
             | Self::Checkpoint(node)
-            | Self::Compact(node) => vec![node],
+            | Self::Compact(node)
+            | Self::Mislead(node)
+            | Self::Undeceive(node)
+            | Self::Destroy(node) => vec![node],
         }
     }
 
@@ -127,6 +135,8 @@ impl Fault {
             Self::Clog(node) => Some(Self::Unclog(*node)),
             Self::Copy(node) => Some(Self::Unplug(*node)),
             Self::LoseSyncs(node) => Some(Self::KeepSyncs(*node)),
+            Self::Withhold { node, what } => Some(Self::Deliver { node: *node, what: *what }),
+            Self::Mislead(node) => Some(Self::Undeceive(*node)),
             Self::Heal
             | Self::Restart(_)
             | Self::Resume(_)
@@ -142,7 +152,10 @@ impl Fault {
             | Self::RotOnRead { .. }
             | Self::KeepImage(_)
             | Self::Checkpoint(_)
-            | Self::Compact(_) => None,
+            | Self::Compact(_)
+            | Self::Deliver { .. }
+            | Self::Undeceive(_)
+            | Self::Destroy(_) => None,
         }
     }
 
@@ -152,10 +165,15 @@ impl Fault {
         let leader = leader.or_else(|| rng.choice(sight.nodes.iter().copied()));
         let mut followers: Vec<NodeId> = sight.nodes.iter().copied().filter(|node| Some(*node) != leader).collect();
         rng.shuffle(&mut followers);
+        let mut meta = sight.meta.to_vec();
+        if !meta.is_empty() {
+            rng.shuffle(&mut meta);
+        }
         for node in self.nodes_mut() {
             let found = match *node {
                 LEADER => leader,
                 FOLLOWER => followers.pop(),
+                META => meta.pop(),
                 known => Some(known),
             };
             let Some(found) = found else { return false };
@@ -173,7 +191,7 @@ mod tests {
     const NODES: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 
     fn cast(mut fault: Fault, leader: Option<NodeId>) -> Option<Fault> {
-        fault.cast(Sight { nodes: &NODES, leader }, &mut stream(1, "test")).then_some(fault)
+        fault.cast(Sight { nodes: &NODES, leader, meta: &NODES[..2] }, &mut stream(1, "test")).then_some(fault)
     }
 
     #[test]
@@ -201,6 +219,16 @@ mod tests {
     fn where_nobody_leads_the_leader_is_anybody_and_a_number_is_itself() {
         assert!(cast(Fault::Pause(LEADER), None).is_some());
         assert_eq!(cast(Fault::Pause(NodeId(3)), None), Some(Fault::Pause(NodeId(3))));
+    }
+
+    #[test]
+    fn the_control_plane_is_one_of_the_nodes_that_run_it() {
+        let island = |many| Fault::Partition { island: vec![META; many] };
+        let Some(Fault::Partition { island: both }) = cast(island(2), Some(NodeId(3))) else {
+            panic!("it is a partition")
+        };
+        assert!(both.contains(&NodeId(1)) && both.contains(&NodeId(2)));
+        assert_eq!(cast(island(3), Some(NodeId(3))), None);
     }
 
     #[test]

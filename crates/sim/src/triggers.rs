@@ -29,10 +29,12 @@ pub enum Moment {
     Compacting,
     /// It is asked to hand its leadership over.
     HandingOver,
+    /// It leads the control plane, and has proposed what its reconcilers decided.
+    Reconciled,
 }
 
 /// All moments.
-pub const MOMENTS: [Moment; 7] = [
+pub const MOMENTS: [Moment; 8] = [
     Moment::BecameLeader,
     Moment::CheckpointBegun,
     Moment::SnapshotComing,
@@ -40,6 +42,7 @@ pub const MOMENTS: [Moment; 7] = [
     Moment::SegmentRecycled,
     Moment::Compacting,
     Moment::HandingOver,
+    Moment::Reconciled,
 ];
 
 /// What hits the node.
@@ -104,7 +107,7 @@ impl Moment {
     /// How often a trigger of [`Trigger::all`] strikes at this moment.
     const fn usual_chance(self) -> Chance {
         match self {
-            Self::BecameLeader | Self::MembershipApplied | Self::HandingOver => Chance::percent(3),
+            Self::BecameLeader | Self::MembershipApplied | Self::HandingOver | Self::Reconciled => Chance::percent(3),
             Self::CheckpointBegun | Self::SnapshotComing | Self::SegmentRecycled => Chance::percent(1),
             Self::Compacting => Chance(3_000),
         }

@@ -7,8 +7,9 @@ use althing_sim::{ci, run};
 fn every_mark_is_hit_within_the_ci_seeds() {
     let mut hits = Hits::default();
     let mut first = vec![None; Mark::ALL.len()];
-    for seed in ci::SEEDS {
-        let report = run(ci::options(seed));
+    let runs = ci::SEEDS.map(|seed| (seed, ci::options(seed)));
+    for (seed, options) in runs.chain(ci::TABLE_SEEDS.map(|seed| (seed, ci::table_options(seed)))) {
+        let report = run(options);
         for (place, (_, count)) in first.iter_mut().zip(report.marks.iter()) {
             if count > 0 {
                 place.get_or_insert(seed);

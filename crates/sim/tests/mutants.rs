@@ -3,6 +3,7 @@
 #![cfg(debug_assertions)]
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use althing_probe::Mutant;
 use althing_sim::{Options, ci, run};
@@ -69,22 +70,29 @@ const WATCHES: &[Mutant] = &[
 const LOG: &[Mutant] =
     &[Mutant::IgnoreChecksums, Mutant::RecycleNeeded, Mutant::ClaimDurable, Mutant::RetrySync, Mutant::ForgetCarry];
 
+const CONTROL: &[Mutant] =
+    &[Mutant::LeaveAtOnce, Mutant::FoundAgain, Mutant::RemoveFirst, Mutant::ResendRoutedWrites, Mutant::RouteAstray];
+
 /// Runs each with the seeds of the CI set until one notices, and fails if none does.
 fn assert_all_noticed(mutants: &[Mutant]) {
+    assert_noticed(mutants, ci::MUTANT_SEEDS, ci::options);
+}
+
+fn assert_noticed(mutants: &[Mutant], seeds: Range<u64>, options: fn(u64) -> Options) {
     let mut survivors = Vec::new();
     for mutant in mutants {
-        let found = ci::MUTANT_SEEDS.into_iter().find_map(|seed| {
-            let report = run(Options { mutant: Some(*mutant), ..ci::options(seed) });
+        let found = seeds.clone().find_map(|seed| {
+            let report = run(Options { mutant: Some(*mutant), ..options(seed) });
             let finding = report.findings.into_iter().next()?;
             // What is found without the mistake as well says nothing of it.
-            run(ci::options(seed)).findings.is_empty().then_some((seed, finding))
+            run(options(seed)).findings.is_empty().then_some((seed, finding))
         });
         match found {
             Some((seed, finding)) => println!("{:24} seed {seed:>3}  {finding:.160}", mutant.name()),
             None => survivors.push(mutant.name()),
         }
     }
-    assert!(survivors.is_empty(), "nobody notices {survivors:?} within the seeds {:?}", ci::MUTANT_SEEDS);
+    assert!(survivors.is_empty(), "nobody notices {survivors:?} within the seeds {seeds:?}");
 }
 
 #[test]
@@ -118,8 +126,13 @@ fn mistakes_of_the_log_are_noticed() {
 }
 
 #[test]
+fn mistakes_of_the_control_plane_are_noticed() {
+    assert_noticed(CONTROL, ci::TABLE_MUTANT_SEEDS, ci::table_options);
+}
+
+#[test]
 fn no_mutant_is_without_a_test() {
-    let tested: BTreeSet<_> = [HOST, CONSENSUS, NODE, TABLE, WATCHES, LOG].concat().into_iter().collect();
+    let tested: BTreeSet<_> = [HOST, CONSENSUS, NODE, TABLE, WATCHES, LOG, CONTROL].concat().into_iter().collect();
     let missing: Vec<_> = Mutant::ALL.iter().filter(|mutant| !tested.contains(mutant)).collect();
     assert!(missing.is_empty(), "no test names {missing:?}");
 }

@@ -1,15 +1,16 @@
-//! Which keys a shard of a range table holds, and the stages of a split.
+//! Which keys a shard of a range table holds, and the stages of a split, which replaces a shard by two.
 //!
 //! ```text
-//!   parent  [a, z) serving ──────────── Seal at m ──▶ [a, m) serving, [m, z) moved at revision S
-//!                     │ pages: history of [m, z)          │ pages: the rest, up to S
-//!   child   [m, z) filling ◀── Ingest … Ingest ◀──────────┘ ── Activate at S ──▶ [m, z) serving, from revision S on
+//!   parent  [a, z) serving ─────────────── Seal at m ──▶ sealed at revision S: it serves nothing any more
+//!                     │ pages: history of each half          │ pages: the rest, up to S
+//!   left    [a, m) filling ◀── Ingest … Ingest ◀─────────────┤ ── Activate at S ──▶ [a, m) serving, from revision S on
+//!   right   [m, z) filling ◀── Ingest … Ingest ◀─────────────┘ ── Activate at S ──▶ [m, z) serving, from revision S on
 //! ```
 //!
-//! A shard without bounds is the whole of its table, and nothing of this concerns it. With bounds, a key outside them is
-//! refused with `WrongShard`, for reads and for writes, and so is every key while a child is being filled. Between the seal
-//! and the activation nobody serves the keys that move: that is the whole of a split's pause, and it is as long as the
-//! child needs for what was written since the last page.
+//! A shard without bounds is the whole of its table, and nothing of this concerns it. With bounds, which it has from its birth, a
+//! key outside them is refused with `WrongShard`, for reads and for writes, and so is every key while a child is being filled and
+//! once its parent is sealed. Between the seal and the activations nobody serves: that is the whole of a split's pause, and it is
+//! as long as the children need for what was written since the last pages.
 //!
 //! Leases bind keys of one shard only, so a shard with bounds has none.
 
@@ -17,7 +18,6 @@ use althing_api::ErrorKind;
 use althing_api::keys::Keys;
 use althing_api::kv::{KeyRange, RangeEnd};
 use althing_codec::{DecodeError, Reader, Writer};
-use althing_types::limits::MAX_KEY_BYTES;
 use althing_types::{GroupId, Revision};
 use bytes::Bytes;
 
@@ -50,20 +50,15 @@ impl Slice {
         }
     }
 
-    /// What speaks against it: a shard of no keys, or keys that are too long.
-    pub(crate) fn check(&self) -> Result<(), ErrorKind> {
-        for key in [Some(&self.start), self.end.as_ref()].into_iter().flatten() {
-            if key.len() > MAX_KEY_BYTES {
-                return Err(ErrorKind::KeyTooLong { bytes: key.len(), limit: MAX_KEY_BYTES });
-            }
-        }
-        match &self.end {
-            Some(end) if *end <= self.start => Err(ErrorKind::InvalidArgument("the slice holds no key".to_owned())),
-            Some(_) | None => Ok(()),
-        }
+    /// The keys below one of them, and those from it on.
+    #[must_use]
+    pub fn cut(&self, at: &Bytes) -> [Self; 2] {
+        let left = Self { start: self.start.clone(), end: Some(at.clone()) };
+        [left, Self { start: at.clone(), end: self.end.clone() }]
     }
 
-    pub(crate) fn write(&self, writer: &mut Writer) {
+    /// Its bytes, within others.
+    pub fn write(&self, writer: &mut Writer) {
         writer.bytes(&self.start);
         writer.bool(self.end.is_some());
         if let Some(end) = &self.end {
@@ -71,24 +66,25 @@ impl Slice {
         }
     }
 
-    pub(crate) fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+    /// From its bytes, within others.
+    pub fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
         let start = reader.bytes("start")?;
         let end = if reader.bool("end")? { Some(reader.bytes("end")?) } else { None };
         Ok(Self { start, end })
     }
 }
 
-/// What a shard that gets its bounds does first.
+/// What a new shard with bounds does first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
-    /// It serves: it is one of the first shards of its table.
+    /// It serves: it is the first shard of its table.
     Serve,
     /// It waits to be filled from its parent.
     Fill,
 }
 
 /// Where a shard with bounds is in its life.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Stage {
     /// It serves, and has since it was made.
     Serving,
@@ -101,19 +97,29 @@ pub enum Stage {
     },
     /// It serves, since it was filled up to this revision, that of the seal.
     Activated(Revision),
+    /// Its children serve what it held, or will. It writes nothing any more, and nothing of its history is removed.
+    Sealed(Seal),
 }
 
-/// A piece that a shard has given to a child.
+/// How a shard was sealed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Moved {
-    /// The piece.
-    pub slice: Slice,
-    /// To which group.
-    pub child: GroupId,
-    /// The revision of the seal: no version of these keys here is newer.
+pub struct Seal {
+    /// The first key of the right child.
+    pub at: Bytes,
+    /// The children, left and right.
+    pub children: [GroupId; 2],
+    /// The revision of the shard, its last.
     pub revision: Revision,
-    /// The compact revision then.
+    /// Its compact revision.
     pub compacted: Revision,
+}
+
+impl Seal {
+    /// The child that holds a key of the shard.
+    #[must_use]
+    pub fn child_of(&self, key: &[u8]) -> GroupId {
+        self.children[usize::from(*key >= *self.at)]
+    }
 }
 
 /// The bounds of a shard. Unversioned state: in the log's hands, in snapshots and in hashes.
@@ -123,8 +129,8 @@ pub struct Bounds {
     pub slice: Slice,
     /// Where it is in its life.
     pub stage: Stage,
-    /// What it has given away, in order.
-    pub moved: Vec<Moved>,
+    /// It is never sealed for children up to this group: they were given up. Ids of groups rise.
+    pub barred: GroupId,
 }
 
 /// Where filling begins.
@@ -133,6 +139,7 @@ pub const START: VersionId = VersionId { main: Revision(0), sub: 0 };
 const SERVING: u8 = 1;
 const FILLING: u8 = 2;
 const ACTIVATED: u8 = 3;
+const SEALED: u8 = 4;
 
 impl Bounds {
     /// The bounds of a new shard.
@@ -142,13 +149,13 @@ impl Bounds {
             Role::Serve => Stage::Serving,
             Role::Fill => Stage::Filling { next: START, compacted: crate::state::NEVER_COMPACTED },
         };
-        Self { slice, stage, moved: Vec::new() }
+        Self { slice, stage, barred: GroupId(0) }
     }
 
     /// Refuses what the shard does not serve (now).
     pub fn admit(&self, keys: &Keys<'_>) -> Result<(), ErrorKind> {
         let serves = match self.stage {
-            Stage::Filling { .. } => false,
+            Stage::Filling { .. } | Stage::Sealed(_) => false,
             Stage::Serving | Stage::Activated(_) => match keys {
                 Keys::None => true,
                 Keys::Single(key) => self.slice.holds(key),
@@ -166,24 +173,25 @@ impl Bounds {
     pub fn encode(&self) -> Bytes {
         let mut writer = Writer::default();
         self.slice.write(&mut writer);
-        match self.stage {
+        writer.u64(self.barred.0);
+        match &self.stage {
             Stage::Serving => writer.u8(SERVING),
             Stage::Filling { next, compacted } => {
                 writer.u8(FILLING);
-                write_position(&mut writer, next);
+                write_position(&mut writer, *next);
                 writer.i64(compacted.0);
             }
             Stage::Activated(revision) => {
                 writer.u8(ACTIVATED);
                 writer.i64(revision.0);
             }
-        }
-        writer.u64(self.moved.len() as u64);
-        for moved in &self.moved {
-            moved.slice.write(&mut writer);
-            writer.u64(moved.child.0);
-            writer.i64(moved.revision.0);
-            writer.i64(moved.compacted.0);
+            Stage::Sealed(seal) => {
+                writer.u8(SEALED);
+                writer.bytes(&seal.at);
+                seal.children.iter().for_each(|child| writer.u64(child.0));
+                writer.i64(seal.revision.0);
+                writer.i64(seal.compacted.0);
+            }
         }
         writer.finish()
     }
@@ -197,6 +205,7 @@ impl Bounds {
 
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
         let slice = Slice::read(reader)?;
+        let barred = GroupId(reader.u64("barred")?);
         let stage = match reader.u8("stage")? {
             SERVING => Stage::Serving,
             FILLING => {
@@ -204,17 +213,15 @@ impl Bounds {
                 Stage::Filling { next, compacted: Revision(reader.i64("compacted")?) }
             }
             ACTIVATED => Stage::Activated(Revision(reader.i64("revision")?)),
+            SEALED => Stage::Sealed(Seal {
+                at: reader.bytes("key")?,
+                children: [GroupId(reader.u64("left child")?), GroupId(reader.u64("right child")?)],
+                revision: Revision(reader.i64("revision")?),
+                compacted: Revision(reader.i64("compacted")?),
+            }),
             value => return Err(DecodeError::Unknown { field: "stage", value: u64::from(value) }),
         };
-        let one = |reader: &mut Reader| {
-            let slice = Slice::read(reader)?;
-            let child = GroupId(reader.u64("child")?);
-            let revision = Revision(reader.i64("revision")?);
-            Ok(Moved { slice, child, revision, compacted: Revision(reader.i64("compacted")?) })
-        };
-        let count = reader.count("what was moved")?;
-        let moved = (0..count).map(|_| one(reader)).collect::<Result<_, _>>()?;
-        Ok(Self { slice, stage, moved })
+        Ok(Self { slice, stage, barred })
     }
 }
 
@@ -263,15 +270,28 @@ mod tests {
 
     #[test]
     fn bounds_come_back_as_they_were() {
-        let moved =
-            Moved { slice: slice("m", None), child: GroupId(17), revision: Revision(9), compacted: Revision(-1) };
+        let seal = Seal {
+            at: "m".into(),
+            children: [GroupId(17), GroupId(18)],
+            revision: Revision(9),
+            compacted: Revision(-1),
+        };
+        assert_eq!([seal.child_of(b"lz"), seal.child_of(b"m")], [GroupId(17), GroupId(18)]);
         let next = VersionId { main: Revision(4), sub: 7 };
-        for stage in [Stage::Serving, Stage::Filling { next, compacted: Revision(-1) }, Stage::Activated(Revision(8))] {
-            let bounds = Bounds { slice: slice("a", Some("m")), stage, moved: vec![moved.clone()] };
+        let filling = Stage::Filling { next, compacted: Revision(-1) };
+        for stage in [Stage::Serving, filling, Stage::Activated(Revision(8)), Stage::Sealed(seal)] {
+            let bounds = Bounds { slice: slice("a", Some("z")), stage, barred: GroupId(16) };
             assert_eq!(Bounds::decode(bounds.encode()), Ok(bounds.clone()));
             let longer = [&bounds.encode()[..], &[0]].concat();
             assert!(Bounds::decode(longer.into()).is_err());
         }
+    }
+
+    #[test]
+    fn a_slice_is_cut_without_a_gap() {
+        let halves = slice("b", Some("d")).cut(&"c".into());
+        assert_eq!(halves, [slice("b", Some("c")), slice("c", Some("d"))]);
+        assert_eq!(slice("", None).cut(&"c".into()), [slice("", Some("c")), slice("c", None)]);
     }
 
     #[test]

@@ -29,8 +29,8 @@ pub fn command(command: &Command) -> Result<(), ErrorKind> {
         | Command::MemberRemove(_)
         | Command::MemberPromote(_)
         | Command::Activate { .. }
+        | Command::Bar { .. }
         | Command::SetQuota { .. } => Ok(()),
-        Command::Bounds { slice, .. } => slice.check(),
         Command::Ingest(page) => page.check(),
         Command::Seal { at, .. } => keys(&KeyRange::single(at.clone())),
     }

@@ -116,6 +116,18 @@ impl CountIndex {
         Some(Inner { keys, count: self.sum(from, to) })
     }
 
+    /// The bucket that holds the key with so many keys below it, given that there is one, and the keys before the bucket.
+    #[must_use]
+    pub fn bucket_of(&self, rank: u64) -> (KeyRange, u64) {
+        let mut before = 0;
+        let mut place = (0, 0);
+        while self.next(place).0 < self.groups.len() && before + self.bucket(place).keys <= rank {
+            before += self.bucket(place).keys;
+            place = self.next(place);
+        }
+        (self.keys_of(place), before)
+    }
+
     /// Brings the index to `revision`, where each of these keys was created (1) or removed (-1) in between. Answers the
     /// buckets to be cut with [`CountIndex::cut`].
     pub fn advance(&mut self, revision: Revision, changes: &[(Bytes, i64)]) -> Vec<Overfull> {
@@ -188,13 +200,18 @@ impl CountIndex {
         if self.bucket(place).keys <= MAX_COUNT_BUCKET_KEYS as u64 {
             return None;
         }
+        Some(Overfull { keys: self.keys_of(place) })
+    }
+
+    /// From where a bucket begins to where the next one does.
+    fn keys_of(&self, place: Place) -> KeyRange {
         let next = self.next(place);
         let end = if next.0 < self.groups.len() {
             RangeEnd::Before(self.bucket(next).first.clone())
         } else {
             RangeEnd::Unbounded
         };
-        Some(Overfull { keys: KeyRange { start: self.bucket(place).first.clone(), end } })
+        KeyRange { start: self.bucket(place).first.clone(), end }
     }
 
     fn bucket(&self, (group, bucket): Place) -> &Bucket {

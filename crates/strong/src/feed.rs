@@ -17,7 +17,7 @@ use althing_types::limits::{MAX_KEY_BYTES, MAX_REQUEST_OVERHEAD_BYTES, SNAPSHOT_
 use althing_types::{Revision, SpaceId};
 use bytes::Bytes;
 
-use crate::bounds::{Bounds, START, Slice, read_position, write_position};
+use crate::bounds::{START, Slice, read_position, write_position};
 use crate::error::StrongError;
 use crate::layout::{self, Meta, RevisionRecord, Span, Version, VersionBody, VersionId};
 use crate::state::State;
@@ -136,23 +136,16 @@ impl Feed {
     }
 
     /// What has happened since the last page, up to about `max_bytes`; `None` if nothing has. A page may be empty: then other
-    /// slices of the table were written to. Once the slice is sealed, its pages end with the revision of the seal.
+    /// slices of the table were written to. Once the shard is sealed, its pages end with the revision of the seal.
     pub fn next_page(&mut self, max_bytes: usize) -> Result<Option<Page>, ErrorKind> {
         let view = self.engine.view();
-        let end = VersionId::after(self.last_revision(&*view)?);
+        let end = VersionId::after(state_of(&*view, self.space)?.revision);
         if self.next >= end {
             return Ok(None);
         }
         let page = self.page(&*view, end, max_bytes)?;
         self.next = page.next;
         Ok(Some(page))
-    }
-
-    /// The last revision that can have touched the slice: the present one, or that of the seal.
-    fn last_revision(&self, view: &dyn View) -> Result<Revision, StrongError> {
-        let bounds = view.get(self.space, &layout::meta_key(Meta::Bounds))?.map(Bounds::decode).transpose()?;
-        let sealed = bounds.into_iter().flat_map(|bounds| bounds.moved).find(|moved| moved.slice == self.slice);
-        sealed.map_or_else(|| state_of(view, self.space).map(|state| state.revision), |moved| Ok(moved.revision))
     }
 
     fn page(&self, view: &dyn View, end: VersionId, max_bytes: usize) -> Result<Page, StrongError> {

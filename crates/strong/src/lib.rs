@@ -30,7 +30,7 @@ pub mod state;
 mod walk;
 pub mod watch;
 
-pub use bounds::{Bounds, Moved, Role, Slice, Stage};
+pub use bounds::{Bounds, Role, Seal, Slice, Stage};
 pub use command::{Command, Proposal};
 pub use error::StrongError;
 pub use export::Export;

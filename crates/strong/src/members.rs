@@ -66,9 +66,9 @@ impl Members {
             | Command::LeaseRevoke { .. }
             | Command::LeaseCheckpoint { .. }
             | Command::Alarm { .. }
-            | Command::Bounds { .. }
             | Command::Ingest(_)
             | Command::Seal { .. }
+            | Command::Bar { .. }
             | Command::Activate { .. }
             | Command::SetQuota { .. } => Ok(()),
         }
@@ -101,9 +101,9 @@ impl Members {
             | Command::LeaseRevoke { .. }
             | Command::LeaseCheckpoint { .. }
             | Command::Alarm { .. }
-            | Command::Bounds { .. }
             | Command::Ingest(_)
             | Command::Seal { .. }
+            | Command::Bar { .. }
             | Command::Activate { .. }
             | Command::SetQuota { .. } => {}
         }

@@ -30,7 +30,7 @@ use crate::layout::{self, Current, Meta, RevisionRecord, Version, VersionBody, V
 use crate::lessor::LeaseRecord;
 use crate::machine::plan::Plan;
 use crate::members::{self, Members};
-use crate::range::{Source, passes};
+use crate::range::{Source, Visit, passes};
 use crate::state::State;
 use crate::walk::{HistoryWalk, Hold};
 use crate::watch::{Change, History};
@@ -303,9 +303,33 @@ impl Reader {
     }
 
     /// Which keys the shard holds; `None` if it is the whole of its table.
-    pub fn bounds(&self) -> Result<Option<Bounds>, ErrorKind> {
-        let record = self.bounds_record(&*self.engine.view())?;
-        Ok(record.map(Bounds::decode).transpose()?)
+    #[must_use]
+    pub fn bounds(&self) -> Option<Bounds> {
+        if !self.shared.has_bounds.load(Ordering::SeqCst) {
+            return None;
+        }
+        self.shared.bounds.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The key that has as many keys below it as above; `None` if there are fewer than two. It visits the keys of one bucket of
+    /// the count.
+    pub fn middle(&self) -> Result<Option<Bytes>, ErrorKind> {
+        let moment = self.moment()?;
+        let rank = moment.index.total() / 2;
+        if rank == 0 {
+            return Ok(None);
+        }
+        let (keys, mut before) = moment.index.bucket_of(rank);
+        let mut middle = None;
+        moment.source().each_current(&keys, |key, _| {
+            if before == rank {
+                middle = Some(key);
+                return Ok(Visit::Stop);
+            }
+            before += 1;
+            Ok(Visit::GoOn)
+        })?;
+        Ok(middle)
     }
 
     /// The history of a slice from a position on, for a child: from [`START`](crate::bounds::START), or from where the

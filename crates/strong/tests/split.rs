@@ -8,12 +8,13 @@ mod common;
 use std::sync::Arc;
 
 use althing_api::ErrorKind;
-use althing_api::kv::{DeleteRangeRequest, Event, KeyRange, RangeEnd, RangeRequest};
+use althing_api::kv::{DeleteRangeRequest, Event, KeyRange, PutLease, PutRequest, PutValue, RangeEnd, RangeRequest};
 use althing_storage::engine::model::ModelEngine;
 use althing_storage::engine::{Applied, Engine};
 use althing_strong::bounds::START;
+use althing_strong::layout::VersionId;
 use althing_strong::{
-    ApplyOutput, Command, Feed, Importer, LogEntry, Machine, Outcome, Page, Reader, Role, Slice, Stage,
+    ApplyOutput, Bounds, Command, Feed, Importer, LogEntry, Machine, Outcome, Page, Reader, Role, Seal, Slice, Stage,
 };
 use althing_types::{GroupId, LeaseId, Revision, SpaceId};
 use bytes::Bytes;
@@ -22,39 +23,47 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-const CHILD: GroupId = GroupId(17);
+const CHILDREN: [GroupId; 2] = [GroupId(17), GroupId(18)];
 
 /// A shard of one replica with its log.
 struct Shard {
     engine: Arc<ModelEngine>,
     machine: Machine,
     log: Vec<LogEntry>,
+    /// With which it was born; `None`: it is the whole of its table.
+    born: Option<Bounds>,
 }
 
 impl Shard {
     fn new(slice: Slice, role: Role) -> Self {
-        let mut shard = Self::start(Arc::new(ModelEngine::new()), Vec::new());
-        shard.apply(Command::Bounds { slice, role }).unwrap();
-        shard
+        Self::start(Arc::new(ModelEngine::new()), Vec::new(), Some(Bounds::new(slice, role)))
+    }
+
+    fn whole(log: Vec<LogEntry>) -> Self {
+        Self::start(Arc::new(ModelEngine::new()), log, None)
     }
 
     /// What a process finds, brought to the end of the log.
-    fn start(engine: Arc<ModelEngine>, log: Vec<LogEntry>) -> Self {
+    fn start(engine: Arc<ModelEngine>, log: Vec<LogEntry>, born: Option<Bounds>) -> Self {
         let mut machine = open(&engine, common::SPACE);
         if machine.is_blank() {
-            machine.bootstrap(&members(), Bytes::from_static(b"conf"), Applied { index: 0, term: 1 }).unwrap();
+            let (conf_state, applied) = (Bytes::from_static(b"conf"), Applied { index: 0, term: 1 });
+            match born.clone() {
+                Some(bounds) => machine.bootstrap_shard(conf_state, bounds, applied).unwrap(),
+                None => machine.bootstrap(&members(), conf_state, applied).unwrap(),
+            }
         }
         let from = usize::try_from(machine.applied().index).unwrap();
         for slice in log[from..].chunks(3) {
             machine.apply(slice, &mut ApplyOutput::default()).unwrap();
         }
-        Self { engine, machine, log }
+        Self { engine, machine, log, born }
     }
 
     /// The process dies and comes back.
     fn crash(&mut self, seed: u64) {
         let engine = Arc::new(self.engine.crash(seed));
-        *self = Self::start(engine, std::mem::take(&mut self.log));
+        *self = Self::start(engine, std::mem::take(&mut self.log), self.born.take());
     }
 
     fn checkpoint(&self) {
@@ -73,7 +82,7 @@ impl Shard {
     }
 
     fn stage(&self) -> Stage {
-        self.reader().bounds().unwrap().unwrap().stage
+        self.reader().bounds().unwrap().stage
     }
 }
 
@@ -81,121 +90,148 @@ impl Shard {
 #[derive(Clone, Debug)]
 enum Move {
     Write(Command),
-    Page(usize),
+    Page(Side, usize),
     Repeat(Index),
     CrashParent(u64),
-    CrashChild(u64),
+    CrashChild(Side, u64),
     Checkpoint,
     Compact,
 }
 
+/// Left or right child, as an index.
+type Side = usize;
+
 fn a_move() -> impl Strategy<Value = Move> {
+    let side = || 0..2_usize;
     prop_oneof![
         12 => random::command().prop_map(Move::Write),
-        4 => (1_usize..300).prop_map(Move::Page),
+        6 => (side(), 1_usize..300).prop_map(|(side, bytes)| Move::Page(side, bytes)),
         1 => any::<Index>().prop_map(Move::Repeat),
         1 => any::<u64>().prop_map(Move::CrashParent),
-        1 => any::<u64>().prop_map(Move::CrashChild),
+        1 => (side(), any::<u64>()).prop_map(|(side, seed)| Move::CrashChild(side, seed)),
         1 => Just(Move::Checkpoint),
         1 => Just(Move::Compact),
     ]
 }
 
-/// A shard that is split, its child, and a table that is not split and is told the same.
-struct Split {
-    at: Bytes,
-    parent: Shard,
-    child: Shard,
-    whole: Shard,
+/// A child that is being filled.
+struct Child {
+    slice: Slice,
+    shard: Shard,
     feed: Option<Feed>,
     pages: Vec<Page>,
 }
 
-impl Split {
-    fn new(at: Bytes) -> Self {
-        let all = || Shard::new(Slice::default(), Role::Serve);
-        let child = Shard::new(right_of(&at), Role::Fill);
-        Self { at, parent: all(), child, whole: all(), feed: None, pages: Vec::new() }
+impl Child {
+    fn new(slice: Slice) -> Self {
+        Self { shard: Shard::new(slice.clone(), Role::Fill), slice, feed: None, pages: Vec::new() }
     }
 
-    fn make(&mut self, wanted: Move) {
-        match wanted {
-            Move::Write(command) => write(&mut self.parent, &mut self.whole, command),
-            Move::Page(max_bytes) => {
-                self.page(max_bytes);
-            }
-            Move::Repeat(which) if !self.pages.is_empty() => {
-                let before = self.child.reader().hash();
-                self.child.apply(Command::Ingest(which.get(&self.pages).clone())).unwrap();
-                assert_eq!(self.child.reader().hash(), before, "a page that was had does nothing");
-            }
-            Move::Repeat(_) => {}
-            Move::CrashParent(seed) => {
-                self.feed = None;
-                self.parent.crash(seed);
-            }
-            Move::CrashChild(seed) => self.child.crash(seed),
-            Move::Checkpoint => {
-                self.parent.checkpoint();
-                self.child.checkpoint();
-            }
-            Move::Compact => {
-                let revision = self.parent.reader().revision();
-                write(&mut self.parent, &mut self.whole, Command::Compact { revision });
-                self.parent.machine.compaction_step().unwrap();
-                self.child.machine.compaction_step().unwrap();
-            }
+    fn next(&self) -> VersionId {
+        match self.shard.stage() {
+            Stage::Filling { next, .. } => next,
+            other => panic!("the child is {other:?}"),
         }
     }
 
     /// One page, if there is one. A feed goes on where the child stands; where that cannot be, another child is begun.
-    fn page(&mut self, max_bytes: usize) -> bool {
+    fn page(&mut self, parent: &Shard, max_bytes: usize) -> bool {
         if self.feed.is_none() {
-            let Stage::Filling { next, .. } = self.child.stage() else { panic!("the child serves") };
-            self.feed = match self.parent.reader().feed(right_of(&self.at), next) {
+            self.feed = match parent.reader().feed(self.slice.clone(), self.next()) {
                 Ok(feed) => Some(feed),
                 Err(ErrorKind::Compacted { .. }) => {
-                    self.pages.clear();
-                    self.child = Shard::new(right_of(&self.at), Role::Fill);
-                    Some(self.parent.reader().feed(right_of(&self.at), START).unwrap())
+                    let is_sealed = matches!(parent.stage(), Stage::Sealed(_));
+                    assert!(!is_sealed, "after the seal every replica can go on");
+                    *self = Self::new(self.slice.clone());
+                    Some(parent.reader().feed(self.slice.clone(), START).unwrap())
                 }
                 Err(other) => panic!("{other:?}"),
             };
         }
         let Some(page) = self.feed.as_mut().unwrap().next_page(max_bytes).unwrap() else { return false };
-        self.child.apply(Command::Ingest(page.clone())).unwrap();
+        self.shard.apply(Command::Ingest(page.clone())).unwrap();
         self.pages.push(page);
         true
     }
 
-    fn seal(&mut self) {
-        for _ in 0..2 {
-            self.parent.apply(Command::Seal { at: self.at.clone(), child: CHILD }).unwrap();
+    fn activate(&mut self, parent: &Shard, seal: &Seal) {
+        let activate = Command::Activate { revision: seal.revision, compacted: seal.compacted };
+        while self.shard.apply(activate.clone()).is_err() {
+            assert_eq!(unserved(&self.shard), Err(ErrorKind::WrongShard));
+            assert!(self.page(parent, 100), "a child that has everything can be activated");
         }
-        assert_eq!(self.parent.reader().bounds().unwrap().unwrap().slice, left_of(&self.at));
-    }
-
-    fn activate(&mut self) {
-        let moved = self.parent.reader().bounds().unwrap().unwrap().moved.remove(0);
-        let activate = Command::Activate { revision: moved.revision, compacted: moved.compacted };
-        while self.child.apply(activate.clone()).is_err() {
-            assert_eq!(unserved(&self.child), Err(ErrorKind::WrongShard));
-            assert!(self.page(100), "a child that has everything can be activated");
-        }
-        self.child.apply(activate).unwrap();
+        self.shard.apply(activate).unwrap();
         self.feed = None;
-        assert_eq!(self.child.stage(), Stage::Activated(moved.revision));
-        let reader = self.child.reader();
-        assert_eq!(reader.revision(), moved.revision.max(reader.compact_revision()));
+        assert_eq!(self.shard.stage(), Stage::Activated(seal.revision));
+        assert_eq!(self.shard.reader().revision(), seal.revision);
     }
 }
 
-fn left_of(at: &Bytes) -> Slice {
-    Slice { start: Bytes::new(), end: Some(at.clone()) }
+/// A shard that is split, its children, and a table that is not split and is told the same.
+struct Split {
+    at: Bytes,
+    parent: Shard,
+    children: [Child; 2],
+    whole: Shard,
 }
 
-fn right_of(at: &Bytes) -> Slice {
-    Slice { start: at.clone(), end: None }
+impl Split {
+    fn new(at: Bytes) -> Self {
+        let all = || Shard::new(Slice::default(), Role::Serve);
+        let children = Slice::default().cut(&at).map(Child::new);
+        Self { at, parent: all(), children, whole: all() }
+    }
+
+    fn make(&mut self, wanted: Move) {
+        match wanted {
+            Move::Write(command) => write(&mut self.parent, &mut self.whole, command),
+            Move::Page(side, max_bytes) => {
+                self.children[side].page(&self.parent, max_bytes);
+            }
+            Move::Repeat(which) => {
+                for child in self.children.iter_mut().filter(|child| !child.pages.is_empty()) {
+                    let before = child.shard.reader().hash();
+                    child.shard.apply(Command::Ingest(which.get(&child.pages).clone())).unwrap();
+                    assert_eq!(child.shard.reader().hash(), before, "a page that was had does nothing");
+                }
+            }
+            Move::CrashParent(seed) => {
+                self.children.iter_mut().for_each(|child| child.feed = None);
+                self.parent.crash(seed);
+            }
+            Move::CrashChild(side, seed) => self.children[side].shard.crash(seed),
+            Move::Checkpoint => {
+                self.parent.checkpoint();
+                self.children.iter().for_each(|child| child.shard.checkpoint());
+            }
+            Move::Compact => {
+                let revision = self.parent.reader().revision();
+                write(&mut self.parent, &mut self.whole, Command::Compact { revision });
+                self.parent.machine.compaction_step().unwrap();
+                for child in &mut self.children {
+                    child.shard.machine.compaction_step().unwrap();
+                }
+            }
+        }
+    }
+
+    /// Seals the parent, once its children are not behind its compaction.
+    fn seal(&mut self) -> Seal {
+        loop {
+            let filled = self.children.iter().map(Child::next).min().unwrap();
+            let seal = Command::Seal { at: self.at.clone(), children: CHILDREN, filled };
+            if self.parent.apply(seal.clone()).is_ok() {
+                self.parent.apply(seal).unwrap();
+                break;
+            }
+            let told = self.children.iter_mut().map(|child| child.page(&self.parent, 50));
+            assert!(told.fold(false, |any, one| any | one), "children that have everything allow the seal");
+        }
+        match self.parent.stage() {
+            Stage::Sealed(seal) => seal,
+            other => panic!("the parent is {other:?}"),
+        }
+    }
 }
 
 fn range_of(slice: &Slice) -> RangeRequest {
@@ -203,8 +239,8 @@ fn range_of(slice: &Slice) -> RangeRequest {
     RangeRequest::new(KeyRange { start: slice.start.clone(), end })
 }
 
-fn unserved(child: &Shard) -> Result<(), ErrorKind> {
-    child.reader().range(&range_of(&child.reader().bounds().unwrap().unwrap().slice)).map(|_| ())
+fn unserved(shard: &Shard) -> Result<(), ErrorKind> {
+    shard.reader().range(&range_of(&shard.reader().bounds().unwrap().slice)).map(|_| ())
 }
 
 /// Writes to a shard, and to an unsplit table what the shard did not refuse for want of the keys: both answer the same.
@@ -262,49 +298,41 @@ proptest! {
         at in split_key(),
         before in vec(a_move(), 0..60),
         sealed in vec(a_move(), 0..10),
-        after in vec((any::<bool>(), random::command()), 0..30),
+        after in vec((0..2_usize, random::command()), 0..30),
         crash: u64,
     ) {
         let mut split = Split::new(at.clone());
         before.into_iter().for_each(|wanted| split.make(wanted));
-        split.seal();
-        // The table as it stood at the seal, for the child's side.
-        let mut whole = Shard::start(Arc::new(ModelEngine::new()), split.whole.log.clone());
+        let seal = split.seal();
+        prop_assert_eq!(unserved(&split.parent), Err(ErrorKind::WrongShard));
         sealed.into_iter().for_each(|wanted| split.make(wanted));
-        split.activate();
-        let Split { mut parent, mut child, whole: mut kept, .. } = split;
-        // A child that was begun anew after the seal may have come after a later compaction.
-        let compacted = child.reader().compact_revision();
-        if compacted > whole.reader().revision() {
-            let now = range_of(&right_of(&at));
-            let of = |shard: &Shard| shard.reader().range(&now).unwrap().0;
-            prop_assert_eq!(of(&child), of(&whole));
-            return Ok(());
+        // What a sealed shard refuses, the unsplit table was not told.
+        prop_assert_eq!(split.whole.reader().revision(), seal.revision);
+        prop_assert_eq!(split.parent.stage(), Stage::Sealed(seal.clone()));
+        let Split { parent, mut children, whole, .. } = split;
+        children.iter_mut().for_each(|child| child.activate(&parent, &seal));
+        // Each side goes on by itself, beside an unsplit table that is told the same.
+        let mut wholes = [(); 2].map(|()| Shard::start(Arc::default(), whole.log.clone(), whole.born.clone()));
+        let both = |children: &[Child; 2], wholes: &[Shard; 2]| {
+            children.iter().zip(wholes).for_each(|(child, whole)| compare(&child.shard, whole, &child.slice));
+        };
+        both(&children, &wholes);
+        for (side, command) in after {
+            write(&mut children[side].shard, &mut wholes[side], command);
         }
-        if compacted > whole.reader().compact_revision() {
-            whole.apply(Command::Compact { revision: compacted }).unwrap();
+        both(&children, &wholes);
+        for child in &mut children {
+            compact_fully(&mut child.shard.machine);
+            child.shard.crash(crash);
         }
-        compare(&child, &whole, &right_of(&at));
-        for (is_left, command) in after {
-            if is_left {
-                write(&mut parent, &mut kept, command);
-            } else {
-                write(&mut child, &mut whole, command);
-            }
+        both(&children, &wholes);
+        for child in &children {
+            let everything = RangeRequest::new(KeyRange::all());
+            prop_assert_eq!(child.shard.reader().range(&everything), Err(ErrorKind::WrongShard));
+            let copy = snapshot_of(&child.shard);
+            prop_assert_eq!(copy.reader().hash(), child.shard.reader().hash());
+            prop_assert_eq!(copy.reader().bounds(), child.shard.reader().bounds());
         }
-        compare(&parent, &kept, &left_of(&at));
-        compare(&child, &whole, &right_of(&at));
-        compact_fully(&mut child.machine);
-        child.crash(crash);
-        parent.crash(crash);
-        compare(&parent, &kept, &left_of(&at));
-        compare(&child, &whole, &right_of(&at));
-        let everything = RangeRequest::new(KeyRange::all());
-        prop_assert_eq!(parent.reader().range(&everything), Err(ErrorKind::WrongShard));
-        prop_assert_eq!(child.reader().range(&everything), Err(ErrorKind::WrongShard));
-        let copy = snapshot_of(&child);
-        prop_assert_eq!(copy.reader().hash(), child.reader().hash());
-        prop_assert_eq!(copy.reader().bounds(), child.reader().bounds());
     }
 
     #[test]
@@ -313,60 +341,111 @@ proptest! {
         before in vec(a_move(), 0..40),
         after in vec(random::command(), 0..10),
     ) {
-        let mut split = Split::new(at.clone());
+        let mut split = Split::new(at);
         before.into_iter().for_each(|wanted| split.make(wanted));
-        let copy = snapshot_of(&split.child);
-        prop_assert_eq!(copy.reader().hash(), split.child.reader().hash());
-        let log = split.child.log.clone();
-        let mut twin = Shard { engine: Arc::clone(&split.child.engine), machine: copy, log };
+        let child = &split.children[1].shard;
+        let copy = snapshot_of(child);
+        prop_assert_eq!(copy.reader().hash(), child.reader().hash());
+        let (engine, born, log) = (Arc::clone(&child.engine), child.born.clone(), child.log.clone());
+        let mut twin = Shard { engine, machine: copy, log, born };
         let known = twin.log.len();
         after.into_iter().for_each(|command| split.make(Move::Write(command)));
-        split.seal();
-        split.activate();
+        let seal = split.seal();
+        let Split { parent, mut children, .. } = split;
+        children[1].activate(&parent, &seal);
+        let child = &children[1].shard;
         // Unless another child had to be begun.
-        if split.child.log.len() > known && split.child.log[..known] == twin.log[..] {
-            for entry in &split.child.log[known..] {
+        if child.log.len() > known && child.log[..known] == twin.log[..] {
+            for entry in &child.log[known..] {
                 twin.machine.apply(std::slice::from_ref(entry), &mut ApplyOutput::default()).unwrap();
             }
-            prop_assert_eq!(twin.machine.reader().hash(), split.child.reader().hash());
+            prop_assert_eq!(twin.machine.reader().hash(), child.reader().hash());
         }
     }
 }
 
 fn put(key: &'static str) -> Command {
-    use althing_api::kv::{PutLease, PutRequest, PutValue};
     let value = PutValue::Set(Bytes::from_static(b"v"));
     Command::Put(PutRequest { key: key.into(), value, lease: PutLease::Set(None), prev_kv: false })
+}
+
+fn right_of(at: &'static str) -> Slice {
+    let [_, right] = Slice::default().cut(&at.into());
+    right
 }
 
 fn refusal(result: Result<Outcome, ErrorKind>) -> String {
     result.unwrap_err().to_string()
 }
 
+fn seal(at: &'static str, filled: VersionId) -> Command {
+    Command::Seal { at: at.into(), children: CHILDREN, filled }
+}
+
 #[test]
 fn a_shard_without_bounds_cannot_be_split_and_one_with_bounds_has_no_leases() {
-    let mut whole = Shard::start(Arc::new(ModelEngine::new()), Vec::new());
-    let seal = Command::Seal { at: "m".into(), child: CHILD };
-    assert!(matches!(whole.apply(seal), Err(ErrorKind::Unsupported(_))));
+    let mut whole = Shard::whole(Vec::new());
+    assert!(matches!(whole.apply(seal("m", START)), Err(ErrorKind::Unsupported(_))));
     let mut shard = Shard::new(Slice::default(), Role::Serve);
     let grant = Command::LeaseGrant { id: LeaseId(1), ttl_seconds: 9 };
     assert!(matches!(shard.apply(grant.clone()), Err(ErrorKind::Unsupported(_))));
     whole.apply(grant).unwrap();
-    let bounds = Command::Bounds { slice: Slice::default(), role: Role::Serve };
-    assert!(refusal(whole.apply(bounds)).contains("holds nothing yet"));
 }
 
 #[test]
-fn a_shard_is_not_split_where_it_would_hold_nothing() {
+fn a_shard_is_not_split_where_a_child_would_hold_nothing() {
     let mut shard = Shard::new(Slice { start: "b".into(), end: Some("m".into()) }, Role::Serve);
-    let seal = |at: &'static str| Command::Seal { at: at.into(), child: CHILD };
-    assert!(refusal(shard.apply(seal("b"))).contains("at its first key"));
-    assert_eq!(shard.apply(seal("a")), Err(ErrorKind::WrongShard));
-    assert_eq!(shard.apply(seal("m")), Err(ErrorKind::WrongShard));
-    shard.apply(seal("c")).unwrap();
-    assert!(refusal(shard.apply(seal("bb"))).contains("another piece"));
+    assert!(refusal(shard.apply(seal("b", START))).contains("at its first key"));
+    assert_eq!(shard.apply(seal("a", START)), Err(ErrorKind::WrongShard));
+    assert_eq!(shard.apply(seal("m", START)), Err(ErrorKind::WrongShard));
+    shard.apply(seal("c", START)).unwrap();
+    assert!(refusal(shard.apply(seal("bb", START))).contains("split otherwise"));
     assert_eq!(shard.apply(put("c")), Err(ErrorKind::WrongShard));
-    shard.apply(put("bb")).unwrap();
+    assert_eq!(shard.apply(put("bb")), Err(ErrorKind::WrongShard));
+    assert_eq!(shard.apply(Command::Compact { revision: Revision(1) }), Err(ErrorKind::WrongShard));
+}
+
+#[test]
+fn a_shard_is_never_sealed_for_children_that_were_given_up() {
+    let mut shard = Shard::new(Slice::default(), Role::Serve);
+    let bar = |child| Command::Bar { child: GroupId(child) };
+    shard.apply(bar(18)).unwrap();
+    shard.apply(bar(16)).unwrap();
+    assert!(refusal(shard.apply(seal("m", START))).contains("given up"));
+    shard.apply(put("m")).unwrap();
+    let others = Command::Seal { at: "m".into(), children: [GroupId(19), GroupId(20)], filled: START };
+    shard.apply(others).unwrap();
+    assert!(refusal(shard.apply(bar(20))).contains("is sealed"), "what is sealed is theirs");
+}
+
+#[test]
+fn the_middle_of_a_shard_has_as_many_keys_on_either_side() {
+    let mut shard = Shard::new(Slice::default(), Role::Serve);
+    assert_eq!(shard.reader().middle(), Ok(None));
+    shard.apply(put("a")).unwrap();
+    assert_eq!(shard.reader().middle(), Ok(None), "one key cannot be split");
+    for key in ["b", "c", "d", "e"] {
+        shard.apply(put(key)).unwrap();
+    }
+    assert_eq!(shard.reader().middle(), Ok(Some("c".into())));
+    let numbered = |number: u64| Bytes::from(format!("k{number:05}"));
+    for number in 0..5000 {
+        let Command::Put(request) = put("k") else { unreachable!() };
+        shard.apply(Command::Put(PutRequest { key: numbered(number), ..request })).unwrap();
+    }
+    assert_eq!(shard.reader().middle(), Ok(Some(numbered(2502 - 5))));
+}
+
+#[test]
+fn a_shard_that_was_compacted_beyond_its_children_is_not_sealed() {
+    let mut shard = Shard::new(Slice::default(), Role::Serve);
+    shard.apply(put("a")).unwrap();
+    shard.apply(put("n")).unwrap();
+    shard.apply(Command::Compact { revision: Revision(2) }).unwrap();
+    let filled = |main| VersionId { main: Revision(main), sub: 0 };
+    assert!(refusal(shard.apply(seal("m", filled(2)))).contains("compacted beyond"));
+    shard.apply(put("o")).unwrap();
+    shard.apply(seal("m", filled(3))).unwrap();
 }
 
 #[test]
@@ -375,7 +454,7 @@ fn a_child_takes_pages_in_order_only_and_is_activated_only_when_it_has_all() {
     for key in ["a", "n", "o", "p"] {
         parent.apply(put(key)).unwrap();
     }
-    let slice = right_of(&Bytes::from("m"));
+    let slice = right_of("m");
     let mut child = Shard::new(slice.clone(), Role::Fill);
     let mut feed = parent.reader().feed(slice, START).unwrap();
     let pages: Vec<_> = std::iter::from_fn(|| feed.next_page(1).unwrap()).collect();
@@ -396,7 +475,7 @@ fn a_child_takes_pages_in_order_only_and_is_activated_only_when_it_has_all() {
 #[test]
 fn a_feed_goes_on_at_another_replica_only_above_what_that_may_have_removed() {
     let mut parent = Shard::new(Slice::default(), Role::Serve);
-    let slice = right_of(&Bytes::from("m"));
+    let slice = right_of("m");
     parent.apply(put("n")).unwrap();
     let mut feed = parent.reader().feed(slice.clone(), START).unwrap();
     assert_eq!(feed.next_page(usize::MAX).unwrap().unwrap().versions.len(), 1);
@@ -422,7 +501,7 @@ fn a_page_with_a_key_outside_the_child_changes_nothing() {
     parent.apply(put("n")).unwrap();
     parent.apply(put("a")).unwrap();
     let page = parent.reader().feed(Slice::default(), START).unwrap().next_page(usize::MAX).unwrap().unwrap();
-    let mut child = Shard::new(right_of(&Bytes::from("m")), Role::Fill);
+    let mut child = Shard::new(right_of("m"), Role::Fill);
     let before = child.reader().hash();
     assert!(refusal(child.apply(Command::Ingest(page))).contains("outside the shard"));
     assert_eq!(child.reader().hash(), before);

@@ -26,7 +26,7 @@ pub fn heads(kind: Kind, width: Width) -> Vec<&'static str> {
         }
         Kind::Shard => (
             &["NAME", "TABLE", "SLICE", "LEADER", "VOTERS", "KEYS", "BYTES"],
-            &["GROUP", "EPOCH", "TERM", "NODES", "LEARNERS", "PHASE"],
+            &["GROUP", "EPOCH", "TERM", "NODES", "LEARNERS", "PHASE", "PARENT"],
         ),
     };
     match width {
@@ -122,6 +122,7 @@ fn of_shard(shard: &Shard, names: &Names) -> Cells {
         names.list(&shard.spec.replicas),
         names.list(&status.learners),
         shard.spec.phase.name().to_owned(),
+        shard.spec.parent.map_or_else(|| "-".to_owned(), |parent| parent.to_string()),
     ];
     (usual, more)
 }

@@ -1,9 +1,10 @@
 //! `althing describe`: all about an object, and what follows from it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use althing_manifest::{
-    Cluster as ClusterObject, Condition, Guarantee, Kind, Metadata, Node, Object, Shard, Table, condition,
+    Cluster as ClusterObject, Condition, Guarantee, Kind, Metadata, Node, Object, Phase, Shard, Table, condition,
 };
 use clap::Args;
 
@@ -129,7 +130,7 @@ impl World {
         let nodes: Vec<&Node> = self.nodes.iter().filter_map(node_of).collect();
         let mut lines = about(&table.metadata);
         let guarantee = table.spec.guarantee;
-        let (keys, bytes) = shards.iter().fold((0_u64, 0_u64), |(keys, bytes), shard| {
+        let (keys, bytes) = words::routed(&shards).iter().fold((0_u64, 0_u64), |(keys, bytes), shard| {
             (keys.saturating_add(shard.status.keys), bytes.saturating_add(shard.status.bytes))
         });
         lines.extend([
@@ -146,7 +147,7 @@ impl World {
             text += &picture::draw(&shards, &nodes, &self.names, self.look);
             let _ = writeln!(text, "  {}", self.look.ink(Ink::Faint, picture::LEGEND));
         }
-        text + &self.troubled(&shards)
+        text + &self.splits(&shards) + &self.troubled(&shards)
     }
 
     /// Whether the declared guarantee holds now, and why not.
@@ -176,6 +177,31 @@ impl World {
         format!("{}, {} with a leader, {split}", status.shards, status.ready_shards)
     }
 
+    /// The shards that are being split, with their halves, and how far that is.
+    fn splits(&self, shards: &[&Shard]) -> String {
+        let halves = || shards.iter().filter(|shard| shard.spec.phase == Phase::Filling);
+        let parents: BTreeSet<_> = halves().filter_map(|half| half.spec.parent).collect();
+        let takes_part = |shard: &&&Shard| shard.spec.phase == Phase::Filling || parents.contains(&shard.spec.group);
+        let rows = shards.iter().filter(takes_part).map(|shard| {
+            let progress = condition::get(&shard.status.conditions, condition::SPLITTING);
+            vec![
+                shard.name().to_owned(),
+                words::slice(&shard.spec.slice),
+                shard.spec.phase.name().to_owned(),
+                shard.spec.parent.map_or_else(|| "-".to_owned(), |parent| parent.to_string()),
+                progress.map_or_else(|| "-".to_owned(), why),
+            ]
+        });
+        let rows = indent(rows);
+        if rows.is_empty() {
+            return String::new();
+        }
+        let mut out = Vec::new();
+        // Writing to memory cannot fail.
+        let _ = table::print(&["  SHARD", "SLICE", "PHASE", "PARENT", "HOW FAR"], rows, &mut out);
+        self.heading("Being split") + &String::from_utf8_lossy(&out)
+    }
+
     /// The shards that do not serve, and why; a few of them.
     fn troubled(&self, shards: &[&Shard]) -> String {
         const SHOWN: usize = 10;
@@ -194,6 +220,10 @@ impl World {
     }
 
     fn trouble(&self, shard: &Shard) -> Option<String> {
+        match shard.spec.phase {
+            Phase::Serving | Phase::Filling => {}
+            Phase::Retiring => return None,
+        }
         let ready = condition::get(&shard.status.conditions, condition::READY);
         match ready {
             Some(ready) if ready.status != althing_manifest::Truth::True => return Some(why(ready)),
@@ -266,6 +296,9 @@ impl World {
             ("Epoch", status.epoch.to_string()),
             ("Data", format!("{}, {}", many(status.keys, "key"), words::bytes(status.bytes))),
         ]);
+        if let Some(parent) = shard.spec.parent {
+            lines.push(("Split from", parent.to_string()));
+        }
         if let Some(trouble) = self.trouble(shard) {
             lines.push(("Not well", self.look.ink(Ink::Bad, &trouble)));
         }

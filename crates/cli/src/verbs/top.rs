@@ -82,7 +82,7 @@ pub async fn run(command: &TopCommand, cluster: &Cluster, screen: &mut Screen<'_
                     _ => None,
                 })
                 .collect();
-            (&TABLES, table_rows(&tables, &shards, args.limit))
+            (&TABLES, table_rows(&tables, &words::routed(&shards), args.limit))
         }
         TopCommand::Shards(args) => (&SHARDS, shard_rows(&shards, &Names::of(&nodes), args.limit)),
     };

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use althing_manifest::shard::Slice;
-use althing_manifest::{Condition, Object, Schedule, Shard, Truth, condition, text};
-use althing_types::NodeId;
+use althing_manifest::{Condition, Object, Phase, Schedule, Shard, Truth, condition, text};
+use althing_types::{GroupId, NodeId};
 
 /// The names of nodes by their ids.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -43,6 +43,18 @@ pub fn shard_of(object: &Object) -> Option<&Shard> {
         Object::Shard(shard) => Some(shard),
         Object::Cluster(_) | Object::Table(_) | Object::Node(_) => None,
     }
+}
+
+/// Of all shards those to which requests go, so that no key counts twice while a shard is split.
+pub fn routed<'a>(shards: &[&'a Shard]) -> Vec<&'a Shard> {
+    let serving: BTreeSet<GroupId> =
+        shards.iter().filter(|shard| shard.spec.phase == Phase::Serving).map(|shard| shard.spec.group).collect();
+    let is_routed = |shard: &Shard| match shard.spec.phase {
+        Phase::Serving => true,
+        Phase::Filling => !shard.spec.parent.is_some_and(|parent| serving.contains(&parent)),
+        Phase::Retiring => false,
+    };
+    shards.iter().copied().filter(|shard| is_routed(shard)).collect()
 }
 
 /// A size: `64 MiB`, `1.5 GiB`.

@@ -32,6 +32,7 @@ fn shard() -> Shard {
         replicas: [].into(),
         leader: None,
         phase: crate::Phase::Serving,
+        parent: None,
     };
     Shard::new("orders-16", spec)
 }

@@ -50,7 +50,7 @@ fn all_mistakes_are_told_at_once() {
             "spec.replicas: 4 is not 1, 3, 5 or 7; change it, or leave it out for 3",
             "spec.shard: 64 is in a field that a Table does not have; did you mean shards?",
             "spec.split: \"hsah\" is not \"hash\" or \"range\"; did you mean \"hash\"?",
-            "spec.splitBytes: \"1G\" is not a whole number from 65536 to 68719476736; change it, or leave it out for 67108864 if \
+            "spec.splitBytes: \"1G\" is not a whole number from 16384 to 68719476736; change it, or leave it out for 67108864 if \
              split is range",
             "spec.guarantee: \"convergent\" is not built yet; this version has \"strong\"",
         ]
@@ -151,6 +151,7 @@ fn the_json_of_an_object_stays_as_it_is() {
         replicas: [althing_types::NodeId(0xab)].into(),
         leader: None,
         phase: Phase::Serving,
+        parent: None,
     };
     let shard = Object::from(crate::Shard::new("t-2", spec));
     assert_eq!(
@@ -230,6 +231,7 @@ fn shards() -> impl Strategy<Value = Object> {
             leader: replicas.first().copied(),
             replicas,
             phase: Phase::Retiring,
+            parent: None,
         };
         let mut shard = crate::Shard::new(&crate::shard::name_of("t", spec.group), spec);
         shard.status.voters = voters;

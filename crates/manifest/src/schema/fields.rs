@@ -88,6 +88,9 @@ pub const CLUSTER: &[Field] = &[
     system("status.claim.table", Shape::TableName, "The table."),
     system("status.claim.first", ANY, "The first group id."),
     system("status.claim.count", ANY, "How many."),
+    system("status.claim.split", Shape::Object, "The shard that is split into the shards that are made, if it is one."),
+    system("status.claim.split.parent", Shape::Number(1, u64::MAX), "Its group."),
+    system("status.claim.split.at", Shape::Key, "The first key of the second half."),
 ];
 
 pub const NODE: &[Field] = &[
@@ -162,7 +165,11 @@ pub const TABLE: &[Field] = &[
         text: "Bytes at which a shard is cut in two. Only for tables that are split by range.",
     },
     system("status.observedGeneration", ANY, "The generation of the spec that the status is about."),
-    system("status.shards", ANY, "Shards that there are."),
+    system(
+        "status.shards",
+        ANY,
+        "Shards to which requests go. Halves that are being filled and shards that retire are not counted.",
+    ),
     system("status.readyShards", ANY, "Shards that have a leader now."),
 ];
 
@@ -185,9 +192,12 @@ pub const SHARD: &[Field] = &[
     system("spec.leader", Shape::NodeId, "The one of them that should lead while it can."),
     system(
         "spec.phase",
-        Shape::Choice(&["serving", "retiring"]),
-        "retiring: its table is deleted, and its replicas are being dropped.",
+        Shape::Choice(&["serving", "filling", "retiring"]),
+        "serving: it serves its keys, or will as soon as it is founded. filling: it is one half of the shard spec.parent, which \
+         is being split, and gets its data from there; it serves as soon as that one retires. retiring: its table is deleted, \
+         or its two halves serve in its place; its replicas are being dropped.",
     ),
+    system("spec.parent", Shape::Number(1, u64::MAX), "The group of the shard that it was split from."),
     system("status.epoch", ANY, "Rises whenever replicas, slice or phase change. 0: it has never been seen alive."),
     system("status.voters", Shape::NodeIds, "Replicas that vote."),
     system("status.learners", Shape::NodeIds, "Replicas that are being filled."),

@@ -5,14 +5,20 @@ use serde_json::Value;
 use super::*;
 use crate::object::Object;
 use crate::{
-    Claim, Cluster, ClusterSpec, Condition, Node, NodeSpec, Shard, ShardSpec, Slice, Table, TableSpec, Truth, shard,
+    Claim, Cluster, ClusterSpec, Condition, Node, NodeSpec, Shard, ShardSpec, Slice, SplitClaim, Table, TableSpec,
+    Truth, shard,
 };
 
 /// Objects in which no field is left out, and of which there is one for each choice between fields.
 fn full() -> Vec<Object> {
     let condition = || vec![Condition::new("Ready", Truth::False, "Why", "because")];
     let mut cluster = Cluster::new("cluster", ClusterSpec::default());
-    cluster.status.claim = Some(Claim { table: "a".to_owned(), first: 16, count: 1 });
+    cluster.status.claim = Some(Claim {
+        table: "a".to_owned(),
+        first: 17,
+        count: 2,
+        split: Some(SplitClaim { parent: althing_types::GroupId(16), at: b"m".to_vec() }),
+    });
     cluster.status.conditions = condition();
     let mut node = Node::new("n1", NodeSpec::new(althing_types::NodeId(1)));
     node.status.conditions = condition();
@@ -29,6 +35,7 @@ fn full() -> Vec<Object> {
             replicas: one(),
             leader: Some(althing_types::NodeId(1)),
             phase: crate::Phase::Serving,
+            parent: Some(althing_types::GroupId(15)),
         };
         let mut shard = Shard::new("a-16", spec);
         shard.status.learners = one();

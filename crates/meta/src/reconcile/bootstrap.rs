@@ -34,20 +34,20 @@ pub fn bootstrap(draft: &mut Draft<'_>, founders: &[Founder]) {
     let ids: BTreeSet<NodeId> = founders.iter().map(|founder| founder.id).collect();
     for founder in founders.iter().filter(|founder| draft.view.node_named(&founder.name).is_none()) {
         is_complete = false;
-        draft.create(node(founder), None);
+        draft.create(node(founder), Vec::new());
     }
     for (name, group) in [(table::DEFAULT, DEFAULT_GROUP), (table::META, META_GROUP)] {
         if draft.view.table(name).is_none() {
             is_complete = false;
-            draft.create(Table::new(name, table_spec(founders.len())), None);
+            draft.create(Table::new(name, table_spec(founders.len())), Vec::new());
         }
         if draft.view.shard(group).is_none() {
             is_complete = false;
-            draft.create(first_shard(name, group, &ids), None);
+            draft.create(first_shard(name, group, &ids), Vec::new());
         }
     }
     if is_complete {
-        draft.create(Cluster::new(cluster::NAME, ClusterSpec::default()), None);
+        draft.create(Cluster::new(cluster::NAME, ClusterSpec::default()), Vec::new());
     }
 }
 
@@ -76,6 +76,7 @@ fn first_shard(name: &str, group: GroupId, ids: &BTreeSet<NodeId>) -> Shard {
         replicas: ids.clone(),
         leader: None,
         phase: althing_manifest::Phase::Serving,
+        parent: None,
     };
     Shard::new(&shard::name_of(name, group), spec)
 }

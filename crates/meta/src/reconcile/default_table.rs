@@ -30,7 +30,7 @@ pub fn adopt(draft: &mut Draft<'_>, scene: &Scene<'_>, loads: &Loads) {
     }
     // What is wanted and what is the case are written as one, so that the group's leader can tell a wish from news that the
     // control plane has not seen yet.
-    let status = shards::refreshed(shard, scene.reports, scene.now);
+    let status = shards::refreshed(shard, scene);
     let voters = &report.voters;
     let is_left = |id: &NodeId| scene.members.get(*id).is_some() && scene.members.is_left(*id);
     let wanted = if !voters.iter().any(is_left) {

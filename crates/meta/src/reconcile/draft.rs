@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use althing_manifest::{Cluster, Kind, Node, Object, Shard, Table, key_of};
+use althing_manifest::{Claim, Cluster, Kind, Node, Object, Shard, Table, key_of};
 use althing_types::{GroupId, Revision};
 use bytes::Bytes;
 
@@ -21,6 +21,7 @@ pub struct Draft<'a> {
     nodes: BTreeMap<String, (usize, Node)>,
     tables: BTreeMap<String, (usize, Table)>,
     shards: BTreeMap<GroupId, (usize, Shard)>,
+    guards: BTreeMap<GroupId, Vec<Guard>>,
     created: Vec<(usize, Write)>,
     deleted: BTreeMap<Bytes, (usize, Write)>,
 }
@@ -35,6 +36,7 @@ impl<'a> Draft<'a> {
             nodes: BTreeMap::new(),
             tables: BTreeMap::new(),
             shards: BTreeMap::new(),
+            guards: BTreeMap::new(),
             created: Vec::new(),
             deleted: BTreeMap::new(),
         }
@@ -50,6 +52,12 @@ impl<'a> Draft<'a> {
         let touched = self.touch();
         let made = || self.view.cluster().expect("reconcilers run once there is a cluster").as_ref().clone();
         &mut self.cluster.get_or_insert_with(|| (touched, made())).1
+    }
+
+    /// The claim of the cluster as it is changed so far.
+    pub fn see_claim(&self) -> Option<&Claim> {
+        let edited = self.cluster.as_ref().map(|(_, cluster)| cluster);
+        edited.or(self.view.cluster().map(AsRef::as_ref))?.status.claim.as_ref()
     }
 
     /// A node that is in the view, to be changed.
@@ -75,24 +83,30 @@ impl<'a> Draft<'a> {
         self.shards.get(&shard.spec.group).map_or(shard, |(_, edited)| edited)
     }
 
+    /// What is changed about a shard is changed only if another shard is still as it is in the view.
+    pub fn require(&mut self, shard: &Shard, other: &Shard) {
+        let guard = Guard::of(Kind::Shard, other.name(), other.revision());
+        self.guards.entry(shard.spec.group).or_default().push(guard);
+    }
+
     /// A new object.
-    pub fn create(&mut self, object: impl Into<Object>, guard: Option<Guard>) {
+    pub fn create(&mut self, object: impl Into<Object>, guards: Vec<Guard>) {
         let mut object = object.into();
         object.metadata_mut().generation = 1;
         let (key, value) = (Bytes::from(object.key()), Some(Bytes::from(object.to_stored())));
         let touched = self.touch();
-        self.created.push((touched, Write { key, expected: Revision(0), value, guard }));
+        self.created.push((touched, Write { key, expected: Revision(0), value, guards }));
     }
 
     /// An object that goes, whatever else it was to become.
     pub fn delete(&mut self, kind: Kind, name: &str, revision: Revision) {
         let touched = self.touch();
         let key = Bytes::from(key_of(kind, name));
-        self.deleted.insert(key.clone(), (touched, Write { key, expected: revision, value: None, guard: None }));
+        self.deleted.insert(key.clone(), (touched, Write { key, expected: revision, value: None, guards: Vec::new() }));
     }
 
     /// The writes, at most so many: those of the objects that were touched first.
-    pub fn finish(self, most: usize, out: &mut Vec<Write>) {
+    pub fn finish(mut self, most: usize, out: &mut Vec<Write>) {
         let view = self.view;
         let mut writes = self.created;
         if let (Some((order, new)), Some(old)) = (self.cluster, view.cluster()) {
@@ -108,7 +122,9 @@ impl<'a> Draft<'a> {
         }
         for (group, (order, new)) in self.shards {
             let Some(old) = view.shard(group) else { continue };
-            writes.extend((new != **old).then(|| (order, change(old.revision(), new))));
+            let guards = self.guards.remove(&group).unwrap_or_default();
+            let write = || Write { guards, ..change(old.revision(), new.clone()) };
+            writes.extend((new != **old).then(|| (order, write())));
         }
         writes.retain(|(_, write)| !self.deleted.contains_key(&write.key));
         writes.extend(self.deleted.into_values());
@@ -120,5 +136,5 @@ impl<'a> Draft<'a> {
 fn change(expected: Revision, object: impl Into<Object>) -> Write {
     let object = object.into();
     let value = Some(Bytes::from(object.to_stored()));
-    Write { key: Bytes::from(object.key()), expected, value, guard: None }
+    Write { key: Bytes::from(object.key()), expected, value, guards: Vec::new() }
 }

@@ -1,10 +1,11 @@
 //! What is the case about tables and the cluster: whether the guarantee holds now, and why not.
 
-use althing_manifest::condition::{self, Condition, READY, REPLICATED, SETTLED, Truth};
+use althing_manifest::condition::{self, Condition, READY, REPLICATED, SETTLED, SPLITTING, Truth};
 use althing_manifest::{Life, Phase, Shard, Table, TableStatus};
 
 use super::draft::Draft;
 use super::placement::{Rule, Scene, has_arrived, rule};
+use super::split::{self, SEALED};
 use super::standing::{Mode, Standing};
 use super::tables::{has_room, missing};
 
@@ -22,9 +23,11 @@ pub fn observe_tables(draft: &mut Draft<'_>, scene: &Scene<'_>) {
 }
 
 fn status(table: &Table, scene: &Scene<'_>) -> TableStatus {
-    let shards: Vec<&Shard> = scene.survey.shards(table.name()).iter().map(|shard| shard.as_ref()).collect();
-    let is_ready =
-        |shard: &&&Shard| shard.spec.phase == Phase::Serving && condition::holds(&shard.status.conditions, READY);
+    let shards: Vec<&Shard> = match table.metadata.life {
+        Life::Kept => scene.routed(table).collect(),
+        Life::Deleting => scene.survey.shards(table.name()).iter().map(|shard| shard.as_ref()).collect(),
+    };
+    let is_ready = |shard: &&&Shard| shard.spec.phase != Phase::Retiring && is_led(shard, scene);
     let mut conditions = table.status.conditions.clone();
     condition::set(&mut conditions, ready(table, &shards, scene));
     condition::set(&mut conditions, replicated(table, &shards, scene));
@@ -52,11 +55,7 @@ fn ready(table: &Table, shards: &[&Shard], scene: &Scene<'_>) -> Condition {
             no("MapFull", message)
         };
     }
-    let leaderless: Vec<&str> = shards
-        .iter()
-        .filter(|shard| !condition::holds(&shard.status.conditions, READY))
-        .map(|shard| shard.name())
-        .collect();
+    let leaderless: Vec<&str> = shards.iter().filter(|shard| !is_led(shard, scene)).map(|shard| shard.name()).collect();
     match leaderless.as_slice() {
         [] if shards.is_empty() => no("NoShards", "it has no shards".to_owned()),
         [] => Condition::new(READY, Truth::True, "Serving", ""),
@@ -65,6 +64,15 @@ fn ready(table: &Table, shards: &[&Shard], scene: &Scene<'_>) -> Condition {
             no("NoLeader", format!("{} of {} shards {verb} no leader: {}", names.len(), shards.len(), list(names)))
         }
     }
+}
+
+/// Whether a shard's keys are served, or will be in a moment: one that was sealed hands over to its halves, so those must be led
+/// as well.
+fn is_led(shard: &Shard, scene: &Scene<'_>) -> bool {
+    let is_ready = |shard: &Shard| condition::holds(&shard.status.conditions, READY);
+    let splitting = condition::get(&shard.status.conditions, SPLITTING);
+    let is_sealed = splitting.is_some_and(|condition| condition.reason == SEALED);
+    is_ready(shard) && (!is_sealed || scene.view.children(shard.spec.group).all(|child| is_ready(child)))
 }
 
 /// Some names and how many more there are.
@@ -132,6 +140,12 @@ fn all_ready(scene: &Scene<'_>) -> Condition {
 }
 
 fn settled(scene: &Scene<'_>) -> Condition {
+    let splits = split::parents(scene.view).len();
+    if splits > 0 {
+        let message =
+            if splits == 1 { "a shard is being split".to_owned() } else { format!("{splits} shards are being split") };
+        return Condition::new(SETTLED, Truth::False, "Splitting", message);
+    }
     let is_moving = |shard: &&std::sync::Arc<Shard>| shard.spec.phase == Phase::Serving && !has_arrived(shard);
     if scene.view.shards().any(|shard| is_moving(&shard)) {
         return Condition::new(SETTLED, Truth::False, "Moving", "shards are on their way to other nodes");

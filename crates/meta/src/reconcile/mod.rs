@@ -7,8 +7,9 @@
 //! ```text
 //!   view, reports ──► bootstrap   the first objects, once
 //!                     nodes       what nodes say of themselves             ──► draft ──► writes
-//!                     retire      tables that are deleted                      (edits of
+//!                     retire      tables that are deleted, shards that go      (edits of
 //!                     tables      shards that tables lack                       copies)
+//!                     split       shards that have outgrown their size
 //!                     placement   where replicas belong, one step at a time
 //!                     shards, health, nodes   what is the case
 //! ```
@@ -29,6 +30,9 @@
 //!    [`althing_manifest::shard`] says.
 //! 6. A node drops a replica when its map says that the shard retires or is not there, or when neither spec nor status name the
 //!    node *and* the group's leader says that the node is no member. What the map says can be behind the group.
+//! 7. What a leader says of a split ([`crate::Stage`]) holds for ever, or until the shard is gone: a child says from its founding
+//!    on that it is being filled, until it is activated; a parent that says that it is stuck is never sealed for the children
+//!    that it has, whoever leads it. A child is activated only when it has all that its parent held when that was sealed.
 
 mod bootstrap;
 mod default_table;
@@ -40,6 +44,7 @@ mod plans;
 mod repair;
 mod retire;
 mod shards;
+mod split;
 mod standing;
 mod steps;
 mod survey;
@@ -52,6 +57,7 @@ pub use bootstrap::Founder;
 pub use placement::MAX_MOVING_SHARDS;
 pub use plans::MAX_PLANNED_PER_TURN;
 pub use shards::SIZES_EVERY;
+pub use split::{MAX_SPLIT_KEY_BYTES, MAX_SPLITS};
 pub use tables::SHARD_BYTES;
 
 use draft::Draft;
@@ -137,8 +143,10 @@ impl Reconciler {
         nodes::introduce(&mut draft, reports, now);
         retire::retire(&mut draft, &scene);
         tables::make_shards(&mut draft, &survey, cluster);
+        split::carry_on(&mut draft, &scene);
         placement::place(&mut draft, &mut self.plans, &scene);
-        shards::observe(&mut draft, reports, now, &mut self.sizes, self.last);
+        split::begin(&mut draft, &scene);
+        shards::observe(&mut draft, &scene, &mut self.sizes, self.last);
         health::observe_tables(&mut draft, &scene);
         nodes::observe(&mut draft, &members, reports, now, &mut self.empty);
         health::observe_cluster(&mut draft, &scene);

@@ -56,7 +56,7 @@ fn register(draft: &mut Draft<'_>, id: NodeId, heard: &Heard, reports: &Reports,
         ..NodeSpec::new(id)
     };
     match draft.view.node_named(&report.name) {
-        None => draft.create(Node::new(&report.name, spec), None),
+        None => draft.create(Node::new(&report.name, spec), Vec::new()),
         Some(elder) if is_named_nowhere(draft.view, elder.spec.id) => {
             let node = draft.node(elder);
             node.spec = spec;

@@ -11,6 +11,7 @@
 //! | was never seen alive | nothing: its founders must agree on who they are |
 //! | has no leader | nothing: nobody could carry it out |
 //! | is on its way | nothing, unless the newcomer fails: then another way is taken from where it is |
+//! | is being split, or is a half that does not serve yet | nothing: halves are filled where their parent is |
 //! | has arrived | one step, if it belongs elsewhere and few enough others are on their way |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ use super::default_table;
 use super::draft::Draft;
 use super::plans::Plans;
 use super::repair::{Loads, repair};
+use super::split;
 use super::standing::{Members, Mode, Standing};
 use super::steps;
 use super::survey::Survey;
@@ -52,6 +54,15 @@ pub struct Scene<'a> {
     pub reports: &'a Reports,
     /// The time.
     pub now: Instant,
+}
+
+impl<'a> Scene<'a> {
+    /// The shards of a table to which requests go, by group.
+    pub fn routed(&self, table: &Table) -> impl Iterator<Item = &'a Shard> {
+        let view = self.view;
+        let is_routed = move |shard: &&Shard| view.is_routed(shard.spec.group);
+        self.survey.shards(table.name()).iter().map(|shard| shard.as_ref()).filter(is_routed)
+    }
 }
 
 /// How urgent a step is.
@@ -122,8 +133,8 @@ fn loads(view: &View) -> Loads {
 
 /// Whether a shard that could move is moving. One without a leader does not get on, and must not keep others from it.
 fn is_on_its_way(shard: &Shard, scene: &Scene<'_>) -> bool {
-    let serves = shard.spec.phase == Phase::Serving && shard.status.epoch > 0;
-    serves && !has_arrived(shard) && scene.reports.leader(scene.now, shard.spec.group).is_some()
+    let is_alive = shard.spec.phase != Phase::Retiring && shard.status.epoch > 0;
+    is_alive && !has_arrived(shard) && scene.reports.leader(scene.now, shard.spec.group).is_some()
 }
 
 /// Whether a shard's replicas are where they are wanted.
@@ -140,9 +151,8 @@ fn place_table<'a>(
     loads: &mut Loads,
     waiting: &mut Vec<Step<'a>>,
 ) {
-    let serving = |shard: &&&'a std::sync::Arc<Shard>| shard.spec.phase == Phase::Serving;
-    let shards: Vec<&'a Shard> =
-        scene.survey.shards(table.name()).iter().filter(serving).map(|shard| shard.as_ref()).collect();
+    // Halves that do not serve yet are no part of the plan: it stays the same from the beginning of a split to its end.
+    let shards: Vec<&'a Shard> = scene.routed(table).collect();
     let placements = match scene.members.mode() {
         // A plan is of the whole table. One for each part of it that comes would be made, of 4,096 shards, for 64 turns.
         Mode::Balance if is_being_made(table, scene.survey, scene.cluster) => return,
@@ -156,7 +166,7 @@ fn place_table<'a>(
     shards.iter().filter_map(|shard| shard.spec.leader).for_each(|leader| leaders.add(leader));
     for shard in shards {
         let place = placements.map(|placements| placements.get(&ShardId(shard.spec.group.get())));
-        if is_at_home(shard, count, place.flatten(), scene) {
+        if split::is_frozen(shard, scene) || is_at_home(shard, count, place.flatten(), scene) {
             continue;
         }
         let Some(base) = base(shard, scene) else { continue };
@@ -167,7 +177,8 @@ fn place_table<'a>(
         if shard.spec.replicas.is_empty() {
             found(draft, scene, shard, count, target);
         } else {
-            move_on(draft, scene, shard, &base, target, waiting);
+            let replicas = undiminished(target.replicas, &base, count, scene.members);
+            move_on(draft, scene, shard, &base, Placement { replicas, ..target }, waiting);
         }
     }
 }
@@ -253,6 +264,20 @@ fn found(draft: &mut Draft<'_>, scene: &Scene<'_>, shard: &Shard, count: usize, 
     want(draft, shard, target.replicas, target.leader);
 }
 
+/// What is wanted, and with it those of the present replicas that nothing takes the place of: who is silent may be heard no more
+/// for many reasons, and a shard with fewer voters is never safer. The drained stay before the silent.
+fn undiminished(
+    mut wanted: BTreeSet<NodeId>,
+    base: &BTreeSet<NodeId>,
+    count: usize,
+    members: &Members,
+) -> BTreeSet<NodeId> {
+    let mut others: Vec<NodeId> = base.difference(&wanted).copied().collect();
+    others.sort_by_key(|id| (members.standing(*id), *id));
+    wanted.extend(others.into_iter().take(count.saturating_sub(wanted.len())));
+    wanted
+}
+
 fn move_on<'a>(
     draft: &mut Draft<'_>,
     scene: &Scene<'_>,
@@ -288,4 +313,24 @@ pub fn want(draft: &mut Draft<'_>, shard: &Shard, replicas: BTreeSet<NodeId>, le
     shard.spec.replicas = replicas;
     shard.spec.leader = leader;
     shard.metadata.generation += 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn undiminished(wanted: &[u64], base: &[u64]) -> Vec<u64> {
+        let ids = |ids: &[u64]| ids.iter().copied().map(NodeId).collect::<BTreeSet<_>>();
+        let found = super::undiminished(ids(wanted), &ids(base), 3, &Members::default());
+        found.into_iter().map(NodeId::get).collect()
+    }
+
+    /// The clock of who led the control plane was put forward, so that all others seemed long silent, and shards gave replicas up.
+    #[test]
+    fn a_shard_gives_no_replica_up_because_others_are_silent() {
+        assert_eq!(undiminished(&[1], &[1, 2, 3]), [1, 2, 3]);
+        assert_eq!(undiminished(&[1, 4], &[1, 2, 3]), [1, 2, 4]);
+        assert_eq!(undiminished(&[4, 5, 6], &[1, 2, 3]), [4, 5, 6]);
+        assert_eq!(undiminished(&[1, 2, 3], &[1, 2, 3, 4, 5]), [1, 2, 3]);
+    }
 }

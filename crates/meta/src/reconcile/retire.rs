@@ -1,19 +1,46 @@
-//! Deleting a table: its shards retire, nodes drop their replicas, the shards' objects go, and the table's object goes last.
+//! What goes: shards that retire, whose replicas nodes drop before their objects go, and tables that are deleted, whose shards
+//! all retire and whose object goes last.
 
-use althing_manifest::{Kind, Life, Phase, Shard, Table};
+use althing_manifest::{Claim, Kind, Life, Phase, Shard, Table};
+use althing_types::GroupId;
 
 use super::draft::Draft;
 use super::placement::Scene;
 use super::standing::{Standing, named_by};
 
-/// Takes the next steps with every table that is being deleted.
+/// Takes the next steps with every table that is being deleted, and with what retires of others.
 pub fn retire(draft: &mut Draft<'_>, scene: &Scene<'_>) {
     for table in scene.view.tables() {
         match table.metadata.life {
-            Life::Kept => {}
+            Life::Kept => clear_away(draft, table, scene),
             Life::Deleting => take_apart(draft, table, scene),
         }
     }
+}
+
+/// Shards that were split, or were to be halves of one.
+fn clear_away(draft: &mut Draft<'_>, table: &Table, scene: &Scene<'_>) {
+    for shard in scene.survey.shards(table.name()) {
+        match shard.spec.phase {
+            Phase::Serving | Phase::Filling => {}
+            // As long as its id is handed out, one that is gone might be taken for one that is not made yet.
+            Phase::Retiring if is_claimed(scene.cluster.status.claim.as_ref(), shard.spec.group) => {}
+            Phase::Retiring => delete_if_dropped(draft, shard, scene),
+        }
+    }
+}
+
+fn is_claimed(claim: Option<&Claim>, group: GroupId) -> bool {
+    claim.is_some_and(|claim| (claim.first..claim.first + claim.count).contains(&group.get()))
+}
+
+/// A shard goes: its replicas are to be dropped.
+pub fn let_go(draft: &mut Draft<'_>, shard: &Shard) {
+    let shard = draft.shard(shard);
+    shard.spec.phase = Phase::Retiring;
+    shard.spec.leader = None;
+    shard.metadata.generation += 1;
+    shard.status.epoch += 1;
 }
 
 fn take_apart(draft: &mut Draft<'_>, table: &Table, scene: &Scene<'_>) {
@@ -25,21 +52,18 @@ fn take_apart(draft: &mut Draft<'_>, table: &Table, scene: &Scene<'_>) {
     let shards = scene.survey.shards(table.name());
     for shard in shards {
         match shard.spec.phase {
-            Phase::Serving => {
-                let shard = draft.shard(shard);
-                shard.spec.phase = Phase::Retiring;
-                shard.spec.leader = None;
-                shard.metadata.generation += 1;
-                shard.status.epoch += 1;
-            }
-            Phase::Retiring if is_dropped(shard, scene) => {
-                draft.delete(Kind::Shard, shard.name(), shard.revision());
-            }
-            Phase::Retiring => {}
+            Phase::Serving | Phase::Filling => let_go(draft, shard),
+            Phase::Retiring => delete_if_dropped(draft, shard, scene),
         }
     }
     if shards.is_empty() && !has_claim {
         draft.delete(Kind::Table, table.name(), table.revision());
+    }
+}
+
+fn delete_if_dropped(draft: &mut Draft<'_>, shard: &Shard, scene: &Scene<'_>) {
+    if is_dropped(shard, scene) {
+        draft.delete(Kind::Shard, shard.name(), shard.revision());
     }
 }
 

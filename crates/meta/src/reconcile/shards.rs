@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use althing_manifest::condition::{self, Condition, READY, REPLICATED, Truth};
+use althing_manifest::condition::{self, Condition, READY, REPLICATED, SPLITTING, Truth};
 use althing_manifest::{Phase, Shard, ShardStatus};
-use althing_types::{Duration, GroupId, Instant};
+use althing_types::{Duration, GroupId, Instant, NodeId};
 
 use super::draft::Draft;
-use super::placement::has_arrived;
-use crate::reports::{Configuration, Reports, SILENT_AFTER};
+use super::placement::{Scene, has_arrived};
+use super::split;
+use crate::reports::{Configuration, GroupReport, SILENT_AFTER};
 
 /// How often the sizes of a shard are written at the most, if nothing else about it changes.
 pub const SIZES_EVERY: Duration = Duration::from_secs(10);
@@ -18,16 +19,16 @@ pub const SIZES_EVERY: Duration = Duration::from_secs(10);
 pub struct Sizes(BTreeMap<GroupId, Instant>);
 
 /// Writes down what is the case about each shard, beginning behind the one with which the last turn ended.
-pub fn observe(draft: &mut Draft<'_>, reports: &Reports, now: Instant, sizes: &mut Sizes, from: GroupId) {
-    let view = draft.view;
-    let serving = || view.shards().filter(|shard| shard.spec.phase == Phase::Serving);
-    let behind = serving().filter(|shard| shard.spec.group > from);
-    for shard in behind.chain(serving().filter(|shard| shard.spec.group <= from)) {
+pub fn observe(draft: &mut Draft<'_>, scene: &Scene<'_>, sizes: &mut Sizes, from: GroupId) {
+    let (view, now) = (draft.view, scene.now);
+    let (until, behind): (Vec<_>, Vec<_>) = view.shards().partition(|shard| shard.spec.group <= from);
+    for shard in behind.into_iter().chain(until) {
         let seen = draft.see_shard(shard);
-        if is_as_reported(seen, reports, now) {
+        let goes = seen.spec.phase == Phase::Retiring;
+        if goes || is_as_reported(seen, scene) {
             continue;
         }
-        let status = refreshed(seen, reports, now);
+        let status = refreshed(seen, scene);
         if status == seen.status {
             continue;
         }
@@ -43,9 +44,9 @@ pub fn observe(draft: &mut Draft<'_>, reports: &Reports, now: Instant, sizes: &m
 }
 
 /// Whether a shard that is led says already what its leader reports: the usual case, told without copying anything.
-fn is_as_reported(shard: &Shard, reports: &Reports, now: Instant) -> bool {
+fn is_as_reported(shard: &Shard, scene: &Scene<'_>) -> bool {
     let status = &shard.status;
-    let Some((node, report)) = reports.leader(now, shard.spec.group) else { return false };
+    let Some((node, report)) = leader(shard, scene) else { return false };
     let says = |new: (Truth, &str, &str), about| {
         condition::get(&status.conditions, about).is_some_and(|old| (old.status, old.reason.as_str()) == (new.0, new.1))
     };
@@ -55,14 +56,18 @@ fn is_as_reported(shard: &Shard, reports: &Reports, now: Instant) -> bool {
         && status.learners == report.learners
         && says(ready(shard), READY)
         && says(replicated(shard), REPLICATED)
+        && condition::get(&status.conditions, SPLITTING) == split::progress(shard, scene).as_ref()
+}
+
+fn leader<'a>(shard: &Shard, scene: &Scene<'a>) -> Option<(NodeId, &'a GroupReport)> {
+    scene.reports.leader(scene.now, shard.spec.group)
 }
 
 /// The status of a shard as it is reported now. A report of an earlier term than is known says nothing; a joint configuration is
 /// waited out.
-pub fn refreshed(shard: &Shard, reports: &Reports, now: Instant) -> ShardStatus {
+pub fn refreshed(shard: &Shard, scene: &Scene<'_>) -> ShardStatus {
     let mut status = shard.status.clone();
-    let leader = reports.leader(now, shard.spec.group).filter(|(_, report)| report.term >= status.term);
-    match leader {
+    match leader(shard, scene).filter(|(_, report)| report.term >= status.term) {
         Some((node, report)) => {
             status.leader = Some(node);
             status.term = report.term;
@@ -75,13 +80,17 @@ pub fn refreshed(shard: &Shard, reports: &Reports, now: Instant) -> ShardStatus 
                 status.epoch += 1;
             }
         }
-        None if now.since(reports.began()) < SILENT_AFTER => {}
+        None if scene.now.since(scene.reports.began()) < SILENT_AFTER => {}
         None => status.leader = None,
     }
     let seen = Shard { status, ..shard.clone() };
     let mut status = seen.status.clone();
     for (about, (truth, reason, message)) in [(READY, ready(&seen)), (REPLICATED, replicated(&seen))] {
         condition::set(&mut status.conditions, Condition::new(about, truth, reason, message));
+    }
+    condition::clear(&mut status.conditions, SPLITTING);
+    if let Some(progress) = split::progress(shard, scene) {
+        condition::set(&mut status.conditions, progress);
     }
     status
 }
@@ -92,9 +101,12 @@ fn rounded(size: u64) -> u64 {
     size >> dropped << dropped
 }
 
-/// Whether it serves, the reason, and the message that belongs to the reason.
+/// Whether it does what it is for, the reason, and the message that belongs to the reason.
 fn ready(shard: &Shard) -> (Truth, &'static str, &'static str) {
     match (&shard.status.leader, shard.status.epoch) {
+        (Some(_), _) if shard.spec.phase == Phase::Filling => {
+            (Truth::True, "Filling", "it gets its data from the shard that is being split")
+        }
         (Some(_), _) => (Truth::True, "Serving", ""),
         (None, 0) if shard.spec.replicas.is_empty() => {
             (Truth::False, "NotPlaced", "it waits for nodes to be placed on")

@@ -3,19 +3,20 @@
 //! A group's id is handed out once and never again. Handing out is one write of the cluster's object: the counter rises and a
 //! *claim* says for which table. Then slice `i` of that table gets the group `first + i`, whoever makes it and however often
 //! the maker dies. Each shard is made only while the cluster's object is still as it was when that was decided, so a claim
-//! that is over makes nothing any more. There is one claim at a time; what is left of it when its table goes is lost.
+//! that is over makes nothing any more. There is one claim at a time; what is left of it when its table goes is lost. A claim
+//! for the halves of a shard that is split works the same way (`split`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use althing_manifest::table::{Owner, owner};
 use althing_manifest::{
-    Claim, Cluster, Kind, Life, Phase, Shard, ShardSpec, Slice, Split, Table, cluster, key_of, shard::name_of,
+    Claim, Cluster, Kind, Life, Phase, Shard, ShardSpec, Slice, Split, Table, cluster, shard::name_of,
 };
 use althing_types::GroupId;
-use bytes::Bytes;
 
 use super::draft::Draft;
+use super::split;
 use super::survey::Survey;
 use crate::view::{MAX_VIEW_BYTES, View};
 use crate::write::Guard;
@@ -25,15 +26,15 @@ pub const SHARD_BYTES: usize = 1536;
 
 /// Makes the shards that tables lack.
 pub fn make_shards(draft: &mut Draft<'_>, survey: &Survey<'_>, cluster: &Cluster) {
-    let claim = cluster.status.claim.as_ref();
-    let missing = claim.map_or_else(Vec::new, |claim| missing_of(draft.view, survey, claim));
-    match claim {
-        Some(claim) if !missing.is_empty() => {
-            for (index, slice) in missing {
-                make(draft, cluster, claim, index, slice);
-            }
-        }
-        Some(_) | None => hand_out(draft, survey, cluster),
+    let made = match cluster.status.claim.as_ref() {
+        None => 0,
+        Some(claim) => match &claim.split {
+            None => make_missing(draft, survey, cluster, claim),
+            Some(wanted) => split::make_missing(draft, cluster, claim, wanted),
+        },
+    };
+    if made == 0 {
+        hand_out(draft, survey, cluster);
     }
 }
 
@@ -82,13 +83,23 @@ pub fn is_being_made(table: &Table, survey: &Survey<'_>, cluster: &Cluster) -> b
 
 /// Whether there is room in the map for so many further shards.
 pub fn has_room(view: &View, shards: usize) -> bool {
-    view.bytes() + shards * SHARD_BYTES <= MAX_VIEW_BYTES
+    has_room_for(view, shards * SHARD_BYTES)
 }
 
-fn missing_of(view: &View, survey: &Survey<'_>, claim: &Claim) -> Vec<(u64, Slice)> {
-    let mut missing = view.table(&claim.table).map_or_else(Vec::new, |table| missing(table, survey));
+/// Whether there is room in the map for so many further bytes.
+pub fn has_room_for(view: &View, bytes: usize) -> bool {
+    view.bytes() + bytes <= MAX_VIEW_BYTES
+}
+
+/// Makes the shards that a claim is for and that are not there yet, and says how many.
+fn make_missing(draft: &mut Draft<'_>, survey: &Survey<'_>, cluster: &Cluster, claim: &Claim) -> usize {
+    let mut missing = draft.view.table(&claim.table).map_or_else(Vec::new, |table| missing(table, survey));
     missing.retain(|(index, _)| *index < claim.count);
-    missing
+    let count = missing.len();
+    for (index, slice) in missing {
+        make(draft, cluster, claim, index, slice);
+    }
+    count
 }
 
 fn make(draft: &mut Draft<'_>, cluster: &Cluster, claim: &Claim, index: u64, slice: Slice) {
@@ -101,9 +112,14 @@ fn make(draft: &mut Draft<'_>, cluster: &Cluster, claim: &Claim, index: u64, sli
         replicas: BTreeSet::new(),
         leader: None,
         phase: Phase::Serving,
+        parent: None,
     };
-    let guard = Guard { key: Bytes::from(key_of(Kind::Cluster, cluster::NAME)), expected: cluster.revision() };
-    draft.create(Shard::new(&name, spec), Some(guard));
+    draft.create(Shard::new(&name, spec), vec![as_it_is(cluster)]);
+}
+
+/// The cluster, and with it the claim, as it is.
+pub fn as_it_is(cluster: &Cluster) -> Guard {
+    Guard::of(Kind::Cluster, cluster::NAME, cluster.revision())
 }
 
 /// Hands out ids to the next table that lacks shards, and ends a claim that is used up.
@@ -114,7 +130,7 @@ fn hand_out(draft: &mut Draft<'_>, survey: &Survey<'_>, cluster: &Cluster) {
         lacks.then(|| (table.name().to_owned(), wanted))
     });
     let first = cluster.status.next_group;
-    let claim = lacking.map(|(table, count)| Claim { table, first, count });
+    let claim = lacking.map(|(table, count)| Claim { table, first, count, split: None });
     if claim != cluster.status.claim {
         let status = &mut draft.cluster().status;
         status.next_group += claim.as_ref().map_or(0, |claim| claim.count);

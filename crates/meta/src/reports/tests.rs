@@ -16,6 +16,8 @@ fn group(part: Part, term: u64) -> GroupReport {
         bytes: 0,
         voters: [NodeId(1), NodeId(2)].into(),
         learners: BTreeSet::new(),
+        stage: Stage::Serving,
+        middle: None,
     }
 }
 
@@ -65,6 +67,23 @@ fn only_what_matters_counts_as_a_change() {
 }
 
 #[test]
+fn a_stage_and_a_first_middle_count_as_changes_and_another_middle_does_not() {
+    let mut reports = Reports::new(at(0));
+    let mut changes = Vec::new();
+    let with = |stage, middle: Option<&'static str>| GroupReport {
+        stage,
+        middle: middle.map(Bytes::from),
+        ..group(Part::Leads, 1)
+    };
+    let all = [(Stage::Serving, None), (Stage::Serving, Some("m")), (Stage::Serving, Some("n")), (Stage::Sealed, None)];
+    for (stage, middle) in all {
+        reports.hear(at(1), NodeId(1), report(&[(7, with(stage, middle))]));
+        changes.push(reports.changes());
+    }
+    assert_eq!(changes, [2, 3, 3, 4]);
+}
+
+#[test]
 fn who_was_not_heard_is_silent_since_the_beginning() {
     let mut reports = Reports::new(at(50));
     assert_eq!((reports.last_heard(NodeId(1)), reports.is_up(at(51), NodeId(1))), (at(50), false));
@@ -78,11 +97,15 @@ fn who_was_not_heard_is_silent_since_the_beginning() {
 fn the_bytes_of_a_report_are_what_the_format_says() {
     let mut told = group(Part::Leads, 300);
     told.configuration = Configuration::Joint;
-    let report = Report { zone: "z".to_owned(), peer_urls: vec!["u".to_owned()], ..report(&[(7, told)]) };
-    assert_eq!(
-        report.encode(),
-        &b"\x01\x01n\x01\x01u\x00\x01z\x00\x01\x07\x03\xac\x02\x00\x00\x00\x02\x01\x02\x00"[..]
-    );
+    told.stage = Stage::Sealed;
+    let large = GroupReport { middle: Some(Bytes::from_static(b"m")), ..group(Part::Leads, 1) };
+    let report = Report { zone: "z".to_owned(), peer_urls: vec!["u".to_owned()], ..report(&[(7, told), (8, large)]) };
+    let encoded = [
+        &b"\x02\x01n\x01\x01u\x00\x01z\x00\x02"[..],
+        b"\x07\x03\x02\xac\x02\x00\x00\x00\x02\x01\x02\x00",
+        b"\x08\x05\x00\x01\x00\x00\x00\x02\x01\x02\x00\x01m",
+    ];
+    assert_eq!(report.encode(), encoded.concat());
     assert_eq!(Report::decode(report.encode()), Ok(report));
 }
 

@@ -14,10 +14,10 @@ mod routes;
 mod store;
 mod update;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use althing_manifest::{Cluster, Kind, Node, Object, Shard, Table, Unreadable, parse_key};
+use althing_manifest::{Cluster, Kind, Node, Object, Phase, Shard, Table, Unreadable, parse_key};
 use althing_types::{GroupId, NodeId, Revision};
 use bytes::Bytes;
 
@@ -46,6 +46,8 @@ pub struct View {
     node_names: BTreeMap<NodeId, String>,
     tables: BTreeMap<String, Arc<Table>>,
     shards: BTreeMap<GroupId, Arc<Shard>>,
+    /// Pairs of a parent and a child that is filled from it.
+    children: BTreeSet<(GroupId, GroupId)>,
     routes: BTreeMap<String, Routes>,
     unreadable: BTreeMap<Bytes, Unreadable>,
 }
@@ -115,8 +117,7 @@ impl View {
                 let Some(group) = self.store.group_at(key) else { return };
                 let shard = self.shards.get(&group).filter(|shard| shard.name() == name).cloned();
                 if let Some(shard) = shard {
-                    self.shards.remove(&group);
-                    self.unroute(&shard);
+                    self.forget_shard(&shard);
                 }
             }
         }
@@ -126,6 +127,59 @@ impl View {
     fn forget_id(&mut self, node: &Node) {
         if self.node_names.get(&node.spec.id).is_some_and(|name| name == node.name()) {
             self.node_names.remove(&node.spec.id);
+        }
+    }
+
+    fn forget_shard(&mut self, shard: &Shard) {
+        let group = shard.spec.group;
+        self.shards.remove(&group);
+        if let Some(parent) = shard.spec.parent {
+            self.children.remove(&(parent, group));
+        }
+        self.unroute(shard);
+        self.route_children(group);
+    }
+
+    fn learn_shard(&mut self, shard: Arc<Shard>) {
+        let group = shard.spec.group;
+        self.store.note_group(shard.name(), group);
+        self.shards.insert(group, Arc::clone(&shard));
+        match (shard.spec.phase, shard.spec.parent) {
+            (Phase::Filling, Some(parent)) => {
+                self.children.insert((parent, group));
+            }
+            (Phase::Filling, None) | (Phase::Serving | Phase::Retiring, _) => {}
+        }
+        self.route(&shard);
+        self.route_children(group);
+    }
+
+    /// Whether requests for its keys go to a shard. Those of a shard that is being split go to the shard as long as it is in its
+    /// phase of serving, and then to its children: so the one write that changes that phase moves all keys at once.
+    fn is_visible(&self, shard: &Shard) -> bool {
+        let serves = |parent: &Arc<Shard>| match parent.spec.phase {
+            Phase::Serving => parent.spec.table == shard.spec.table,
+            Phase::Filling | Phase::Retiring => false,
+        };
+        match shard.spec.phase {
+            Phase::Serving => true,
+            Phase::Filling => !shard.spec.parent.and_then(|parent| self.shards.get(&parent)).is_some_and(serves),
+            Phase::Retiring => false,
+        }
+    }
+
+    fn route(&mut self, shard: &Arc<Shard>) {
+        if self.is_visible(shard) {
+            self.routes.entry(shard.spec.table.clone()).or_default().insert(shard);
+        }
+    }
+
+    /// A shard has changed, and with it whether its children can be seen.
+    fn route_children(&mut self, parent: GroupId) {
+        let children: Vec<Arc<Shard>> = self.children(parent).cloned().collect();
+        for child in children {
+            self.unroute(&child);
+            self.route(&child);
         }
     }
 
@@ -149,10 +203,7 @@ impl View {
                 self.tables.insert(table.name().to_owned(), Arc::new(table));
             }
             Object::Shard(shard) => {
-                let shard = Arc::new(shard);
-                self.store.note_group(shard.name(), shard.spec.group);
-                self.routes.entry(shard.spec.table.clone()).or_default().insert(&shard);
-                self.shards.insert(shard.spec.group, shard);
+                self.learn_shard(Arc::new(shard));
             }
         }
     }
@@ -179,6 +230,18 @@ impl View {
     #[must_use]
     pub fn shard(&self, group: GroupId) -> Option<&Arc<Shard>> {
         self.shards.get(&group)
+    }
+
+    /// The shards that are filled from a parent: those that name it and are in the phase of filling, by group.
+    pub fn children(&self, parent: GroupId) -> impl Iterator<Item = &Arc<Shard>> {
+        let pairs = self.children.range((parent, GroupId(0))..=(parent, GroupId(u64::MAX)));
+        pairs.filter_map(|(_, child)| self.shards.get(child))
+    }
+
+    /// Whether requests for its keys go to the shard of a group.
+    #[must_use]
+    pub fn is_routed(&self, group: GroupId) -> bool {
+        self.shards.get(&group).is_some_and(|shard| self.is_visible(shard))
     }
 
     /// All shards, by group.

@@ -5,11 +5,11 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use althing_manifest::shard::{HashSlice, RangeSlice};
-use althing_manifest::{Phase, Shard, Slice};
+use althing_manifest::{Shard, Slice};
 use althing_placement::split::HashSplit;
 use althing_types::GroupId;
 
-/// The serving shards of one table by what they hold.
+/// The shards of one table to which requests go, by what they hold.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
     /// Slices of a table that is split by hash, by their number. A slot is empty while its shard is not made yet. Should several
@@ -25,12 +25,8 @@ impl Routes {
         self.ranges.is_empty() && self.parts.iter().all(Vec::is_empty)
     }
 
-    /// Puts a shard where it belongs, if it serves.
+    /// Puts a shard where it belongs.
     pub fn insert(&mut self, shard: &Arc<Shard>) {
-        match shard.spec.phase {
-            Phase::Serving => {}
-            Phase::Retiring => return,
-        }
         match &shard.spec.slice {
             Slice::Hash(HashSlice { index, of }) => {
                 if index >= of || *of > althing_manifest::table::MAX_SHARDS {

@@ -14,6 +14,7 @@ fn shard(table: &str, group: u64, slice: Slice, phase: Phase) -> Shard {
         replicas: BTreeSet::new(),
         leader: None,
         phase,
+        parent: None,
     };
     Shard::new(&name_of(table, GroupId(group)), spec)
 }
@@ -208,6 +209,42 @@ fn the_bytes_of_an_update_are_what_the_format_says() {
     assert!(Update::decode(Bytes::from_static(b"\x01\x00\x00\x00\x00\x00")).is_err());
 }
 
+fn half(group: u64, parent: u64, slice: Slice, phase: Phase) -> Shard {
+    let mut half = shard("a", group, slice, phase);
+    half.spec.parent = Some(GroupId(parent));
+    half
+}
+
+#[test]
+fn one_write_sends_all_requests_to_the_halves_of_a_shard() {
+    let mut view = View::new();
+    let located = |view: &View| ["a", "z"].map(|key| located(view, "a", key));
+    put(&mut view, half(17, 16, range("", Some("m")), Phase::Filling));
+    put(&mut view, shard("a", 16, range("", None), Phase::Serving));
+    put(&mut view, half(18, 16, range("m", None), Phase::Filling));
+    assert_eq!(located(&view), [Some(16), Some(16)]);
+    assert_eq!(view.children(GroupId(16)).map(|half| half.spec.group.get()).collect::<Vec<_>>(), [17, 18]);
+    assert_eq!([16, 17, 18].map(|group| view.is_routed(GroupId(group))), [true, false, false]);
+    assert_eq!(view.locate_range("a", b"", None).count(), 1);
+    let mut gone = view.clone();
+    put(&mut view, shard("a", 16, range("", None), Phase::Retiring));
+    assert_eq!(located(&view), [Some(17), Some(18)]);
+    delete(&mut gone, Kind::Shard, "a-16");
+    assert_eq!(located(&gone), [Some(17), Some(18)]);
+    put(&mut view, half(17, 16, range("", Some("m")), Phase::Serving));
+    assert_eq!((located(&view), view.children(GroupId(16)).count()), ([Some(17), Some(18)], 1));
+    put(&mut view, half(18, 16, range("m", None), Phase::Retiring));
+    assert_eq!((located(&view), view.children(GroupId(16)).count()), ([Some(17), None], 0));
+}
+
+#[test]
+fn a_shard_of_another_table_hides_no_half() {
+    let mut view = View::new();
+    put(&mut view, shard("b", 16, range("", None), Phase::Serving));
+    put(&mut view, half(17, 16, range("", None), Phase::Filling));
+    assert_eq!((located(&view, "a", "k"), located(&view, "b", "k")), (Some(17), Some(16)));
+}
+
 /// One change: of which of a few objects, and whether it is deleted.
 fn changes() -> impl Strategy<Value = Vec<(u64, u32, bool)>> {
     prop::collection::vec((16_u64..22, 0_u32..4, any::<bool>()), 1..40)
@@ -217,8 +254,8 @@ fn make(view: &mut View, (group, index, is_deleted): (u64, u32, bool)) {
     if is_deleted {
         delete(view, Kind::Shard, &name_of("a", GroupId(group)));
     } else {
-        let phase = if index == 3 { Phase::Retiring } else { Phase::Serving };
-        put(view, shard("a", group, Slice::part(index, 4), phase));
+        let phase = [Phase::Serving, Phase::Serving, Phase::Filling, Phase::Retiring][index as usize];
+        put(view, half(group, 16 + group % 3, Slice::part(index, 4), phase));
     }
 }
 
@@ -251,10 +288,44 @@ proptest! {
         let mut view = View::new();
         changes.into_iter().for_each(|change| make(&mut view, change));
         let index = althing_placement::split::HashSplit::new(4).expect("four is not zero").shard(&key);
-        let holds = |shard: &&Arc<Shard>| shard.spec.phase == Phase::Serving && shard.spec.slice == Slice::part(index, 4);
+        let serves = |group| view.shards().any(|shard| shard.spec.group == group && shard.spec.phase == Phase::Serving);
+        let is_seen = |shard: &Shard| match shard.spec.phase {
+            Phase::Serving => true,
+            Phase::Filling => !shard.spec.parent.is_some_and(serves),
+            Phase::Retiring => false,
+        };
+        let holds = |shard: &&Arc<Shard>| is_seen(shard) && shard.spec.slice == Slice::part(index, 4);
         let wanted: Vec<GroupId> = view.shards().filter(holds).map(|shard| shard.spec.group).collect();
         let found = view.locate("a", &key).map(|shard| shard.spec.group);
         prop_assert!(found.map_or(wanted.is_empty(), |found| wanted.contains(&found)), "{:?} of {:?}", found, wanted);
+    }
+
+    #[test]
+    fn it_does_not_matter_in_which_order_objects_come(
+        phases in prop::collection::vec(0_usize..3, 4), order in Just(vec![0_usize, 1, 2, 3]).prop_shuffle(),
+    ) {
+        let slices = [range("", None), range("", Some("m")), range("m", None), range("m", Some("t"))];
+        let parents = [9, 16, 16, 18];
+        let phases = phases.into_iter().map(|phase| [Phase::Serving, Phase::Filling, Phase::Retiring][phase]);
+        let of = (16..).zip(parents).zip(slices.into_iter().zip(phases));
+        let all: Vec<Object> = of.map(|((group, parent), (slice, phase))| half(group, parent, slice, phase).into()).collect();
+        let fill = |order: &[usize]| {
+            let mut view = View::new();
+            for index in order {
+                let (revision, object) = (Revision(1 + *index as i64), &all[*index]);
+                view.put(revision, object.key().as_bytes(), Some(Bytes::from(object.to_stored())));
+            }
+            view
+        };
+        let (view, other) = (fill(&[0, 1, 2, 3]), fill(&order));
+        for key in ["", "k", "m", "z"] {
+            prop_assert_eq!(located(&view, "a", key), located(&other, "a", key));
+        }
+        let list = |view: &View| view.locate_range("a", b"", None).map(|shard| shard.spec.group).collect::<Vec<_>>();
+        prop_assert_eq!(list(&view), list(&other));
+        for group in (16..20).map(GroupId) {
+            prop_assert_eq!(view.children(group).collect::<Vec<_>>(), other.children(group).collect::<Vec<_>>());
+        }
     }
 
     #[test]

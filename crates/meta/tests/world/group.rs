@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use althing_manifest::{DEFAULT_GROUP, Phase, Shard};
-use althing_meta::{Configuration, GroupReport, Part};
+use althing_meta::{Configuration, GroupReport, Part, View};
 use althing_placement::plan::steps::{self, is_quorum};
 use althing_placement::{Actual, Placement};
 use althing_types::{GroupId, NodeId};
 
 use super::World;
+use super::split::Content;
 
 /// A group as it really is.
 #[derive(Clone, Debug)]
@@ -16,24 +17,28 @@ pub struct Group {
     pub founders: BTreeSet<NodeId>,
     pub actual: Actual,
     pub term: u64,
+    pub content: Content,
 }
 
 impl Group {
-    pub fn founded(founders: BTreeSet<NodeId>) -> Self {
+    pub fn founded(founders: BTreeSet<NodeId>, content: Content) -> Self {
         let actual = Actual { voters: founders.clone(), learners: BTreeSet::new(), leader: None };
-        Self { founders, actual, term: 1 }
+        Self { founders, actual, term: 1, content }
     }
 
-    pub fn report_of(&self, id: NodeId) -> GroupReport {
+    pub fn report_of(&self, id: NodeId, group: GroupId, map: &View) -> GroupReport {
+        let part = if self.actual.leader == Some(id) { Part::Leads } else { Part::Holds };
         GroupReport {
-            part: if self.actual.leader == Some(id) { Part::Leads } else { Part::Holds },
+            part,
             configuration: Configuration::Simple,
             term: self.term,
             applied: 1,
             keys: self.term * 100,
-            bytes: 0,
+            bytes: self.content.bytes(),
             voters: self.actual.voters.clone(),
             learners: self.actual.learners.clone(),
+            stage: self.content.stage(group, map),
+            middle: self.content.middle(group, map).filter(|_| part == Part::Leads),
         }
     }
 
@@ -55,14 +60,15 @@ impl World {
         if map.cluster().is_none() {
             return;
         }
-        let serves = |group: &GroupId| map.shard(*group).filter(|shard| shard.spec.phase == Phase::Serving);
+        let stays = |group: &GroupId| map.shard(*group).filter(|shard| shard.spec.phase != Phase::Retiring);
         let groups = &mut self.groups;
-        process.holds.retain(|group| match serves(group) {
+        process.holds.retain(|group| match stays(group) {
             Some(shard) => names(shard, id) || groups[group].names(id),
             None => false,
         });
-        for shard in map.shards().filter(|shard| shard.spec.phase == Phase::Serving && names(shard, id)) {
-            let group = groups.entry(shard.spec.group).or_insert_with(|| Group::founded(shard.spec.replicas.clone()));
+        for shard in map.shards().filter(|shard| shard.spec.phase != Phase::Retiring && names(shard, id)) {
+            let found = || Group::founded(shard.spec.replicas.clone(), Content::of(shard));
+            let group = groups.entry(shard.spec.group).or_insert_with(found);
             if shard.status.epoch == 0 {
                 assert_eq!(group.founders, shard.spec.replicas, "founders of {} disagree", shard.name());
             }
@@ -77,6 +83,7 @@ impl World {
             self.elect(group);
             if self.rng.u32(0..100) >= lag {
                 self.conform(group);
+                self.split(group);
             }
         }
     }
@@ -102,7 +109,7 @@ impl World {
         let Some(leader) = state.actual.leader else { return };
         let Some(shard) = self.processes[&leader].map.shard(group) else { return };
         let is_told = shard.status.voters == state.actual.voters && shard.status.term == state.term;
-        if shard.spec.phase != Phase::Serving || shard.status.epoch == 0 || !is_told {
+        if shard.spec.phase == Phase::Retiring || shard.status.epoch == 0 || !is_told {
             return;
         }
         let wanted = Placement { replicas: shard.spec.replicas.clone(), leader: shard.spec.leader };

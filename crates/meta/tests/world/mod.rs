@@ -3,6 +3,7 @@
 
 mod group;
 mod rules;
+mod split;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 
 pub use group::Group;
+pub use split::{Content, SPLIT_BYTES};
 
 /// How far a tick moves the clock.
 const TICK: Duration = Duration::from_secs(2);
@@ -47,6 +49,8 @@ pub struct World {
     pub groups: BTreeMap<GroupId, Group>,
     pub used: BTreeSet<GroupId>,
     pub writes: usize,
+    /// What clients have written to tables that are split by range.
+    pub written: BTreeMap<String, BTreeSet<Vec<u8>>>,
     revisions: BTreeMap<Bytes, Revision>,
     founders: Vec<Founder>,
     reconcilers: [Reconciler; 2],
@@ -73,6 +77,7 @@ impl World {
             groups: BTreeMap::new(),
             used: BTreeSet::new(),
             writes: 0,
+            written: BTreeMap::new(),
             revisions: BTreeMap::new(),
             reconcilers: [fresh(), fresh()],
             founders: founders.clone(),
@@ -82,7 +87,7 @@ impl World {
         }
         let all: BTreeSet<NodeId> = founders.iter().map(|founder| founder.id).collect();
         for group in [1, 2].map(GroupId) {
-            world.groups.insert(group, Group::founded(all.clone()));
+            world.groups.insert(group, Group::founded(all.clone(), Content::default()));
             world.processes.values_mut().for_each(|process| {
                 process.holds.insert(group);
             });
@@ -129,10 +134,18 @@ impl World {
 
     pub fn delete_object(&mut self, kind: Kind, name: &str) {
         let Some(stored) = self.object(kind, name) else { return };
+        if kind == Kind::Table {
+            self.written.remove(name);
+        }
         match admit_deletion(&stored) {
             Ok(Deletion::Remove) => {
                 let key = Bytes::from(key_of(kind, name));
-                self.write(&Write { key, expected: stored.metadata().resource_version, value: None, guard: None });
+                self.write(&Write {
+                    key,
+                    expected: stored.metadata().resource_version,
+                    value: None,
+                    guards: Vec::new(),
+                });
             }
             Ok(Deletion::Mark(object)) => self.store(&object, stored.metadata().resource_version),
             Ok(Deletion::Marked) | Err(_) => {}
@@ -141,7 +154,7 @@ impl World {
 
     fn store(&mut self, object: &Object, expected: Revision) {
         let (key, value) = (Bytes::from(object.key()), Some(Bytes::from(object.to_stored())));
-        assert!(self.write(&Write { key, expected, value, guard: None }), "nobody was between");
+        assert!(self.write(&Write { key, expected, value, guards: Vec::new() }), "nobody was between");
     }
 
     pub fn object(&self, kind: Kind, name: &str) -> Option<Object> {
@@ -175,6 +188,7 @@ impl World {
         };
         assert_eq!(self.view.unreadable().len(), 0, "{:?}", self.view.unreadable());
         self.writes += 1;
+        self.check_view(&self.view);
         true
     }
 
@@ -199,7 +213,7 @@ impl World {
         }
         for write in &out {
             let is_done = self.write(write);
-            assert!(is_done || delivery == Delivery::Race || write.guard.is_some(), "{write:?}");
+            assert!(is_done || delivery == Delivery::Race || !write.guards.is_empty(), "{write:?}");
         }
         had_any
     }
@@ -235,12 +249,13 @@ impl World {
         if let Some(update) = self.view.update_since(process.map.revision()) {
             let update = Update::decode(update.encode()).expect("what was written can be read");
             process.map.take(&update);
+            self.check_view(&self.processes[&id].map);
         }
     }
 
     fn report(&self, id: NodeId) -> Report {
         let process = &self.processes[&id];
-        let told = |group: &GroupId| (*group, self.groups[group].report_of(id));
+        let told = |group: &GroupId| (*group, self.groups[group].report_of(id, *group, &process.map));
         Report {
             name: process.name.clone(),
             peer_urls: vec![format!("http://{}:2380", process.name)],

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use althing_manifest::condition::{self, DRAINED, READY};
-use althing_manifest::{Kind, Object, Phase, Schedule, parse_key};
-use althing_meta::Write;
+use althing_manifest::{Kind, Life, Object, Phase, Schedule, Shard, Slice, parse_key};
+use althing_meta::{Stage, View, Write};
 use althing_placement::spread::quotas;
 use althing_types::{NodeId, Revision};
 
-use super::World;
+use super::{SPLIT_BYTES, World};
 
 impl World {
     /// Rules of a single write.
@@ -31,18 +31,88 @@ impl World {
                     return;
                 }
                 let old = self.view.shard(group).expect("it was compared");
+                self.check_end_of_split(old, &new);
+                self.check_frozen(old, &new);
                 assert!(new.status.epoch >= old.status.epoch);
                 let has_changed = new.spec.replicas != old.spec.replicas || new.spec.phase != old.spec.phase;
                 assert!(!has_changed || new.metadata.generation > old.metadata.generation);
-                let Some(actual) = self.groups.get(&group).map(|group| &group.actual) else { return };
-                if has_changed && new.spec.phase == Phase::Serving {
-                    let quorum = actual.voters.len() / 2 + 1;
-                    let going = actual.voters.difference(&new.spec.replicas).count();
-                    assert!(going < quorum, "{} of {:?} go at once: {:?}", going, actual.voters, new.spec.replicas);
+                if !self.groups.contains_key(&group) {
+                    return;
+                }
+                if has_changed && new.spec.phase != Phase::Retiring {
+                    // What the group has done since it was last heard nobody can know; its leader waits until it is known.
+                    let voters = &old.status.voters;
+                    let going = voters.difference(&new.spec.replicas).count();
+                    assert!(going <= voters.len() / 2, "{going} of {voters:?} go at once: {:?}", new.spec.replicas);
                     assert!(new.status.epoch > 0 || old.spec.replicas.is_empty(), "founders change: {old:?}");
                 }
             }
             Object::Node(_) | Object::Table(_) => {}
+        }
+    }
+
+    /// A shard goes only when its halves have all that it held, and halves go only while their parent serves.
+    fn check_end_of_split(&self, old: &Shard, new: &Shard) {
+        let is_kept = self.view.table(&old.spec.table).is_some_and(|table| table.metadata.life == Life::Kept);
+        let stage = |shard: &Shard| self.groups[&shard.spec.group].content.stage;
+        match (old.spec.phase, new.spec.phase) {
+            (Phase::Serving, Phase::Retiring) if is_kept => {
+                let halves: Vec<&Shard> = self.view.children(old.spec.group).map(|half| half.as_ref()).collect();
+                assert_eq!(halves.len(), 2, "{}", old.name());
+                assert!(halves.iter().all(|half| stage(half) == Stage::Serving), "{} goes early", old.name());
+            }
+            (Phase::Filling, Phase::Retiring) if is_kept => {
+                let parent = self.view.shard(old.spec.parent.expect("it is a half")).expect("it is there");
+                assert_eq!(parent.spec.phase, Phase::Serving);
+                assert_ne!(stage(parent), Stage::Sealed, "{} has nobody to serve for it", parent.name());
+            }
+            (Phase::Retiring, _) => assert_eq!(new.spec.phase, Phase::Retiring),
+            (_, _) => {}
+        }
+    }
+
+    /// While halves are filled, neither they nor their parent are sent anywhere.
+    fn check_frozen(&self, old: &Shard, new: &Shard) {
+        let serves = |group| self.view.shard(group).is_some_and(|shard| shard.spec.phase == Phase::Serving);
+        let is_frozen = match old.spec.phase {
+            Phase::Serving => self.view.children(old.spec.group).next().is_some(),
+            Phase::Filling => old.spec.parent.is_some_and(serves),
+            Phase::Retiring => false,
+        };
+        assert!(!is_frozen || old.spec.replicas == new.spec.replicas, "{} is moved while it is split", old.name());
+    }
+
+    /// In every view: of each table that is split by range every key has exactly one shard once there is one, and halves that are
+    /// filled are in the same places.
+    pub fn check_view(&self, view: &View) {
+        for table in view.tables().filter(|table| table.metadata.life == Life::Kept) {
+            let mut ends_at = Some(Vec::new());
+            for shard in view.locate_range(table.name(), b"", None) {
+                let Slice::Range(range) = &shard.spec.slice else { continue };
+                assert_eq!(ends_at.as_ref(), Some(&range.start), "{} is not behind the last one", shard.name());
+                ends_at = range.end.clone();
+            }
+            assert!(ends_at.is_none_or(|end| end.is_empty()), "nobody has the last keys of {}", table.name());
+        }
+        for parent in view.shards().filter(|shard| shard.spec.phase == Phase::Serving) {
+            let places: BTreeSet<_> = view.children(parent.spec.group).map(|half| &half.spec.replicas).collect();
+            assert!(places.len() <= 1, "the halves of {} are in different places", parent.name());
+        }
+    }
+
+    /// What was written is where the map says that it is, and no shard is too large.
+    fn check_content(&self) {
+        for shard in self.view.shards() {
+            assert_eq!(shard.spec.phase, Phase::Serving, "{} is left over", shard.name());
+            let content = &self.groups[&shard.spec.group].content;
+            assert!(content.bytes() < SPLIT_BYTES, "{} has {} bytes", shard.name(), content.bytes());
+        }
+        for (table, keys) in &self.written {
+            for key in keys {
+                let shard = self.view.locate(table, key).expect("every key is somebody's");
+                let content = &self.groups[&shard.spec.group].content;
+                assert!(content.keys.contains(key), "{key:?} of {table} is lost: {} lacks it", shard.name());
+            }
         }
     }
 
@@ -83,6 +153,7 @@ impl World {
         if active.len() >= most.max(default) {
             self.check_nodes();
         }
+        self.check_content();
         for table in self.view.tables() {
             assert!(condition::holds(&table.status.conditions, READY), "{table:?}");
             assert_eq!(table.status.observed_generation, table.metadata.generation);

@@ -10,6 +10,7 @@ use althing_api::kv::{
 };
 use althing_api::service::META_GROUP;
 use althing_meta::{Founder, Reconciler, Reports, Write};
+use althing_probe::Mark;
 use althing_strong::Command;
 use althing_types::{Duration, Instant, Revision};
 use bytes::Bytes;
@@ -25,7 +26,10 @@ impl Node {
     /// One turn of the reconcilers, if this node leads meta and has applied what they proposed last.
     pub(super) fn lead(&mut self, now: Instant, out: &mut Effects) {
         let Some(group) = self.groups.get(&META_GROUP).filter(|group| group.is_serving_leader()) else {
-            self.control.reign = Reign::No;
+            match std::mem::replace(&mut self.control.reign, Reign::No) {
+                Reign::Leading { proposed: Some(_), .. } => althing_probe::hit(Mark::ReconcilerDeposed),
+                Reign::Leading { proposed: None, .. } | Reign::No => {}
+            }
             return;
         };
         let (term, applied) = (group.replica.term(), group.applied_index());

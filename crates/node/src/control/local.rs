@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 
 use althing_api::service::FIRST_SHARD_GROUP;
-use althing_manifest::{Phase, Shard};
+use althing_manifest::{Phase, Shard, Slice};
 use althing_placement::Placement;
+use althing_probe::{Mark, Mutant};
+use althing_strong::Role;
 use althing_types::{Duration, GroupId, Instant, NodeId};
+use bytes::Bytes;
 
 use crate::effects::Effects;
 use crate::envelope::{Message, Question};
@@ -71,15 +74,19 @@ impl Node {
         let births = missing.map(|shard| {
             let group = shard.spec.group;
             // Until a shard was seen alive the wish for its replicas does not change, so all its founders agree on who they are.
-            let founds = shard.status.epoch == 0 && !self.comings.is_grave(group);
-            let founders = || ReplicaBirth::Shard(shard.spec.replicas.iter().copied().collect());
-            (group, if founds { founders() } else { ReplicaBirth::Joined })
+            let founds =
+                shard.status.epoch == 0 && !self.comings.is_grave(group) || althing_probe::is(Mutant::FoundAgain);
+            (group, if founds { founding(shard) } else { ReplicaBirth::Joined })
         });
         let births: Vec<_> = births.take(MAX_OPENED_PER_TURN).collect();
         if !births.is_empty() {
             self.keep_map(now);
         }
         for (group, birth) in births {
+            match birth {
+                ReplicaBirth::Shard(_) | ReplicaBirth::Piece { .. } => althing_probe::hit(Mark::ShardFounded),
+                ReplicaBirth::Cluster | ReplicaBirth::Joined => {}
+            }
             self.open_replica(group, birth, out);
         }
     }
@@ -92,7 +99,9 @@ impl Node {
         for group in self.groups.values() {
             match self.wish(group.id) {
                 Wish::Gone => gone.push(group.id),
-                Wish::Elsewhere if group.is_left_behind(own) => gone.push(group.id),
+                Wish::Elsewhere if group.is_left_behind(own) || althing_probe::is(Mutant::LeaveAtOnce) => {
+                    gone.push(group.id);
+                }
                 Wish::Elsewhere => {
                     doubtful.insert(group.id);
                 }
@@ -115,6 +124,7 @@ impl Node {
         }
         let Some(held) = self.groups.get(&group) else { return };
         let heard = held.heard();
+        althing_probe::hit(Mark::ReplicaDoubted);
         self.control.doubts.insert(group, Doubt { asked: now, heard });
         let ticket = self.shared.internal_ticket();
         let voters = self.control.view.shard(group).map(|shard| shard.status.voters.clone()).unwrap_or_default();
@@ -130,6 +140,7 @@ impl Node {
         let Some(doubt) = self.control.doubts.remove(&group) else { return };
         let heard = self.groups.get(&group).map(crate::group::Group::heard);
         if heard == Some(doubt.heard) && self.wish(group) == Wish::Elsewhere {
+            althing_probe::hit(Mark::ReplicaLeftBehind);
             self.close_replica(now, group, out);
         }
     }
@@ -155,14 +166,36 @@ impl Node {
     }
 }
 
+/// How the first replicas of a shard are born.
+fn founding(shard: &Shard) -> ReplicaBirth {
+    let voters = shard.spec.replicas.iter().copied().collect();
+    match &shard.spec.slice {
+        Slice::Hash(_) => ReplicaBirth::Shard(voters),
+        // The system's tables are whole for ever.
+        Slice::Range(_) if shard.spec.group < FIRST_SHARD_GROUP => ReplicaBirth::Shard(voters),
+        Slice::Range(range) => {
+            let (start, end) = (range.start.clone().into(), range.end.clone().map(Bytes::from));
+            let role = match shard.spec.phase {
+                Phase::Filling => Role::Fill,
+                Phase::Serving | Phase::Retiring => Role::Serve,
+            };
+            ReplicaBirth::Piece { voters, slice: althing_strong::Slice { start, end }, role }
+        }
+    }
+}
+
 /// What a shard's entry wants of a node.
 fn wish(shard: &Shard, node: NodeId) -> Wish {
     match shard.spec.phase {
         Phase::Retiring => Wish::Gone,
-        Phase::Serving if shard.spec.replicas.contains(&node) => Wish::Here,
-        Phase::Serving if shard.status.voters.contains(&node) || shard.status.learners.contains(&node) => Wish::Leaving,
+        Phase::Serving | Phase::Filling if shard.spec.replicas.contains(&node) => Wish::Here,
+        Phase::Serving | Phase::Filling
+            if shard.status.voters.contains(&node) || shard.status.learners.contains(&node) =>
+        {
+            Wish::Leaving
+        }
         // Nothing was said yet of who is there.
-        Phase::Serving if shard.status.voters.is_empty() => Wish::Leaving,
-        Phase::Serving => Wish::Elsewhere,
+        Phase::Serving | Phase::Filling if shard.status.voters.is_empty() => Wish::Leaving,
+        Phase::Serving | Phase::Filling => Wish::Elsewhere,
     }
 }

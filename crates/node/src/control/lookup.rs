@@ -6,6 +6,8 @@ use althing_api::keys::{Keys, cross_shard, cross_shard_watch, shard_keys};
 use althing_api::kv::{KeyRange, RangeEnd};
 use althing_api::service::{DEFAULT_GROUP, Target};
 use althing_api::{Call, ErrorKind, Request};
+use althing_meta::Taken;
+use althing_probe::{Mark, Mutant};
 use althing_types::{GroupId, Instant, NodeId, TableName};
 use bytes::Bytes;
 
@@ -57,6 +59,10 @@ impl Node {
         let mut groups = BTreeSet::new();
         for key in keys {
             groups.insert(view.locate(table, key).ok_or(ErrorKind::ShardUnavailable)?.spec.group);
+        }
+        if althing_probe::every(Mutant::RouteAstray, 50) {
+            let beside = view.locate_range(table, &[], None).map(|shard| shard.spec.group);
+            groups = beside.filter(|group| !groups.contains(group)).take(1).collect();
         }
         for range in ranges {
             let end = match &range.end {
@@ -117,9 +123,10 @@ impl Node {
             return;
         }
         match althing_meta::Entry::decode(current.clone()) {
-            Ok(entry) => {
-                self.control.view.adopt(&entry);
-            }
+            Ok(entry) => match self.control.view.adopt(&entry) {
+                Taken::Changed => althing_probe::hit(Mark::EntryAdopted),
+                Taken::Known | Taken::Gap => {}
+            },
             Err(_) => self.shared.metrics.frames_refused += 1,
         }
     }

@@ -104,6 +104,7 @@ impl Node {
             return;
         }
         self.tick_routes(now, out);
+        self.retry_redirected(now, out);
         self.tick_streams(now, out);
         if now.since(self.control.looked) < LOOK_EVERY {
             return;
@@ -114,6 +115,7 @@ impl Node {
         self.report(now);
         self.lead(now, out);
         self.fit(now, out);
+        self.tend_splits(now, out);
         self.write_map(now);
     }
 }

@@ -1,12 +1,15 @@
 //! What a node tells meta's replicas of itself and of its groups.
 
 use althing_api::service::META_GROUP;
-use althing_meta::Report;
-use althing_types::{Duration, Instant, NodeId};
+use althing_manifest::Split;
+use althing_manifest::table::DEFAULT_SPLIT_BYTES;
+use althing_meta::{GroupReport, Report, Stage};
+use althing_types::{Duration, GroupId, Instant, NodeId};
 use bytes::Bytes;
 
 use super::Reign;
 use crate::envelope::Message;
+use crate::group::Group;
 use crate::node::Node;
 
 /// How often a node reports.
@@ -33,6 +36,14 @@ impl Node {
         self.heard_report(now, own, report);
     }
 
+    /// Something has happened that the control plane should know at once.
+    pub(crate) fn report_now(&mut self, now: Instant) {
+        if !self.control.is_absent() {
+            self.control.reported = None;
+            self.report(now);
+        }
+    }
+
     fn heard_report(&mut self, now: Instant, from: NodeId, report: Report) {
         match &mut self.control.reign {
             Reign::Leading { reports, .. } => reports.hear(now, from, report),
@@ -48,7 +59,27 @@ impl Node {
             client_urls: config.client_urls.clone(),
             zone: config.zone.clone(),
             version: config.version.clone(),
-            groups: self.groups.iter().map(|(id, group)| (*id, group.report())).collect(),
+            groups: self.groups.iter().map(|(id, group)| (*id, self.report_of(group))).collect(),
+        }
+    }
+
+    fn report_of(&self, group: &Group) -> GroupReport {
+        let mut report = group.report();
+        if report.stage == Stage::Serving {
+            report.stage = self.reported_stage(group.id);
+            report.middle = self.outgrown(group.id).and_then(|bytes| group.middle_above(bytes));
+        }
+        report
+    }
+
+    /// How many bytes a shard may hold before it is split; `None` if it never is, or is already.
+    fn outgrown(&self, group: GroupId) -> Option<u64> {
+        let view = &self.control.view;
+        let table = view.table(&view.shard(group)?.spec.table)?;
+        match table.spec.split {
+            Split::Hash => None,
+            Split::Range if view.children(group).next().is_some() => None,
+            Split::Range => Some(table.spec.split_bytes.unwrap_or(DEFAULT_SPLIT_BYTES)),
         }
     }
 

@@ -4,14 +4,17 @@
 //! on asking. Whoever is asked answers with what it has, if that is newer: a node that knows no replica of meta that lives
 //! finds the map all the same.
 
+use std::collections::BTreeSet;
+
 use althing_api::cluster::Member;
 use althing_api::kv::{EventKind, KeyRange, RangeEnd, RangeRequest};
 use althing_api::service::{DEFAULT_GROUP, META_GROUP};
 use althing_meta::view::Scope;
 use althing_meta::{Entry, Taken, Update, View};
+use althing_probe::Mark;
 use althing_storage::wal::{Record, RecordKind};
 use althing_strong::{ApplyOutput, Reader};
-use althing_types::{Duration, GroupId, Instant, NodeId, Revision};
+use althing_types::{Duration, GroupId, Instant, NodeId, Revision, limits};
 use bytes::Bytes;
 
 use crate::effects::{Effects, Membership};
@@ -25,6 +28,9 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 const SUBSCRIBED_FOR: Duration = Duration::from_secs(4);
 /// How often the map is written into the log at the most. A copy that is older than the map costs a question after a start.
 const WRITE_EVERY: Duration = Duration::from_secs(2);
+/// A map of more bytes is not kept: no batch of the log could hold it, and a log that is given what it cannot hold fails. An older
+/// copy, or none, costs a question after a start.
+const MAX_KEPT_BYTES: usize = limits::MAX_WAL_BATCH_BYTES / 2;
 /// Under this group the log keeps what belongs to no replica.
 pub(crate) const NO_GROUP: GroupId = GroupId(0);
 
@@ -88,14 +94,11 @@ impl Node {
         let replicas = self.control.view.shard(META_GROUP).map(|shard| shard.status.voters.clone()).unwrap_or_default();
         let known = self.control.view.nodes().map(|node| node.spec.id);
         let hinted = self.shared.config.initial_members.iter().map(|member| member.id);
-        let mut whom: Vec<NodeId> = replicas.into_iter().chain(known).chain(hinted).filter(|id| *id != own).collect();
-        let mut seen = std::collections::BTreeSet::new();
-        whom.retain(|id| seen.insert(*id));
-        if whom.is_empty() {
-            return;
-        }
+        let mut seen = BTreeSet::from([own]);
+        let replicas: Vec<NodeId> = replicas.into_iter().filter(|id| seen.insert(*id)).collect();
+        let others: Vec<NodeId> = known.chain(hinted).filter(|id| seen.insert(*id)).collect();
+        let Some(to) = whom_to_ask(&replicas, &others, self.control.asks) else { return };
         self.control.asked = now;
-        let to = whom[self.control.asks % whom.len()];
         self.control.asks += 1;
         let have = u64::try_from(self.control.view.revision().0).unwrap_or_default();
         self.shared.peers.send(to, &Message::MapWant { have });
@@ -124,6 +127,7 @@ impl Node {
         for (to, subscriber) in &mut control.subscribers {
             if let Some(update) = control.view.update_since(subscriber.have) {
                 subscriber.have = newest;
+                althing_probe::hit(Mark::MapPushed);
                 self.shared.peers.send(*to, &Message::MapUpdate(update.encode()));
             }
         }
@@ -141,7 +145,10 @@ impl Node {
         match self.control.view.take(&update) {
             Taken::Changed => self.map_changed(out),
             Taken::Known => {}
-            Taken::Gap => self.map_is_behind(),
+            Taken::Gap => {
+                althing_probe::hit(Mark::MapGap);
+                self.map_is_behind();
+            }
         }
     }
 
@@ -198,8 +205,18 @@ impl Node {
         control.written = control.view.revision();
         control.written_at = now;
         let payload = control.view.whole().encode();
-        self.shared.wal.push(Record { group: NO_GROUP, kind: RecordKind::Map, index: 0, payload });
+        if payload.len() <= MAX_KEPT_BYTES {
+            self.shared.wal.push(Record { group: NO_GROUP, kind: RecordKind::Map, index: 0, payload });
+        }
     }
+}
+
+/// Whom a node asks for a newer map for the n-th time: by turns one that has meta, as far as is known, and one that has not, in
+/// case that those that have are others by now. So, however many nodes there are, one that has meta is asked every other time.
+fn whom_to_ask(replicas: &[NodeId], others: &[NodeId], asks: usize) -> Option<NodeId> {
+    let (first, second) = if asks.is_multiple_of(2) { (replicas, others) } else { (others, replicas) };
+    let whom = if first.is_empty() { second } else { first };
+    whom.get((asks / 2).checked_rem(whom.len())?).copied()
 }
 
 /// All objects of meta's table; `None` if they cannot be read.
@@ -215,4 +232,28 @@ fn read_objects(reader: &Reader) -> Option<Update> {
     let mut entries: Vec<_> = found.kvs.into_iter().map(entry).collect();
     entries.sort_by_key(|entry| entry.revision);
     Some(Update { scope: Scope::Whole, until, entries, gone: Vec::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All were asked one after another once, so that with a hundred nodes the map was two minutes late.
+    #[test]
+    fn a_node_that_has_meta_is_asked_every_other_time_however_many_nodes_there_are() {
+        let replicas = [1, 2, 3].map(NodeId);
+        let others: Vec<NodeId> = (4..=100).map(NodeId).collect();
+        let asked: Vec<_> = (0..12).filter_map(|asks| whom_to_ask(&replicas, &others, asks)).collect();
+        assert_eq!(asked, [1, 4, 2, 5, 3, 6, 1, 7, 2, 8, 3, 9].map(NodeId));
+    }
+
+    #[test]
+    fn where_only_one_kind_is_known_all_of_it_are_asked() {
+        let ids = [1, 2].map(NodeId);
+        for (replicas, others) in [(&ids[..], &[][..]), (&[][..], &ids[..])] {
+            let asked: BTreeSet<_> = (0..4).filter_map(|asks| whom_to_ask(replicas, others, asks)).collect();
+            assert_eq!(asked, BTreeSet::from(ids));
+        }
+        assert_eq!(whom_to_ask(&[], &[], 7), None);
+    }
 }

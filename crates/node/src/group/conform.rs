@@ -7,9 +7,11 @@ use std::collections::BTreeSet;
 
 use althing_api::service::DEFAULT_GROUP;
 use althing_consensus::{Change, ConfChange, Input, ProgressState};
-use althing_meta::{Configuration, GroupReport, Part};
+use althing_meta::{Configuration, GroupReport, Part, Stage as Reported};
 use althing_placement::plan::steps::{self, Step};
 use althing_placement::{Actual, Placement};
+use althing_probe::{Mark, Mutant};
+use althing_strong::{Bounds, Stage};
 use althing_types::{Duration, Instant, NodeId};
 use bytes::Bytes;
 
@@ -44,6 +46,12 @@ impl Group {
         }
         let actual = Actual { learners: self.own_learners(), ..self.standing() };
         let is_alive = |node: NodeId| self.is_heard(cx, node);
+        if althing_probe::is(Mutant::RemoveFirst) && actual.voters.len() == wanted.replicas.len() {
+            let mut unwanted = actual.voters.difference(&wanted.replicas).filter(|node| **node != cx.shared.node());
+            if let Some(node) = unwanted.next().copied() {
+                return self.change(vec![Change::Remove(node)]);
+            }
+        }
         // Whoever is stuck waits: the control plane sees the same and plans anew.
         let Ok(Some(step)) = steps::next(&actual, wanted, is_alive) else { return };
         match step {
@@ -102,7 +110,28 @@ impl Group {
             bytes: self.reader.size_bytes(),
             voters: conf.voters.iter().chain(&conf.voters_outgoing).copied().collect(),
             learners: conf.learners.iter().copied().collect(),
+            stage: match self.bounds().map(|bounds| bounds.stage) {
+                None | Some(Stage::Serving | Stage::Activated(_)) => Reported::Serving,
+                Some(Stage::Filling { .. }) => Reported::Filling,
+                Some(Stage::Sealed(_)) => Reported::Sealed,
+            },
+            middle: None,
         }
+    }
+
+    /// Which keys of its table the shard holds, and where it is in a split; `None` if it is the whole of a table that is not split
+    /// by range.
+    pub(crate) fn bounds(&self) -> Option<Bounds> {
+        self.reader.bounds()
+    }
+
+    /// The key in the middle of a shard that is led here and holds more than so many bytes.
+    pub(crate) fn middle_above(&self, bytes: u64) -> Option<Bytes> {
+        if !self.is_serving_leader() || self.reader.size_bytes() < bytes {
+            return None;
+        }
+        // A shard whose index cannot be read stops the node elsewhere.
+        self.reader.middle().ok().flatten()
     }
 
     /// Learners that the control plane has added. Those that the members' table calls learners were added by clients, and are
@@ -134,6 +163,10 @@ impl Group {
         let unwanted: BTreeSet<_> = actual.voters.difference(&wanted.replicas).copied().collect();
         let rank = |voter: &NodeId| (self.is_heard(cx, *voter), *voter);
         let leaving = unwanted.into_iter().filter(|voter| *voter != cx.shared.node()).min_by_key(rank);
+        althing_probe::hit(Mark::LearnerPromotedByMap);
+        if leaving.is_some_and(|leaving| !self.is_heard(cx, leaving)) {
+            althing_probe::hit(Mark::SilentReplicaReplaced);
+        }
         let steps = [Change::Promote(node)].into_iter().chain(leaving.map(Change::Remove));
         self.change(steps.collect());
     }

@@ -144,12 +144,18 @@ impl Group {
             checkpoint_interval: config.lease_checkpoint_interval,
             ..LessorConfig::default()
         };
+        let mut hub = Hub::new(hub, state.reader.revision(), state.reader.compact_revision());
+        if let Some(bounds) = state.reader.bounds() {
+            // It has no watches yet that could end.
+            let mut none = althing_strong::watch::Effects::default();
+            hub.handle(Instant::ZERO, althing_strong::watch::Input::Bounds(bounds), &mut none);
+        }
         Ok(Self {
             id: group.id,
             replica,
             effects: althing_consensus::Effects::default(),
             space: state.space,
-            hub: Hub::new(hub, state.reader.revision(), state.reader.compact_revision()),
+            hub,
             reader: state.reader,
             applied: state.applied,
             proposals: Proposals::default(),

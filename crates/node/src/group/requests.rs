@@ -6,7 +6,7 @@ use althing_api::request::Body;
 use althing_api::{Answer, Call, Error, ErrorKind, Header, Request};
 use althing_strong::lessor::{minimum_ttl_seconds, ttl_to_grant};
 use althing_strong::{Command, Proposal as LogProposal};
-use althing_types::{Instant, LeaseId, RequestId, limits};
+use althing_types::{Duration, Instant, LeaseId, RequestId, limits};
 
 use super::Group;
 use crate::context::Context;
@@ -17,6 +17,9 @@ use crate::reads::Reading;
 
 /// Keys that a range may ask for and still be read on the driver's own thread.
 const INLINE_LIMIT: u64 = 32;
+
+/// How long a proposal of the node's own waits for a leader before it is given up and, if it is still wanted, made anew.
+const UNASKED_FOR: Duration = Duration::from_secs(2);
 
 /// About what a table takes on disk besides its keys: its numbers, its members. Clients take a size of 0 for a node that
 /// cannot tell, and what is still in memory counts too, so that the size is never below what is in use.
@@ -100,6 +103,12 @@ impl Group {
         adjust(&mut proposal);
         self.proposals.insert(ticket, proposal);
         self.submit(cx, ticket);
+    }
+
+    /// Proposes what no client waits for, here or at the leader. Whether it came about shows in the state.
+    pub(crate) fn propose_unasked(&mut self, cx: &mut Context<'_>, command: Command) {
+        let (ticket, deadline) = (cx.shared.internal_ticket(), cx.now + UNASKED_FOR);
+        self.propose(cx, ticket, command, deadline);
     }
 
     /// Does a read now: small ones here, large ones on the reader's thread.

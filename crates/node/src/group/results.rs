@@ -101,6 +101,9 @@ impl Group {
         }
         self.feed_lessor(cx, &output.leases);
         self.feed_watches(cx, &output.changes, output.compacted);
+        if let Some(bounds) = output.bounds {
+            self.tell_bounds(cx, bounds);
+        }
         if output.members_changed {
             self.members_changed(cx);
         }

@@ -195,6 +195,9 @@ impl Group {
         self.step(althing_consensus::Input::Applied { index: state.applied.index });
         let (revision, compacted) = (self.reader.revision(), self.reader.compact_revision());
         self.hub_input(cx, althing_strong::watch::Input::Installed { revision, compacted });
+        if let Some(bounds) = self.bounds() {
+            self.hub_input(cx, althing_strong::watch::Input::Bounds(bounds));
+        }
         // The snapshot may hold what these proposed, without their results.
         for ticket in self.proposals.take_sent_up_to(state.applied.term) {
             althing_probe::hit(Mark::ResultInSnapshot);

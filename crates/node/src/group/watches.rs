@@ -4,6 +4,7 @@ use althing_api::ErrorKind;
 use althing_api::watch::WatchCommand;
 use althing_probe::Mark;
 use althing_strong::watch::{Change, History, Input, LeaderNeed};
+use althing_strong::{Bounds, Stage};
 use althing_types::{Duration, Revision, StreamId};
 
 use super::Group;
@@ -39,6 +40,19 @@ impl Group {
         if let Some(revision) = compacted {
             self.hub_input(cx, Input::Compacted(revision));
         }
+    }
+
+    /// The keys of the shard are others from here on, or it begins or ceases to serve them.
+    pub(super) fn tell_bounds(&mut self, cx: &mut Context<'_>, bounds: Bounds) {
+        match bounds.stage {
+            // What it was filled with was never told as changes.
+            Stage::Activated(_) => {
+                let (revision, compacted) = (self.reader.revision(), self.reader.compact_revision());
+                self.hub_input(cx, Input::Installed { revision, compacted });
+            }
+            Stage::Serving | Stage::Filling { .. } | Stage::Sealed(_) => {}
+        }
+        self.hub_input(cx, Input::Bounds(bounds));
     }
 
     pub(super) fn tick_watches(&mut self, cx: &mut Context<'_>) {

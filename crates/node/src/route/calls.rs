@@ -2,6 +2,7 @@
 
 use althing_api::wire::{decode_call, decode_result, encode_call, encode_result};
 use althing_api::{Answer, Call, Error, ErrorKind, Outcome};
+use althing_probe::{Mark, Mutant};
 use althing_resilience::Deadline;
 use althing_types::{Duration, GroupId, Instant, NodeId, RequestId, limits};
 use bytes::Bytes;
@@ -57,6 +58,7 @@ impl Node {
         if !self.serves(group) || epoch < self.epoch_of(group) {
             let current = self.entry_of(group);
             self.shared.metrics.wrong_shards += 1;
+            althing_probe::hit(Mark::WrongShardAnswered);
             return self.shared.peers.send(from, &Message::WrongShard { group, name, current });
         }
         let bytes = call.len();
@@ -71,7 +73,7 @@ impl Node {
         };
         let id = RequestId(self.router.lent_name());
         self.router.lent.insert(id, Lent { to: from, name, place });
-        self.request_here(now, id, group, call, out);
+        self.request_placed(now, id, group, call, out);
     }
 
     /// Answers that belong to other nodes' clients leave for them.
@@ -155,7 +157,7 @@ impl Node {
             Ok(group) if self.serves(group) => {
                 let Some(routed) = self.router.routed.remove(&name) else { return };
                 let call = Call { timeout: Some(routed.deadline.since(now)), ..routed.call };
-                self.request_here(now, routed.id, group, call, out);
+                self.request_placed(now, routed.id, group, call, out);
             }
             Ok(group) => {
                 if let Some(routed) = self.router.routed.get_mut(&name) {
@@ -172,9 +174,10 @@ impl Node {
         let lost = self.router.routed.iter().filter(|(_, routed)| routed.stage == Stage::Sent(peer));
         let names: Vec<_> = lost.map(|(name, routed)| (*name, routed.call.request.is_read_only())).collect();
         for (name, reads) in names {
-            if reads {
+            if reads || althing_probe::is(Mutant::ResendRoutedWrites) {
                 self.refuse_route(now, name, peer);
             } else {
+                althing_probe::hit(Mark::RoutedWriteLost);
                 self.finish_route(name, Err(Error::maybe_done(ErrorKind::LeaderChanged)), out);
             }
         }

@@ -24,7 +24,7 @@ fn node_with(config: NodeConfig) -> One {
 }
 
 /// Three nodes with a control plane, which has made its first objects.
-fn cluster() -> Cluster {
+pub fn cluster() -> Cluster {
     let founders = members(3);
     let one = |id: NodeId| {
         let config = NodeConfig::new(ClusterId(1), id, founders.clone()).with_control_plane();
@@ -37,7 +37,7 @@ fn cluster() -> Cluster {
     cluster
 }
 
-fn put(key: &str, value: impl Into<Vec<u8>>) -> Request {
+pub fn put(key: &str, value: impl Into<Vec<u8>>) -> Request {
     Request::Put(PutRequest {
         key: key.to_owned().into(),
         value: PutValue::Set(value.into().into()),
@@ -46,15 +46,15 @@ fn put(key: &str, value: impl Into<Vec<u8>>) -> Request {
     })
 }
 
-fn get(key: &str) -> Request {
+pub fn get(key: &str) -> Request {
     Request::Range(RangeRequest::new(KeyRange::single(key.to_owned())))
 }
 
-fn call(table: &str, request: Request) -> Call {
+pub fn call(table: &str, request: Request) -> Call {
     Call { target: Target::Table(TableName::new(table).unwrap()), ..Call::new(request) }
 }
 
-fn value(answer: Result<Answer, Error>) -> Vec<u8> {
+pub fn value(answer: Result<Answer, Error>) -> Vec<u8> {
     match answer.unwrap().body {
         Body::Range(range) => range.kvs[0].value.to_vec(),
         other => panic!("{other:?} is no range"),
@@ -62,7 +62,7 @@ fn value(answer: Result<Answer, Error>) -> Vec<u8> {
 }
 
 impl Cluster {
-    fn until(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
+    pub fn until(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
         for _ in 0..400 {
             if holds(self) {
                 return;
@@ -73,7 +73,7 @@ impl Cluster {
     }
 
     /// Every object, as any node reads it.
-    fn objects(&mut self) -> BTreeMap<String, Object> {
+    pub fn objects(&mut self) -> BTreeMap<String, Object> {
         let id = *self.nodes.keys().next_back().unwrap();
         let keys =
             KeyRange { start: "/althing/v1/".into(), end: althing_api::kv::RangeEnd::Before("/althing/v10".into()) };
@@ -88,7 +88,7 @@ impl Cluster {
         found.kvs.iter().map(read).collect()
     }
 
-    fn write(&mut self, object: impl Into<Object>) {
+    pub fn write(&mut self, object: impl Into<Object>) {
         let object = object.into();
         let id = *self.nodes.keys().next().unwrap();
         let call = Call { target: META, ..Call::new(put(&object.key(), object.to_stored())) };

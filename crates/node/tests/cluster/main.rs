@@ -7,6 +7,7 @@ mod deadlines;
 mod learners;
 mod membership;
 mod quota;
+mod splits;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ struct Cluster {
     nodes: BTreeMap<NodeId, One>,
     now: Instant,
     /// What clients were told and nobody has looked at.
-    told: Vec<Result<Answer, Error>>,
+    told: Vec<(RequestId, Result<Answer, Error>)>,
     /// What streams of watches were told and nobody has looked at.
     watched: Vec<WatchEvent>,
 }
@@ -77,7 +78,7 @@ impl Cluster {
         self.all(vec![(id, Input::Request { id: RequestId(1), call })]);
         for _ in 0..10_000 {
             match self.told.pop() {
-                Some(answer) => return answer,
+                Some((_, answer)) => return answer,
                 None => self.tick(),
             }
         }
@@ -115,7 +116,7 @@ impl Cluster {
             told.push((id, Input::Checkpointed(spaces)));
         }
         self.watched.extend(out.watch.into_iter().map(|(_, event)| event));
-        self.told.extend(out.responses.into_iter().map(|(_, result)| result));
+        self.told.extend(out.responses);
         told
     }
 

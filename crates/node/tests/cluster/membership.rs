@@ -21,7 +21,7 @@ fn at_once(requests: impl FnOnce(NodeId) -> [Request; 2]) -> Vec<Result<Answer, 
     cluster.all((1..).zip(requests).map(request).collect());
     cluster.ticks(10);
     assert_eq!(cluster.told.len(), 2);
-    cluster.told
+    cluster.told.into_iter().map(|(_, result)| result).collect()
 }
 
 fn add(url: String, is_learner: bool) -> Request {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use althing_api::kv::Event;
 use althing_types::Revision;
+use bytes::Bytes;
 
 /// Every event from `first` on, by revision.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,6 +18,13 @@ impl Truth {
     #[must_use]
     pub fn new(first: Revision, changes: impl IntoIterator<Item = (Revision, Vec<Event>)>) -> Self {
         Self { first, changes: changes.into_iter().collect() }
+    }
+
+    /// What it says of some keys. Revisions stay, though nothing of these keys happened in them.
+    #[must_use]
+    pub fn of_keys(mut self, holds: impl Fn(&Bytes) -> bool) -> Self {
+        self.changes.values_mut().for_each(|events| events.retain(|event| holds(&event.kv.key)));
+        self
     }
 
     /// The first revision that is known.

@@ -47,6 +47,8 @@ fn failed_at(finding: &Finding) -> Instant {
         | Check::Recovery
         | Check::Crash
         | Check::Memory
+        | Check::Service
+        | Check::Control
         | Check::Progress
         | Check::Convergence => finding.at,
         Check::Linearizability

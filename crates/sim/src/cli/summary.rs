@@ -35,6 +35,7 @@ pub struct Outcome {
     inflicted: u64,
     frames: network::Counts,
     faults: Vec<(&'static str, u64)>,
+    control: Vec<(&'static str, u64)>,
     budget: Tally,
     marks: Hits,
 }
@@ -57,6 +58,7 @@ impl Outcome {
             inflicted: report.faults.inflicted(),
             frames: report.network,
             faults: report.faults.kinds().to_vec(),
+            control: report.control.kinds().to_vec(),
             budget: report.budget,
             marks: report.marks,
             findings: report.findings,
@@ -132,6 +134,7 @@ pub struct Totals {
     leases: usize,
     frames: network::Counts,
     faults: BTreeMap<&'static str, u64>,
+    control: BTreeMap<&'static str, u64>,
     budget: Tally,
     marks: Hits,
 }
@@ -158,6 +161,9 @@ impl Totals {
         for (kind, count) in &outcome.faults {
             *self.faults.entry(kind).or_default() += count;
         }
+        for (kind, count) in &outcome.control {
+            *self.control.entry(kind).or_default() += count;
+        }
     }
 
     /// A few lines for people.
@@ -169,12 +175,7 @@ impl Totals {
             _ => "FAILED",
         };
         let frames = &self.frames;
-        let faults: Vec<String> = self
-            .faults
-            .iter()
-            .filter(|(_, count)| **count > 0)
-            .map(|(kind, count)| format!("{count} {kind}"))
-            .collect();
+        let (faults, control) = (listed(&self.faults), listed(&self.control));
         writeln!(out, "\n{verdict}")?;
         writeln!(out, "  seeds       {} run, {} broken, {} not decided", self.seeds, self.broken, self.undecided)?;
         writeln!(out, "  simulated   {} s, {per_second:.0} s per second", self.simulated.as_secs())?;
@@ -188,7 +189,10 @@ impl Totals {
             "  frames      {} sent, {} dropped, {} cut off, {} doubled, {} out of order",
             frames.sent, frames.dropped, frames.cut, frames.duplicated, frames.reordered
         )?;
-        writeln!(out, "  faults      {}", if faults.is_empty() { "none".to_owned() } else { faults.join(", ") })?;
+        writeln!(out, "  faults      {}", if faults.is_empty() { "none" } else { &faults })?;
+        if !control.is_empty() {
+            writeln!(out, "  control     {control}")?;
+        }
         let missing = self.missing();
         if !missing.is_empty() {
             writeln!(out, "  not met     {}", missing.join(", "))?;
@@ -232,6 +236,7 @@ impl Totals {
                 "reordered": frames.reordered,
             },
             "faults": self.faults,
+            "control": self.control,
             "budget": {
                 "withheld": self.budget.withheld,
                 "tight": self.budget.tight,
@@ -242,4 +247,10 @@ impl Totals {
             "failures": failures,
         })
     }
+}
+
+/// What has happened at all, in one line.
+fn listed(counts: &BTreeMap<&'static str, u64>) -> String {
+    let happened = counts.iter().filter(|(_, count)| **count > 0);
+    happened.map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
 }

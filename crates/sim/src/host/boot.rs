@@ -12,7 +12,7 @@ use althing_types::{ClusterId, Duration, GroupId, NodeId, Revision};
 
 use fastrand::Rng;
 
-use super::{Host, Origin, Process, Stage};
+use super::{Host, LogSize, Origin, Process, Stage};
 use crate::host::writer::Writer;
 
 /// The cluster of every run.
@@ -22,6 +22,8 @@ pub const CLUSTER: ClusterId = ClusterId(0x51_4d);
 const SEGMENT_BYTES: u64 = 64 * 1024;
 /// One batch of the log at the most, so that a turn often needs several, and a crash may keep only the first.
 const BATCH_BYTES: usize = 24 * 1024;
+/// Where there are many nodes the map alone is larger than such a batch: so many times as large are batches and segments there.
+const LARGE_LOG: usize = 32;
 /// Entries in one record of the log; with the largest value that clients write it fits into a batch.
 const RECORD_BYTES: usize = 8 * 1024;
 /// Pages of snapshots, so small that most snapshots have several.
@@ -106,7 +108,7 @@ impl<E> Host<E> {
         let misread = self.disk.counters().misreads;
         let identity = Identity { cluster: CLUSTER, node: self.id };
         let disk = Arc::new(self.disk.clone());
-        let (wal, log) = Wal::open(disk, Path::new(WAL_DIR), identity, wal_options()).map_err(log_error)?;
+        let (wal, log) = Wal::open(disk, Path::new(WAL_DIR), identity, wal_options(self.log)).map_err(log_error)?;
         let unnoticed = self.unnoticed(misread);
         let other = |error: &dyn std::fmt::Display| BootError::Other(error.to_string());
         let mut recovery = LogRecovery::default();
@@ -115,6 +117,7 @@ impl<E> Host<E> {
             recovery.record(record).map_err(|error| other(&error))?;
         }
         let mut config = config(self.id, self.origin, start.founders, start.seed);
+        config.zone.clone_from(&self.zone);
         let engine: Arc<dyn Engine> = self.engine.clone();
         let (applier, states) = Applier::open(engine, &config, &recovery)
             .map_err(|error| BootError::Other(format!("the state cannot be opened: {error}")))?;
@@ -164,13 +167,17 @@ fn standing(state: &GroupState) -> Standing {
     }
 }
 
-fn wal_options() -> WalOptions {
+fn wal_options(size: LogSize) -> WalOptions {
+    let times = match size {
+        LogSize::Small => 1,
+        LogSize::Large => LARGE_LOG,
+    };
     WalOptions {
-        segment_bytes: SEGMENT_BYTES,
-        max_batch_bytes: BATCH_BYTES,
-        grow_bytes: 8 * 1024,
-        reserve_bytes: 4 * 1024,
-        max_pinned_bytes: PINNED_BYTES,
+        segment_bytes: SEGMENT_BYTES * times as u64,
+        max_batch_bytes: BATCH_BYTES * times,
+        grow_bytes: 8 * 1024 * times as u64,
+        reserve_bytes: 4 * 1024 * times as u64,
+        max_pinned_bytes: PINNED_BYTES * times as u64,
         ..WalOptions::default()
     }
 }

@@ -89,6 +89,15 @@ pub enum Origin {
     Registered,
 }
 
+/// How much the segments of a machine's log hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogSize {
+    /// So little that a run of some seconds recycles them.
+    Small,
+    /// As much as the map of a hundred nodes needs.
+    Large,
+}
+
 /// One machine. `E` is whatever the world wants to remember for a process that stands still.
 #[derive(Debug)]
 pub struct Host<E> {
@@ -96,6 +105,10 @@ pub struct Host<E> {
     pub id: NodeId,
     /// How it came to the cluster.
     pub origin: Origin,
+    /// Where it stands; empty if nobody says.
+    pub zone: String,
+    /// How much the segments of its log hold.
+    pub log: LogSize,
     /// Its clock.
     pub clock: LocalClock,
     /// How often a process was started on it; events for an earlier life are void.
@@ -135,6 +148,8 @@ impl<E> Host<E> {
         Self {
             id,
             origin,
+            zone: String::new(),
+            log: LogSize::Small,
             clock,
             life: 0,
             stage: Stage::Down,

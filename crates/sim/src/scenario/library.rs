@@ -10,6 +10,8 @@ macro_rules! file {
 
 /// Name and text of each, by name.
 pub const LIBRARY: &[(&str, &str)] = &[
+    file!("a-hundred-nodes"),
+    file!("a-zone-is-lost"),
     file!("cascade-of-elections"),
     file!("clocks-a-day-apart"),
     file!("clocks-that-jump"),
@@ -17,14 +19,19 @@ pub const LIBRARY: &[(&str, &str)] = &[
     file!("everything"),
     file!("full-disk"),
     file!("gray-network"),
+    file!("hints-that-lie"),
     file!("leader-paused-through-its-lease"),
     file!("members-change-in-a-partition"),
+    file!("meta-without-a-quorum"),
     file!("one-slow-disk"),
+    file!("reconciler-killed-at-every-step"),
     file!("rolling-power-cuts"),
     file!("rotten-log"),
     file!("snapshot-to-a-moving-target"),
     file!("split-brain"),
     file!("split-brain-one-way"),
+    file!("splits-under-load"),
+    file!("stale-routers"),
     file!("swizzle"),
     file!("yesterdays-backup"),
 ];

@@ -55,7 +55,7 @@ use settings::{SETTINGS, Setup, Value};
 pub use stage::words as fault_words;
 
 use crate::faults::{Fault, FaultPlan};
-use crate::options::Options;
+use crate::options::{Options, Tables};
 use crate::report::Verdict;
 use crate::scene::{Scene, scenes};
 use crate::triggers::Trigger;
@@ -155,10 +155,10 @@ impl Scenario {
         write::scenario(self)
     }
 
-    /// The scenario of a plan and a workload: all that differs from a calm run with the usual clients.
+    /// The scenario of a plan, a workload and a control plane: all that differs from a calm run with the usual clients.
     #[must_use]
-    pub fn of(faults: &FaultPlan, workload: &WorkloadOptions) -> Self {
-        let mut setup = Setup { faults: faults.clone(), workload: workload.clone() };
+    pub fn of(faults: &FaultPlan, workload: &WorkloadOptions, tables: &Tables) -> Self {
+        let mut setup = Setup { faults: faults.clone(), workload: workload.clone(), tables: tables.clone() };
         let mut calm = Self::calm();
         let values = SETTINGS.iter().map(|setting| (setting.get(&mut setup), setting.get(&mut calm)));
         let changes = values.enumerate().filter(|(_, (value, calm))| value != calm);
@@ -171,7 +171,7 @@ impl Scenario {
     /// moment.
     #[must_use]
     pub fn recorded(&self, seed: u64, inflicted: &[(Duration, Fault)], verdict: Verdict) -> Self {
-        let Setup { faults, workload } = self.setup(seed);
+        let Setup { faults, workload, tables } = self.setup(seed);
         Self {
             name: format!("seed-{seed}"),
             description: "What chance inflicted in one run, written down.".to_owned(),
@@ -180,12 +180,12 @@ impl Scenario {
             seeds: seed..seed.saturating_add(1),
             expect: verdict,
             scenes: scenes(inflicted),
-            ..Self::of(&faults.replaying(Vec::new()), &workload)
+            ..Self::of(&faults.replaying(Vec::new()), &workload, &tables)
         }
     }
 
     fn calm() -> Setup {
-        Setup { faults: FaultPlan::none(), workload: WorkloadOptions::default() }
+        Setup { faults: FaultPlan::none(), workload: WorkloadOptions::default(), tables: Tables::NONE }
     }
 
     /// What goes wrong and what clients do, for a seed.
@@ -201,11 +201,18 @@ impl Scenario {
         setup
     }
 
-    /// The run of a seed.
+    /// The run of a seed. Where there is a control plane, clients are on registers only, and nothing takes away what was synced,
+    /// whatever the file says: what may be lost there, and when, is reckoned for one group.
     #[must_use]
     pub fn options(&self, seed: u64, mutant: Option<Mutant>) -> Options {
-        let Setup { faults, workload } = self.setup(seed);
-        Options { nodes: self.nodes, duration: self.duration, faults, workload, mutant, ..Options::new(seed) }
+        let Setup { mut faults, mut workload, tables } = self.setup(seed);
+        let tables = (tables.shards > 0).then_some(tables);
+        if tables.is_some() {
+            let triggers = std::mem::take(&mut faults.triggers);
+            faults = FaultPlan { triggers, ..faults.without_losses() };
+            workload = workload.on_registers_only();
+        }
+        Options { nodes: self.nodes, duration: self.duration, faults, workload, tables, mutant, ..Options::new(seed) }
     }
 }
 

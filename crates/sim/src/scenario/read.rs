@@ -13,7 +13,7 @@ use super::text::{Span, Text};
 use super::{Base, Scenario};
 use crate::faults::{Episodes, Fault};
 use crate::nearest::hint;
-use crate::options::MAX_NODES;
+use crate::options::{MAX_MACHINES, MAX_NODES, MAX_SPARES};
 use crate::random::Chance;
 use crate::report::Verdict;
 use crate::scene::{Scene, is_role};
@@ -47,6 +47,9 @@ impl fmt::Display for ScenarioError {
 }
 
 impl std::error::Error for ScenarioError {}
+
+/// A table of more shards takes longer to be made than a run should.
+const MAX_SHARDS: u64 = 512;
 
 /// Keys at the top of the file.
 const HEAD: [&str; 8] = ["name", "description", "nodes", "for", "seed", "seeds", "expect", "base"];
@@ -181,7 +184,12 @@ impl Reader<'_> {
         match (setting.field, node.get_ref()) {
             (Field::Rate(_), DeValue::Table(table)) => self.rate(setting, node, table),
             (Field::Count(_) | Field::Number(_), _) => {
-                let most = if setting.key == "register_clients" { MAX_REGISTER_CLIENTS as u64 } else { u64::MAX };
+                let most = match setting.key {
+                    "register_clients" => MAX_REGISTER_CLIENTS as u64,
+                    "spares" => MAX_SPARES,
+                    "shards" => MAX_SHARDS,
+                    _ => u64::MAX,
+                };
                 let least = u64::from(matches!(setting.field, Field::Number(_)));
                 self.number(setting.key, node, least..=most).map(Value::Number)
             }
@@ -297,7 +305,7 @@ impl Reader<'_> {
     fn node(&mut self, key: &str, node: &Node<'_>) -> Option<NodeId> {
         let read = match node.get_ref() {
             DeValue::String(word) => stage::node_of(word),
-            number => whole(number).filter(|number| (1..=MAX_NODES).contains(number)).map(NodeId),
+            number => whole(number).filter(|number| (1..=MAX_MACHINES).contains(number)).map(NodeId),
         };
         self.take(key, node, NODE_EXPECTED, read)
     }
@@ -308,12 +316,13 @@ impl Reader<'_> {
         array.iter().map(|node| self.node("island", node)).collect()
     }
 
-    /// A founder that is hit must be there.
+    /// A node that is hit must be there.
     fn check_nodes(&mut self, table: &DeTable<'_>, scenario: &Scenario) {
         let faults = scenario.schedule.iter().map(|(_, fault)| fault);
         let faults: Vec<&Fault> = faults.chain(scenario.scenes.iter().map(|scene| &scene.fault)).collect();
-        let founders = scenario.nodes + 1..=MAX_NODES;
-        let absent = |node: &NodeId| !is_role(*node) && founders.contains(&node.get());
+        let spares = scenario.setup(0).tables.spares as u64;
+        let others = scenario.nodes + spares + 1..=MAX_MACHINES;
+        let absent = |node: &NodeId| !is_role(*node) && others.contains(&node.get());
         if let Some(absent) = faults.into_iter().flat_map(Fault::nodes).find(absent) {
             let place = table.get_key_value("at").map(|(key, _)| key.span()).unwrap_or_default();
             self.mistake(&place, format!("there is no node {absent}: `nodes` is {}", scenario.nodes));

@@ -7,6 +7,7 @@ use althing_types::Duration;
 
 use super::text::{Span, Text};
 use crate::faults::{Episodes, FaultPlan};
+use crate::options::Tables;
 use crate::random::{Chance, Latency};
 use crate::workload::WorkloadOptions;
 
@@ -17,6 +18,8 @@ pub struct Setup {
     pub faults: FaultPlan,
     /// What clients do.
     pub workload: WorkloadOptions,
+    /// The control plane; without shards there is none.
+    pub tables: Tables,
 }
 
 /// Where the value of a setting goes, and by that what kind of value it is.
@@ -75,7 +78,11 @@ pub struct Setting {
 }
 
 /// The tables of a scenario file that hold settings, in the order in which they are written.
-pub const SECTIONS: [&str; 5] = ["network", "disk", "clocks", "faults", "workload"];
+pub const SECTIONS: [&str; 6] = ["control_plane", "network", "disk", "clocks", "faults", "workload"];
+
+const fn control(key: &'static str, meaning: &'static str, field: Field) -> Setting {
+    Setting { section: "control_plane", key, meaning, field }
+}
 
 const fn network(key: &'static str, meaning: &'static str, field: Field) -> Setting {
     Setting { section: "network", key, meaning, field }
@@ -99,6 +106,26 @@ const fn workload(key: &'static str, meaning: &'static str, field: Field) -> Set
 
 /// All of them.
 pub const SETTINGS: &[Setting] = &[
+    control(
+        "shards",
+        "shards of the table that clients write to; without them there is no control plane",
+        Field::Count(|to| &mut to.tables.shards),
+    ),
+    control(
+        "split_kib",
+        "kibibytes at which a shard is split; the table is then split by range and begins with one shard",
+        Field::Count(|to| &mut to.tables.split_kib),
+    ),
+    control("spares", "nodes that are registered besides `nodes`", Field::Count(|to| &mut to.tables.spares)),
+    control("late", "of these, nodes that come when the table is there", Field::Count(|to| &mut to.tables.late)),
+    control("joins", "from one late node to the next", Field::Time(|to| &mut to.tables.joins)),
+    control("zones", "zones in which nodes stand by turns", Field::Count(|to| &mut to.tables.zones)),
+    control(
+        "grace",
+        "how long a silent node keeps its replicas, in whole seconds",
+        Field::Time(|to| &mut to.tables.grace),
+    ),
+    control("drains", "a node is drained, or comes back", Field::Rate(|to| &mut to.tables.pace)),
     network("latency", "how long a frame is under way", Field::Latency(|to| &mut to.faults.network.latency)),
     network("drop", "a frame vanishes", Field::Chance(|to| &mut to.faults.network.drop)),
     network("duplicate", "a frame comes twice", Field::Chance(|to| &mut to.faults.network.duplicate)),
@@ -137,6 +164,10 @@ pub const SETTINGS: &[Setting] = &[
     rate("checkpoints", "a checkpoint is asked for", |to| &mut to.faults.checkpoints),
     rate("compactions", "a compaction is asked for", |to| &mut to.faults.compactions),
     rate("membership", "members are added, promoted and removed", |to| &mut to.faults.membership),
+    rate("withheld_maps", "updates of the map do not reach a node", |to| &mut to.faults.withheld_maps),
+    rate("withheld_reports", "reports of a node reach nobody", |to| &mut to.faults.withheld_reports),
+    rate("lies", "a node is told wrongly who is up and who is down", |to| &mut to.faults.lies),
+    rate("destroyed", "a machine is gone for good", |to| &mut to.faults.destroyed),
     workload("register_clients", "clients on registers", Field::Count(|to| &mut to.workload.register_clients)),
     workload("registers", "registers, one of them hot", Field::Number(|to| &mut to.workload.registers)),
     workload("hot", "operations that go to the hot register", Field::Percent(|to| &mut to.workload.hot_percent)),
@@ -315,7 +346,8 @@ mod tests {
     /// Two settings with the same field would overwrite each other.
     #[test]
     fn every_setting_has_a_field_of_its_own() {
-        let quiet = Setup { faults: FaultPlan::none(), workload: WorkloadOptions::default() };
+        let (faults, workload) = (FaultPlan::none(), WorkloadOptions::default());
+        let quiet = Setup { faults, workload, tables: Tables::NONE };
         for setting in SETTINGS {
             let mut setup = quiet.clone();
             setting.set(&mut setup, unlike(setting.get(&mut quiet.clone())));

@@ -4,8 +4,8 @@ use althing_types::{Duration, NodeId};
 
 use super::text::Text;
 use crate::clocks::Jump;
-use crate::faults::Fault;
-use crate::scene::{FOLLOWER, LEADER};
+use crate::faults::{Fault, Mail};
+use crate::scene::{FOLLOWER, LEADER, META};
 use crate::triggers::{Blow, Moment};
 
 /// What an entry of `[[at]]` may say besides its time and its fault.
@@ -33,7 +33,7 @@ pub struct Props {
 pub const KEYS: [&str; 11] = ["time", "fault", "node", "island", "from", "to", "by", "back", "ppm", "seed", "lasting"];
 
 /// The faults by name.
-pub const FAULTS: [&str; 31] = [
+pub const FAULTS: [&str; 38] = [
     "partition",
     "one-way",
     "heal",
@@ -65,6 +65,13 @@ pub const FAULTS: [&str; 31] = [
     "keep-syncs",
     "checkpoint",
     "compact",
+    "withhold-maps",
+    "deliver-maps",
+    "withhold-reports",
+    "deliver-reports",
+    "mislead",
+    "undeceive",
+    "destroy",
 ];
 
 /// Makes the fault of a name. What it needs is taken out of the props: what is left, it does not know.
@@ -130,6 +137,13 @@ fn on_a_node(name: &str) -> Option<fn(NodeId) -> Fault> {
         "keep-syncs" => Fault::KeepSyncs,
         "checkpoint" => Fault::Checkpoint,
         "compact" => Fault::Compact,
+        "withhold-maps" => |node| Fault::Withhold { node, what: Mail::Maps },
+        "deliver-maps" => |node| Fault::Deliver { node, what: Mail::Maps },
+        "withhold-reports" => |node| Fault::Withhold { node, what: Mail::Reports },
+        "deliver-reports" => |node| Fault::Deliver { node, what: Mail::Reports },
+        "mislead" => Fault::Mislead,
+        "undeceive" => Fault::Undeceive,
+        "destroy" => Fault::Destroy,
         _ => return None,
     })
 }
@@ -178,6 +192,13 @@ pub fn describe(fault: &Fault) -> (&'static str, Props) {
         Fault::KeepSyncs(node) => ("keep-syncs", on(node)),
         Fault::Checkpoint(node) => ("checkpoint", on(node)),
         Fault::Compact(node) => ("compact", on(node)),
+        Fault::Withhold { node, what: Mail::Maps } => ("withhold-maps", on(node)),
+        Fault::Deliver { node, what: Mail::Maps } => ("deliver-maps", on(node)),
+        Fault::Withhold { node, what: Mail::Reports } => ("withhold-reports", on(node)),
+        Fault::Deliver { node, what: Mail::Reports } => ("deliver-reports", on(node)),
+        Fault::Mislead(node) => ("mislead", on(node)),
+        Fault::Undeceive(node) => ("undeceive", on(node)),
+        Fault::Destroy(node) => ("destroy", on(node)),
     }
 }
 
@@ -219,7 +240,7 @@ impl Props {
 }
 
 /// What is expected of a node's name.
-pub const NODE_EXPECTED: &str = "a node's number, as 1, or \"leader\" or \"follower\"";
+pub const NODE_EXPECTED: &str = "a node's number, as 1, or \"leader\", \"follower\" or \"meta\"";
 
 /// A node that is named by a word: a role, or the id of a member that joined later, in hexadecimal.
 #[must_use]
@@ -227,23 +248,25 @@ pub fn node_of(word: &str) -> Option<NodeId> {
     match word {
         "leader" => Some(LEADER),
         "follower" => Some(FOLLOWER),
+        "meta" => Some(META),
         id => u64::from_str_radix(id.strip_prefix("0x")?, 16).ok().map(NodeId),
     }
 }
 
-/// A node as it is written: a role, the number of a founder, or the id of a member that joined later.
+/// A node as it is written: a role, the number of a machine of the plan, or the id of a member that joined later.
 #[must_use]
 pub fn node_word(node: NodeId) -> String {
     match node {
         LEADER => "\"leader\"".to_owned(),
         FOLLOWER => "\"follower\"".to_owned(),
-        NodeId(number) if number <= crate::options::MAX_NODES => number.to_string(),
+        META => "\"meta\"".to_owned(),
+        NodeId(number) if number <= crate::options::MAX_MACHINES => number.to_string(),
         NodeId(id) => format!("\"0x{id:x}\""),
     }
 }
 
 /// The moments of `[[when]]` by name.
-pub const MOMENTS: [(&str, Moment); 7] = [
+pub const MOMENTS: [(&str, Moment); 8] = [
     ("became-leader", Moment::BecameLeader),
     ("checkpoint-begun", Moment::CheckpointBegun),
     ("snapshot-coming", Moment::SnapshotComing),
@@ -251,6 +274,7 @@ pub const MOMENTS: [(&str, Moment); 7] = [
     ("segment-recycled", Moment::SegmentRecycled),
     ("compacting", Moment::Compacting),
     ("handing-over", Moment::HandingOver),
+    ("reconciled", Moment::Reconciled),
 ];
 
 /// What may hit a node at such a moment, by name.

@@ -6,7 +6,7 @@ use super::text::Span;
 use super::*;
 use crate::faults::Episodes;
 use crate::random::{Chance, Latency};
-use crate::scene::{FOLLOWER, LEADER};
+use crate::scene::{FOLLOWER, LEADER, META};
 
 fn refused(text: &str) -> String {
     Scenario::parse(text).expect_err("it must be refused").to_string()
@@ -114,7 +114,8 @@ fn value(field: Field) -> BoxedStrategy<Value> {
 }
 
 fn node() -> impl Strategy<Value = NodeId> {
-    prop_oneof![(1..=3_u64).prop_map(NodeId), Just(LEADER), Just(FOLLOWER), (100..u64::MAX - 1).prop_map(NodeId)]
+    let joined = (1000..u64::MAX - 2).prop_map(NodeId);
+    prop_oneof![(1..=3_u64).prop_map(NodeId), Just(LEADER), Just(FOLLOWER), Just(META), joined]
 }
 
 fn any_fault() -> impl Strategy<Value = Fault> {
@@ -135,7 +136,11 @@ fn setups() -> impl Strategy<Value = Setup> {
     let faults = prop::collection::vec((times(), any_fault(), prop::option::of(times())), 0..6);
     let triggers = prop::collection::vec((prop::sample::select(Trigger::all()), 0..=1_000_000_u32), 0..4);
     (values, faults, triggers).prop_map(|(values, faults, triggers)| {
-        let mut setup = Setup { faults: crate::FaultPlan::none(), workload: WorkloadOptions::default() };
+        let mut setup = Setup {
+            faults: crate::FaultPlan::none(),
+            workload: WorkloadOptions::default(),
+            tables: crate::options::Tables::NONE,
+        };
         setup.faults.triggers =
             triggers.into_iter().map(|(trigger, ppm)| Trigger { chance: Chance(ppm), ..trigger }).collect();
         for (setting, value) in SETTINGS.iter().zip(values) {
@@ -161,7 +166,7 @@ proptest! {
 
     #[test]
     fn a_plan_written_as_a_file_is_read_back_as_that_plan(setup in setups(), seed in any::<u64>()) {
-        let scenario = Scenario::of(&setup.faults, &setup.workload);
+        let scenario = Scenario::of(&setup.faults, &setup.workload, &setup.tables);
         let text = scenario.to_toml();
         let read = Scenario::parse(&text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
         prop_assert_eq!(read.setup(seed), setup);

@@ -143,10 +143,10 @@ impl Search<'_> {
         });
     }
 
-    /// Whatever is not as in a calm run, but for the clients.
+    /// Whatever is not as in a calm run, but for the clients and the control plane.
     fn settings(&mut self) {
         let best = self.best();
-        let is_workload = |change: &(usize, Value)| SETTINGS[change.0].section == "workload";
+        let is_workload = |change: &(usize, Value)| ["workload", "control_plane"].contains(&SETTINGS[change.0].section);
         let (clients, others): (Vec<_>, Vec<_>) = best.changes.iter().copied().partition(is_workload);
         ddmin(others.clone(), |part| {
             let mut changes = [part, &clients].concat();
@@ -158,6 +158,9 @@ impl Search<'_> {
     fn clients(&mut self) {
         for (place, setting) in SETTINGS.iter().enumerate() {
             let Field::Count(field) = setting.field else { continue };
+            if setting.section != "workload" {
+                continue;
+            }
             let count = |search: &Self| *field(&mut search.best().setup(search.seed)) as u64;
             let set = |scenario: &mut Scenario, number| {
                 scenario.changes.retain(|(other, _)| *other != place);
@@ -188,6 +191,10 @@ impl Search<'_> {
     }
 
     fn nodes(&mut self) {
+        // The machines of a control plane are numbered after the founders: with fewer of these, each would be another one.
+        if self.best().setup(self.seed).tables.shards > 0 {
+            return;
+        }
         while self.best().nodes > 1 {
             let fewer = self.best().nodes - 1;
             let is_there =

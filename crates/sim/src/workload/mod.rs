@@ -224,8 +224,13 @@ impl WorkloadOptions {
     /// Clients on registers, and no others.
     #[must_use]
     pub fn of_registers() -> Self {
+        Self { registers: 24, ..Self::default().on_registers_only() }
+    }
+
+    /// The same without the clients that are not on registers.
+    #[must_use]
+    pub fn on_registers_only(self) -> Self {
         Self {
-            registers: 24,
             lease_clients: 0,
             watch_clients: 0,
             keepers: 0,
@@ -236,7 +241,7 @@ impl WorkloadOptions {
             controllers: 0,
             reflectors: 0,
             compactors: 0,
-            ..Self::default()
+            ..self
         }
     }
 }

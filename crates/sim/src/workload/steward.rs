@@ -8,8 +8,10 @@ use althing_api::kv::{
 };
 use althing_api::request::{Answer, Body, Request};
 use althing_api::{Call, Error, Target};
-use althing_manifest::{Cluster, ClusterSpec, Node, NodeSpec, Object, Schedule, Table, TableSpec, kind, parse_key};
-use althing_types::{Duration, NodeId, Revision, TableName};
+use althing_manifest::{
+    Cluster, ClusterSpec, Liveness, Node, NodeSpec, Object, Schedule, Split, Table, TableSpec, kind, parse_key,
+};
+use althing_types::{Duration, GroupId, Instant, NodeId, Revision, TableName};
 use bytes::Bytes;
 
 use super::{Ask, Context, Drive, News, Ticket};
@@ -19,8 +21,12 @@ use crate::options::Tables;
 pub const TABLE: &str = "orders";
 /// How long it waits for an answer, and between two tries.
 const PATIENCE: Duration = Duration::from_millis(700);
-/// How long a node that is silent keeps its replicas, in seconds: so short that replicas are rebuilt within a run.
-const GRACE_SECONDS: u64 = 4;
+/// How long it waits for what it has written to be seen.
+const SOON: Duration = Duration::from_millis(50);
+/// How long it waits for all nodes to be heard before it makes the table.
+const HEARD_WITHIN: Duration = Duration::from_secs(3);
+/// Nodes that it registers with one transaction, at the most.
+const REGISTERED_AT_ONCE: usize = 32;
 
 /// A client that changes objects.
 #[derive(Debug)]
@@ -29,6 +35,10 @@ pub struct Steward {
     founders: u64,
     ticket: Ticket,
     stage: Stage,
+    /// When the next of the late nodes may come.
+    next_join: Instant,
+    /// When the table is made at the latest.
+    founded_by: Option<Instant>,
     drive: Drive,
 }
 
@@ -37,21 +47,34 @@ pub struct Steward {
 enum Stage {
     /// What there is.
     Reading,
-    /// What came of a write.
-    Writing,
+    /// What came of a write, and how long to rest after it.
+    Writing(Duration),
+    /// At which revision a shard stands, to compact it there.
+    Looking(GroupId),
+}
+
+/// What it wants to change.
+enum Change {
+    /// Objects that must be there first.
+    Make(Vec<Object>),
+    /// The schedule of a node.
+    Schedule(Box<Object>),
+    /// Nothing in the objects: the history of a shard goes.
+    Compact(GroupId),
 }
 
 impl Steward {
     /// One that has done nothing yet.
     #[must_use]
     pub fn new(tables: Tables, founders: u64) -> Self {
-        let (ticket, drive) = (Ticket::default(), Drive::default());
-        Self { tables, founders, ticket, stage: Stage::Writing, drive }
+        let (ticket, drive, next_join) = (Ticket::default(), Drive::default(), Instant::ZERO);
+        Self { tables, founders, ticket, stage: Stage::Writing(PATIENCE), next_join, founded_by: None, drive }
     }
 
-    /// From now on no node is drained any more, and those that are come back.
+    /// From now on no node is drained any more, those that are come back, and those that have not come yet come.
     pub(super) fn finish(&mut self) {
         self.drive = Drive::Finishing;
+        self.next_join = Instant::ZERO;
     }
 
     pub(super) fn handle(&mut self, news: News, cx: &mut Context<'_>) {
@@ -72,51 +95,96 @@ impl Steward {
 
     fn answered(&mut self, result: Result<Answer, Error>, cx: &mut Context<'_>) {
         let pause = match (self.stage, result) {
-            (Stage::Reading, Ok(Answer { body: Body::Range(found), .. })) => {
-                if let Some(request) = self.next_change(&found.kvs, cx) {
-                    self.stage = Stage::Writing;
-                    return self.send(request, cx);
+            (Stage::Reading, Ok(Answer { body: Body::Range(found), .. })) => match self.next_change(&found.kvs, cx) {
+                Some(Change::Make(objects)) => {
+                    self.stage = Stage::Writing(SOON);
+                    return self.send(write(&objects, &found.kvs), cx);
                 }
-                self.tables.pace.draw_gap(cx.rng).unwrap_or(PATIENCE)
+                Some(Change::Schedule(node)) => {
+                    self.stage = Stage::Writing(self.tables.pace.draw_gap(cx.rng).unwrap_or(PATIENCE));
+                    return self.send(write(&[*node], &found.kvs), cx);
+                }
+                Some(Change::Compact(group)) => {
+                    self.stage = Stage::Looking(group);
+                    return self.send_to(Target::Group(group), Request::HashKv(None), cx);
+                }
+                None => PATIENCE,
+            },
+            (Stage::Looking(group), Ok(answer)) => {
+                self.stage = Stage::Writing(self.tables.pace.draw_gap(cx.rng).unwrap_or(PATIENCE));
+                let compact = Request::Compact { revision: answer.header.revision, physical: false };
+                return self.send_to(Target::Group(group), compact, cx);
             }
-            (Stage::Reading | Stage::Writing, _) => PATIENCE,
+            (Stage::Writing(pause), Ok(_)) => pause,
+            (Stage::Reading | Stage::Looking(_) | Stage::Writing(_), _) => PATIENCE,
         };
         cx.asks.push(Ask::Wake(pause));
     }
 
     /// What is missing is made first; then, now and then, a node is drained or comes back.
-    fn next_change(&self, found: &[KeyValue], cx: &mut Context<'_>) -> Option<Request> {
+    fn next_change(&mut self, found: &[KeyValue], cx: &mut Context<'_>) -> Option<Change> {
         let objects: Vec<Object> = found.iter().filter_map(object).collect();
         let cluster = objects.iter().find_map(|object| match object {
             Object::Cluster(cluster) => Some(cluster),
             Object::Node(_) | Object::Table(_) | Object::Shard(_) => None,
         })?;
-        if cluster.spec.node_grace_seconds != GRACE_SECONDS {
-            let spec = ClusterSpec { node_grace_seconds: GRACE_SECONDS, ..cluster.spec.clone() };
+        let grace = self.tables.grace.as_secs();
+        if cluster.spec.node_grace_seconds != grace {
+            let spec = ClusterSpec { node_grace_seconds: grace, ..cluster.spec.clone() };
             let cluster = Cluster { metadata: cluster.metadata.clone(), status: cluster.status.clone(), spec };
-            return Some(write(Object::Cluster(cluster), found));
+            return Some(Change::Make(vec![Object::Cluster(cluster)]));
         }
-        let has = |key: String| found.iter().any(|kv| kv.key == key.as_bytes());
-        let spec = TableSpec { shards: self.tables.shards, ..TableSpec::default() };
-        let table = Object::Table(Table::new(TABLE, spec));
-        if !has(table.key()) {
-            return Some(write(table, found));
+        let late = self.tables.late.min(self.tables.spares);
+        let mut early = self.missing(found, 0..self.tables.spares - late);
+        if !early.is_empty() {
+            early.truncate(REGISTERED_AT_ONCE);
+            return Some(Change::Make(early));
         }
-        for id in self.founders + 1..=self.founders + self.tables.spares {
-            let node = Object::Node(Node::new(&format!("node-{}", NodeId(id)), NodeSpec::new(NodeId(id))));
-            if !has(node.key()) {
-                return Some(write(node, found));
-            }
+        let table = self.table();
+        if !has(found, &table) {
+            // A table that is founded before its nodes were heard has to move to them. Some may never be.
+            let due = *self.founded_by.get_or_insert(cx.now + HEARD_WITHIN);
+            let are_up = nodes(&objects).all(|node| node.status.liveness == Liveness::Up);
+            return (are_up || cx.now >= due).then(|| Change::Make(vec![table]));
         }
-        self.drain_or_take_back(&objects, cx).map(|object| write(object, found))
+        let mut late = self.missing(found, self.tables.spares - late..self.tables.spares);
+        if !late.is_empty() && cx.now >= self.next_join {
+            self.next_join = cx.now + self.tables.joins;
+            late.truncate(if self.drive == Drive::Finishing || self.tables.joins.is_zero() {
+                REGISTERED_AT_ONCE
+            } else {
+                1
+            });
+            return Some(Change::Make(late));
+        }
+        if self.tables.split_kib > 0 && cx.rng.bool() {
+            return compact_one(&objects, cx).map(Change::Compact);
+        }
+        self.drain_or_take_back(&objects, cx).map(|node| Change::Schedule(Box::new(node)))
+    }
+
+    /// The table that clients write to.
+    fn table(&self) -> Object {
+        let spec = match self.tables.split_kib as u64 {
+            0 => TableSpec { shards: u32::try_from(self.tables.shards).unwrap_or(u32::MAX), ..TableSpec::default() },
+            kib => TableSpec { split: Split::Range, split_bytes: Some(kib * 1024), ..TableSpec::default() },
+        };
+        Object::Table(Table::new(TABLE, spec))
+    }
+
+    /// Of the nodes besides the founders, in their order, those that are not registered.
+    fn missing(&self, found: &[KeyValue], which: std::ops::Range<usize>) -> Vec<Object> {
+        let node = |place: usize| {
+            let id = NodeId(self.founders + 1 + place as u64);
+            let spec = NodeSpec { zone: self.tables.zone_of(id), ..NodeSpec::new(id) };
+            Object::Node(Node::new(&format!("node-{id}"), spec))
+        };
+        which.map(node).filter(|node| !has(found, node)).collect()
     }
 
     fn drain_or_take_back(&self, objects: &[Object], cx: &mut Context<'_>) -> Option<Object> {
-        let nodes = objects.iter().filter_map(|object| match object {
-            Object::Node(node) => Some(node),
-            Object::Cluster(_) | Object::Table(_) | Object::Shard(_) => None,
-        });
-        let (drained, active): (Vec<_>, Vec<_>) = nodes.partition(|node| node.spec.schedule == Schedule::Drain);
+        let (drained, active): (Vec<_>, Vec<_>) =
+            nodes(objects).partition(|node| node.spec.schedule == Schedule::Drain);
         let (node, schedule) = match (drained.first(), self.drive) {
             (Some(node), _) => (*node, Schedule::Active),
             (None, Drive::Working) if active.len() > 3 && !self.tables.pace.every.is_zero() => {
@@ -131,11 +199,37 @@ impl Steward {
     }
 
     fn send(&mut self, request: Request, cx: &mut Context<'_>) {
+        self.send_to(Target::Table(TableName::META), request, cx);
+    }
+
+    fn send_to(&mut self, target: Target, request: Request, cx: &mut Context<'_>) {
         self.ticket = self.ticket.next();
         let (ticket, node) = (self.ticket, cx.any_node());
-        let call = Call { target: Target::Table(TableName::META), timeout: Some(PATIENCE), ..Call::new(request) };
+        let call = Call { target, timeout: Some(PATIENCE), ..Call::new(request) };
         cx.asks.push(Ask::Call { ticket, node, call, patience: PATIENCE });
     }
+}
+
+/// A shard of the table that clients write to, by chance.
+fn compact_one(objects: &[Object], cx: &mut Context<'_>) -> Option<GroupId> {
+    let shards = objects.iter().filter_map(|object| match object {
+        Object::Shard(shard) if shard.spec.table == TABLE => Some(shard.spec.group),
+        Object::Shard(_) | Object::Cluster(_) | Object::Node(_) | Object::Table(_) => None,
+    });
+    let shards: Vec<_> = shards.collect();
+    (!shards.is_empty()).then(|| shards[cx.rng.usize(..shards.len())])
+}
+
+fn nodes(objects: &[Object]) -> impl Iterator<Item = &Node> {
+    objects.iter().filter_map(|object| match object {
+        Object::Node(node) => Some(node),
+        Object::Cluster(_) | Object::Table(_) | Object::Shard(_) => None,
+    })
+}
+
+fn has(found: &[KeyValue], object: &Object) -> bool {
+    let key = object.key();
+    found.iter().any(|kv| kv.key == key.as_bytes())
 }
 
 fn object(kv: &KeyValue) -> Option<Object> {
@@ -143,16 +237,18 @@ fn object(kv: &KeyValue) -> Option<Object> {
     Object::from_stored(kind, kv.mod_revision, &kv.value).ok()
 }
 
-/// A write of an object on what was found.
-fn write(object: Object, found: &[KeyValue]) -> Request {
-    let key = Bytes::from(object.key());
-    let known = found.iter().find(|kv| kv.key == key).map_or(Revision(0), |kv| kv.mod_revision);
-    let compare = Compare {
-        keys: KeyRange::single(key.clone()),
-        operator: CompareOperator::Equal,
-        target: CompareTarget::Mod(known),
+/// A write of objects on what was found.
+fn write(objects: &[Object], found: &[KeyValue]) -> Request {
+    let known = |key: &Bytes| found.iter().find(|kv| kv.key == *key).map_or(Revision(0), |kv| kv.mod_revision);
+    let compare = |object: &Object| {
+        let key = Bytes::from(object.key());
+        let target = CompareTarget::Mod(known(&key));
+        Compare { keys: KeyRange::single(key), operator: CompareOperator::Equal, target }
     };
-    let value = PutValue::Set(object.to_stored().into());
-    let put = PutRequest { key, value, lease: PutLease::Set(None), prev_kv: false };
-    Request::Txn(TxnRequest { compare: vec![compare], success: vec![Operation::Put(put)], failure: Vec::new() })
+    let put = |object: &Object| {
+        let value = PutValue::Set(object.to_stored().into());
+        Operation::Put(PutRequest { key: object.key().into(), value, lease: PutLease::Set(None), prev_kv: false })
+    };
+    let compare = objects.iter().map(compare).collect();
+    Request::Txn(TxnRequest { compare, success: objects.iter().map(put).collect(), failure: Vec::new() })
 }

@@ -60,7 +60,12 @@ impl World {
             | Fault::Unplug(_)
             | Fault::KeepSyncs(_)
             | Fault::Checkpoint(_)
-            | Fault::Compact(_) => true,
+            | Fault::Compact(_)
+            | Fault::Withhold { .. }
+            | Fault::Deliver { .. }
+            | Fault::Mislead(_)
+            | Fault::Undeceive(_) => true,
+            Fault::Destroy(node) => self.can_be_destroyed(*node),
         };
         if !is_allowed {
             self.budget.withhold();

@@ -12,7 +12,9 @@ pub(super) fn event(event: &Event) -> String {
         Event::Process { .. } | Event::Patience { .. } | Event::Start(_) => String::new(),
         Event::Arrival { what, .. } => format!("{what:?}"),
         Event::News { news, .. } => format!("{news:?}"),
-        Event::Fault(_) | Event::Scene(_) | Event::Episode(_) | Event::Phase(_) => format!("{event:?}"),
+        Event::Fault(_) | Event::Scene(_) | Event::Episode(_) | Event::Phase(_) | Event::Note(_) => {
+            format!("{event:?}")
+        }
     }
 }
 

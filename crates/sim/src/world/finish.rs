@@ -15,6 +15,9 @@ const QUIET_FOR: Duration = Duration::from_secs(6);
 /// After the clients have ended, all registers must be read and all replicas equal within this time.
 pub const EQUAL_WITHIN: Duration = Duration::from_secs(30);
 
+/// Longer by this for each node besides the founders of a cluster with a control plane.
+const PER_SPARE: Duration = Duration::from_millis(300);
+
 /// How often it is looked whether all replicas are where they belong.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -24,6 +27,8 @@ impl World {
         match phase {
             Phase::Safety => {}
             Phase::Liveness => {
+                self.check_rebuilt();
+                self.next_stretch();
                 self.heal();
                 self.agenda.after(WRITE_WITHIN, Event::Phase(Phase::Quiet));
             }
@@ -39,7 +44,8 @@ impl World {
                     auditor.begin();
                 }
                 self.agenda.after(Duration::ZERO, Event::News { slot, news: News::Wake });
-                self.agenda.after(EQUAL_WITHIN, Event::Phase(Phase::Over));
+                let within = self.equal_within();
+                self.agenda.after(within, Event::Phase(Phase::Over));
             }
             Phase::Over => {
                 let state =
@@ -47,7 +53,8 @@ impl World {
                 self.find(
                     Check::Convergence,
                     format!(
-                        "{EQUAL_WITHIN:?} after the last write: {} {}",
+                        "{:?} after the last write: {} {}",
+                        self.equal_within(),
                         state.unwrap_or_default(),
                         self.unsettled().unwrap_or_default()
                     ),
@@ -56,10 +63,17 @@ impl World {
         }
     }
 
+    /// How long replicas may take to become equal, and to come to where they belong: the more nodes, the more may have to move.
+    fn equal_within(&self) -> Duration {
+        let spares = self.options.tables.as_ref().map_or(0, |tables| tables.spares);
+        EQUAL_WITHIN + PER_SPARE * u32::try_from(spares).unwrap_or(u32::MAX)
+    }
+
     /// Ends every fault that is under way.
     fn heal(&mut self) {
         self.healed = self.agenda.now();
         self.network.heal();
+        self.hearsay.heal();
         self.network.set_faults(NetworkFaults::CALM);
         self.options.faults.disk = DiskFaults::CALM;
         self.condemn_astray();

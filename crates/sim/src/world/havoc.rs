@@ -1,5 +1,6 @@
 //! Faults, as they happen.
 
+use althing_api::service::META_GROUP;
 use althing_api::{Call, Request, Target};
 use althing_node::Input;
 use althing_types::{Duration, Instant, NodeId, RequestId};
@@ -11,7 +12,7 @@ use crate::history::{CallEnd, CallRecord, LessorJump};
 use crate::host::boot::{BootError, Booted, DiskHistory, Start};
 use crate::host::directory::Standing;
 use crate::host::process::Intent;
-use crate::host::{Blame, End, Host, Origin};
+use crate::host::{Blame, End, Host, Origin, Stage};
 use crate::nemesis::{self, Kind, Sight};
 use crate::network::Flight;
 use crate::random::between;
@@ -38,7 +39,7 @@ impl World {
             return;
         }
         let length = kind.episodes(&self.options.faults).draw_length(&mut self.streams.faults);
-        let sight = Sight { nodes: &self.nodes, leader: self.leader.map(|(_, node)| node) };
+        let sight = Sight { nodes: &self.nodes, leader: self.leader.map(|(_, node)| node), meta: &[] };
         for (delay, fault) in nemesis::episode(kind, length, sight, &mut self.streams.faults) {
             self.agenda.after(delay, Event::Fault(fault));
         }
@@ -48,7 +49,8 @@ impl World {
     /// Gives the roles of a scene to nodes and lets its fault begin, and in its time end.
     pub(super) fn play(&mut self, scene: Scene) {
         let Scene { mut fault, lasting, .. } = scene;
-        let sight = Sight { nodes: &self.nodes, leader: self.leader.map(|(_, node)| node) };
+        let meta = self.runs_meta();
+        let sight = Sight { nodes: &self.nodes, leader: self.leader.map(|(_, node)| node), meta: &meta };
         if self.phase != Phase::Safety || !fault.cast(sight, &mut self.streams.scenes) {
             return;
         }
@@ -68,6 +70,7 @@ impl World {
             return;
         }
         self.settle_budget();
+        self.check_spread();
         self.inflicted.push((self.agenda.now().since(Instant::ZERO), fault.clone()));
         match fault {
             Fault::Heal => self.network.heal(),
@@ -90,8 +93,21 @@ impl World {
             Fault::Unclog(node) => self.unclog(node),
             Fault::Unplug(node) => self.unplug(node),
             Fault::KeepSyncs(node) => self.keep_syncs(node),
+            Fault::Deliver { node, what } => self.hearsay.deliver(node, what),
+            Fault::Undeceive(node) => self.hearsay.undeceive(node),
             harm => self.harm(harm),
         }
+        self.next_stretch();
+    }
+
+    /// Nodes that run with a replica of the control plane, and that somebody hears.
+    fn runs_meta(&self) -> Vec<NodeId> {
+        let has_meta = |id: &&NodeId| match &self.hosts[id].stage {
+            Stage::Running(process) => !process.node.voters(META_GROUP).is_empty(),
+            Stage::Paused { .. } | Stage::Down => false,
+        };
+        let is_heard = |id: &&NodeId| self.nodes.iter().any(|other| other != *id && self.network.is_open(**id, *other));
+        self.nodes.iter().filter(has_meta).filter(is_heard).copied().collect()
     }
 
     fn harm(&mut self, fault: Fault) {
@@ -137,6 +153,9 @@ impl World {
                 self.want_checkpoint(node);
             }
             Fault::Compact(node) => self.compact(node),
+            Fault::Withhold { node, what } => self.hearsay.withhold(node, what),
+            Fault::Mislead(node) => self.hearsay.mislead(node),
+            Fault::Destroy(node) => self.destroy(node),
             Fault::Heal
             | Fault::Restart(_)
             | Fault::Resume(_)
@@ -146,7 +165,9 @@ impl World {
             | Fault::Drift { .. }
             | Fault::Unclog(_)
             | Fault::Unplug(_)
-            | Fault::KeepSyncs(_) => unreachable!("the caller has dealt with it"),
+            | Fault::KeepSyncs(_)
+            | Fault::Deliver { .. }
+            | Fault::Undeceive(_) => unreachable!("the caller has dealt with it"),
         }
     }
 
@@ -193,8 +214,10 @@ impl World {
     pub(super) fn end_process(&mut self, node: NodeId, how: End) {
         let host = self.hosts.get_mut(&node).expect("every node has a machine");
         let Some(process) = host.end(how, &mut self.streams.disk) else { return };
+        self.control.add(&process.node.metrics());
         self.break_connections(&process);
         self.hint_all(node, PeerHint::Down);
+        self.next_stretch();
     }
 
     /// Tells every process that runs about its connection to a node; not all of them notice.
@@ -243,6 +266,7 @@ impl World {
         self.rot_is_gone(node);
         self.plan_routine(node);
         self.hint_all(node, PeerHint::Up);
+        self.next_stretch();
     }
 
     /// A disk may fail while a node starts, if the world made it; then the supervisor tries again. Damage is for good,

@@ -9,7 +9,8 @@
 //! * `havoc`: faults; `damage`: those that take what was synced; `moments`: when triggers may strike;
 //! * `links`: connections between nodes, and who is let in;
 //! * `witness`: what the ledger is shown, and what nodes keep in memory;
-//! * `tables`: judging and settling where there is a control plane;
+//! * `tables`: judging and settling where there is a control plane; `stretch`: who serves meanwhile; `hearsay`: what nodes are
+//!   told of the cluster;
 //! * `record`: what a diagram shows of it;
 //! * `finish`: the liveness phase and the end.
 
@@ -18,9 +19,11 @@ mod damage;
 mod describe;
 mod finish;
 mod havoc;
+mod hearsay;
 mod links;
 mod moments;
 mod record;
+mod stretch;
 mod tables;
 mod turn;
 mod witness;
@@ -32,28 +35,33 @@ use althing_api::watch::WatchCommand;
 use althing_api::{Call, Target};
 use althing_node::ReadWork;
 use althing_probe::{Guard, Mutant};
-use althing_types::{Duration, Instant, NodeId, Revision};
+use althing_types::{Duration, GroupId, Instant, NodeId, Revision};
 use bytes::Bytes;
 use fastrand::Rng;
 
 use self::clients::Outstanding;
+use self::hearsay::Hearsay;
+use self::stretch::Stretch;
 use crate::agenda::{Agenda, Due};
 use crate::budget::{Budget, Margin};
 use crate::clocks::LocalClock;
 use crate::diagram::Recorder;
 use crate::faults::Fault;
-use crate::host::{Host, Origin, Stage};
+use crate::host::{Host, LogSize, Origin, Stage};
 use crate::ledger::Ledger;
 use crate::nemesis::{KINDS, Kind};
 use crate::network::{Flight, Network};
-use crate::options::{MAX_NODES, Options};
+use crate::options::{MAX_NODES, MAX_SPARES, Options};
 use crate::random::{Streams, up_to};
-use crate::report::{Check, FaultCounts, Finding, Report};
+use crate::report::{Check, ControlCounts, FaultCounts, Finding, Report};
 use crate::scene::Scene;
 use crate::trace::{Line, Payload, Trace};
 use crate::workload::{self, Client, News, Shared, Slot, Ticket};
 
 pub use finish::{EQUAL_WITHIN, WRITE_WITHIN};
+
+/// With more nodes besides the founders, the map is too large for the small logs of other runs.
+const FEW_SPARES: u64 = 12;
 
 /// Something that happens.
 #[derive(Debug)]
@@ -114,6 +122,8 @@ pub enum Event {
     Episode(Kind),
     /// The run comes to its next phase.
     Phase(Phase),
+    /// The control plane may have had no quorum since this moment.
+    Note(Instant),
 }
 
 /// Something that happens within a process.
@@ -217,6 +227,15 @@ pub struct World {
     links: BTreeSet<(NodeId, NodeId)>,
     /// Requests that the world has made in its own name.
     requests: u64,
+    /// What nodes are told of the cluster, and should not believe.
+    hearsay: Hearsay,
+    /// Since when nothing has changed of who is up and who hears whom.
+    stretch: Option<Stretch>,
+    /// How often each call was sent to another node: by whom, and its name there.
+    routed: BTreeMap<(NodeId, u64), u64>,
+    control: ControlCounts,
+    /// Of each shard the last entry that changed its voters, and how many it has had at the most.
+    voters: BTreeMap<GroupId, (u64, usize)>,
     findings: Vec<Finding>,
     recorder: Option<Recorder>,
     /// The mistake that is made as long as this world lives.
@@ -233,7 +252,8 @@ impl World {
         let _ = althing_probe::take();
         let mut streams = Streams::new(options.seed);
         let network = Network::new(options.faults.network, streams.network.fork());
-        let spares = options.tables.as_ref().map_or(0, |tables| tables.spares);
+        let spares = options.tables.as_ref().map_or(0, |tables| tables.spares as u64);
+        assert!(spares <= MAX_SPARES, "at most {MAX_SPARES} nodes besides the founders");
         let founders: Vec<NodeId> = (1..=options.nodes).map(NodeId).collect();
         let nodes: Vec<NodeId> = (1..=options.nodes + spares).map(NodeId).collect();
         let hosts = nodes
@@ -249,7 +269,10 @@ impl World {
                     (Some(_), true) => Origin::FounderOfTables,
                     (Some(_), false) => Origin::Registered,
                 };
-                (*id, Host::new(*id, origin, clock, streams.directories.u64(..)))
+                let mut host = Host::new(*id, origin, clock, streams.directories.u64(..));
+                host.log = if spares > FEW_SPARES { LogSize::Large } else { LogSize::Small };
+                host.zone = options.tables.as_ref().map(|tables| tables.zone_of(*id)).unwrap_or_default();
+                (*id, host)
             })
             .collect();
         let voters = founders.len();
@@ -259,6 +282,7 @@ impl World {
         let trace = Trace::new(options.trace.take());
         let recorder = options.record.map(Recorder::new);
         let table = Self::table_of_clients(options.tables.is_some());
+        let hearsay = Hearsay::new(&options.faults);
         Self {
             options,
             streams,
@@ -285,6 +309,11 @@ impl World {
             margin: Margin::Ample,
             links: BTreeSet::new(),
             requests: 0,
+            hearsay,
+            stretch: None,
+            routed: BTreeMap::new(),
+            control: ControlCounts::default(),
+            voters: BTreeMap::new(),
             findings: Vec::new(),
             recorder,
             _mutant: mutant,
@@ -343,6 +372,7 @@ impl World {
             Event::Start(node) => self.restart(node),
             Event::Episode(kind) => self.begin_episode(kind),
             Event::Phase(phase) => self.enter(phase),
+            Event::Note(since) => self.note(since),
         }
         self.record_standings();
     }
@@ -364,7 +394,8 @@ impl World {
             | Event::Scene(_)
             | Event::Start(_)
             | Event::Episode(_)
-            | Event::Phase(_) => return Some(event),
+            | Event::Phase(_)
+            | Event::Note(_) => return Some(event),
         };
         // A new member has no machine before the operator has set one up.
         match &mut self.hosts.get_mut(&node)?.stage {
@@ -406,6 +437,7 @@ impl World {
             Event::Start(node) => line(*node, "start", 0, Payload::None),
             Event::Episode(kind) => line(world, "episode", 0, Payload::Value(kind)),
             Event::Phase(phase) => line(world, "phase", 0, Payload::Value(phase)),
+            Event::Note(_) => line(world, "note", 0, Payload::None),
         };
         let note = if self.trace.is_written() { describe::event(event) } else { String::new() };
         self.trace.add(&Line { note: &note, ..line });
@@ -415,6 +447,7 @@ impl World {
         self.trace.flush();
         self.conclude();
         let judgement = self.judge();
+        let control = self.control_counts();
         let now = self.agenda.now();
         let found = judgement.broken.into_iter().map(|(check, detail)| Finding { at: now, check, detail });
         self.findings.extend(found);
@@ -425,6 +458,7 @@ impl World {
             simulated: now.since(Instant::ZERO),
             network: self.network.counts(),
             faults: self.counts,
+            control,
             inflicted: self.inflicted,
             budget: self.budget.close(now),
             entries: self.ledger.entries() as u64,

@@ -22,9 +22,12 @@ impl World {
             }
             Event::Fault(fault) => Some(What::Fault(fault.clone())),
             Event::Phase(phase) => Some(What::Phase(format!("{phase:?}").to_lowercase())),
-            Event::Patience { .. } | Event::Process { .. } | Event::Scene(_) | Event::Start(_) | Event::Episode(_) => {
-                None
-            }
+            Event::Patience { .. }
+            | Event::Process { .. }
+            | Event::Scene(_)
+            | Event::Start(_)
+            | Event::Episode(_)
+            | Event::Note(_) => None,
         };
         if let Some(what) = what {
             recorder.add(at, what);

@@ -80,6 +80,7 @@ impl World {
     }
 
     fn tick(&mut self, node: NodeId) {
+        self.lie(node);
         self.input(node, Input::Tick);
         let span = self.host(node).clock.world_span(althing_node::DEFAULT_TICK);
         self.plan(node, span, Happening::Tick);
@@ -92,16 +93,21 @@ impl World {
         let Some(process) = host.running() else { return };
         process.turn = Planned::No;
         let mut out = Effects::default();
+        let reconciled = process.node.metrics().reconciled;
         for input in std::mem::take(&mut process.inbox) {
             process.node.handle(local, input, &mut out);
         }
         process.node.flush(local, &mut out);
+        let has_reconciled = process.node.metrics().reconciled > reconciled;
         if process.node.has_more() {
             process.turn = Planned::Yes;
             self.plan(node, Duration::ZERO, Happening::Turn);
         }
         self.witness_turn(node, &out);
         self.execute(node, out);
+        if has_reconciled {
+            self.moment(node, Moment::Reconciled);
+        }
     }
 
     fn execute(&mut self, node: NodeId, out: Effects) {
@@ -124,6 +130,7 @@ impl World {
     fn send(&mut self, from: NodeId, frames: Vec<(NodeId, Bytes)>) {
         let now = self.agenda.now();
         for (to, bytes) in frames {
+            let bytes = self.passes(from, to, bytes);
             let arrivals = self.network.send(now, from, to);
             let life = self.hosts.get(&to).map(|host| host.life);
             let only_in = life.filter(|_| arrivals.len() > 1);

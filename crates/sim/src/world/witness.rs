@@ -3,6 +3,7 @@
 use althing_consensus::{ConfState, LogPosition, Role};
 use althing_node::envelope::{Message, open_frame};
 use althing_node::{Done, Effects, Footprint, Work};
+use althing_strong::{Bounds, Stage};
 use althing_types::{GroupId, NodeId, limits};
 use bytes::Bytes;
 
@@ -81,6 +82,11 @@ impl World {
         let Ok((_, mut reader)) = open_frame(frame.clone()) else { return };
         while reader.remaining() > 0 {
             let Ok(message) = Message::decode(&mut reader) else { return };
+            if let Message::Route(route) = &message {
+                let tries = self.routed.entry((node, route.name)).or_default();
+                *tries += 1;
+                self.control.most_tries = self.control.most_tries.max(*tries);
+            }
             if let Message::Raft(group, message) = message {
                 let seen = self.ledger.logs.sends(group, node, message.term(), message.appends());
                 self.contradicts(seen);
@@ -121,7 +127,9 @@ impl World {
             let seen = self.ledger.applies(*group, node, entry.index, entry.term, &entry.data);
             self.contradicts(seen);
             if let Some(change) = &entry.conf_state {
-                self.ledger.configurations.applies(*group, node, decode(change));
+                let conf = decode(change);
+                self.check_voters(*group, entry.index, &conf);
+                self.ledger.configurations.applies(*group, node, conf);
             }
         }
     }
@@ -132,6 +140,10 @@ impl World {
             Done::Applied { group, output, .. } => {
                 for change in &output.changes {
                     let seen = self.ledger.changes(*group, node, change.revision, &change.events);
+                    self.contradicts(seen);
+                }
+                if let Some(Bounds { stage: Stage::Sealed(seal), .. }) = &output.bounds {
+                    let seen = self.ledger.sealed(*group, seal);
                     self.contradicts(seen);
                 }
                 if output.members_changed {

@@ -11,7 +11,7 @@ use althing_types::{GroupId, LeaseId, NodeId, RequestId, Revision};
 use bytes::Bytes;
 
 use super::{Command, Proposal};
-use crate::bounds::{Role, Slice};
+use crate::bounds::{read_position, write_position};
 use crate::feed::Page;
 
 /// The format of a proposal.
@@ -31,10 +31,10 @@ mod tag {
     pub(super) const MEMBER_REMOVE: u8 = 11;
     pub(super) const MEMBER_PROMOTE: u8 = 12;
     pub(super) const SET_QUOTA: u8 = 13;
-    pub(super) const BOUNDS: u8 = 14;
-    pub(super) const INGEST: u8 = 15;
-    pub(super) const SEAL: u8 = 16;
-    pub(super) const ACTIVATE: u8 = 17;
+    pub(super) const INGEST: u8 = 14;
+    pub(super) const SEAL: u8 = 15;
+    pub(super) const ACTIVATE: u8 = 16;
+    pub(super) const BAR: u8 = 17;
 }
 
 fn unknown<T>(field: &'static str, value: u8) -> Result<T, DecodeError> {
@@ -117,7 +117,7 @@ fn write_command(writer: &mut Writer, command: &Command) {
             writer.u8(tag::SET_QUOTA);
             writer.u64(*bytes);
         }
-        Command::Bounds { .. } | Command::Ingest(_) | Command::Seal { .. } | Command::Activate { .. } => {
+        Command::Ingest(_) | Command::Bar { .. } | Command::Seal { .. } | Command::Activate { .. } => {
             write_split_command(writer, command);
         }
     }
@@ -125,27 +125,24 @@ fn write_command(writer: &mut Writer, command: &Command) {
 
 fn write_split_command(writer: &mut Writer, command: &Command) {
     match command {
-        Command::Bounds { slice, role } => {
-            writer.u8(tag::BOUNDS);
-            slice.write(writer);
-            writer.u8(match role {
-                Role::Serve => 0,
-                Role::Fill => 1,
-            });
-        }
         Command::Ingest(page) => {
             writer.u8(tag::INGEST);
             page.write(writer);
         }
-        Command::Seal { at, child } => {
+        Command::Seal { at, children, filled } => {
             writer.u8(tag::SEAL);
             writer.bytes(at);
-            writer.u64(child.0);
+            children.iter().for_each(|child| writer.u64(child.0));
+            write_position(writer, *filled);
         }
         Command::Activate { revision, compacted } => {
             writer.u8(tag::ACTIVATE);
             writer.i64(revision.0);
             writer.i64(compacted.0);
+        }
+        Command::Bar { child } => {
+            writer.u8(tag::BAR);
+            writer.u64(child.0);
         }
         _ => unreachable!("only the commands of a split come here"),
     }
@@ -197,24 +194,20 @@ fn read_command(reader: &mut Reader) -> Result<Command, DecodeError> {
         tag::MEMBER_ADD => Command::MemberAdd(read_member(reader)?),
         tag::MEMBER_REMOVE => Command::MemberRemove(NodeId(reader.u64("member")?)),
         tag::MEMBER_PROMOTE => Command::MemberPromote(NodeId(reader.u64("member")?)),
-        tag::BOUNDS => Command::Bounds { slice: Slice::read(reader)?, role: read_role(reader)? },
         tag::INGEST => Command::Ingest(Page::read(reader)?),
-        tag::SEAL => Command::Seal { at: reader.bytes("key")?, child: GroupId(reader.u64("child")?) },
+        tag::SEAL => Command::Seal {
+            at: reader.bytes("key")?,
+            children: [GroupId(reader.u64("left child")?), GroupId(reader.u64("right child")?)],
+            filled: read_position(reader)?,
+        },
         tag::ACTIVATE => Command::Activate {
             revision: Revision(reader.i64("revision")?),
             compacted: Revision(reader.i64("compacted")?),
         },
+        tag::BAR => Command::Bar { child: GroupId(reader.u64("child")?) },
         tag::SET_QUOTA => Command::SetQuota { bytes: reader.u64("quota")? },
         value => return unknown("command", value),
     })
-}
-
-fn read_role(reader: &mut Reader) -> Result<Role, DecodeError> {
-    match reader.u8("role")? {
-        0 => Ok(Role::Serve),
-        1 => Ok(Role::Fill),
-        value => unknown("role", value),
-    }
 }
 
 #[cfg(test)]

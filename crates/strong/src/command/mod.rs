@@ -14,8 +14,8 @@ use althing_api::kv::{DeleteRangeRequest, PutRequest, TxnRequest};
 use althing_types::{GroupId, LeaseId, NodeId, RequestId, Revision};
 use bytes::Bytes;
 
-use crate::bounds::{Role, Slice};
 use crate::feed::Page;
+use crate::layout::VersionId;
 
 /// A command and who waits for its answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -77,21 +77,22 @@ pub enum Command {
     MemberRemove(NodeId),
     /// With a configuration change: a learner becomes a voter.
     MemberPromote(NodeId),
-    /// A new shard of a range table: which keys it holds, and whether it serves them at once. Answers `Compact`, as do all
-    /// commands of a split.
-    Bounds {
-        /// The keys.
-        slice: Slice,
-        /// What it does first.
-        role: Role,
-    },
-    /// To a child that is being filled: a page of its parent's history. One that it has had does nothing.
+    /// To a child that is being filled: a page of its parent's history. One that it has had does nothing. Answers `Compact`, as do
+    /// all commands of a split.
     Ingest(Page),
-    /// To the parent: the keys from here to its end are the child's; refused from now on.
+    /// To the parent: serve nothing any more, for two children do. Refused if a compaction has come beyond where they are: after
+    /// the seal there is none, so every replica can fill them from there.
     Seal {
-        /// The first key that moves.
+        /// The first key of the right child.
         at: Bytes,
-        /// Where to.
+        /// The children, left and right.
+        children: [GroupId; 2],
+        /// Both children have all positions below this one.
+        filled: VersionId,
+    },
+    /// To a parent that cannot fill its children from where they are: never seal it for them, so that they may go.
+    Bar {
+        /// The greater of the children. Those with lesser ids were given up, too.
         child: GroupId,
     },
     /// To a child that was filled up to the seal of its parent: serve, from this revision on.

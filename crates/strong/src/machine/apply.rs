@@ -108,9 +108,9 @@ impl<'a, 'e> Apply<'a, 'e> {
             Command::MemberUpsert(_) | Command::MemberAdd(_) | Command::MemberRemove(_) | Command::MemberPromote(_) => {
                 self.member(command)
             }
-            Command::Bounds { slice, role } => self.set_bounds(slice, *role),
             Command::Ingest(page) => self.ingest(page),
-            Command::Seal { at, child } => self.seal(at, *child),
+            Command::Seal { at, children, filled } => self.seal(at, *children, *filled),
+            Command::Bar { child } => self.bar(*child),
             Command::Activate { revision, compacted } => self.activate(*revision, *compacted),
             Command::SetQuota { bytes } => {
                 self.table.state.quota = *bytes;

@@ -179,11 +179,27 @@ impl Machine {
 
     /// Makes a new table, the same on all initial members, as if the log up to `applied` had made it.
     pub fn bootstrap(&mut self, members: &[Member], conf_state: Bytes, applied: Applied) -> Result<(), StrongError> {
+        self.found(members, conf_state, None, applied)
+    }
+
+    /// Makes a new shard of a table that is split by range, the same on all its first replicas.
+    pub fn bootstrap_shard(&mut self, conf_state: Bytes, bounds: Bounds, applied: Applied) -> Result<(), StrongError> {
+        self.found(&[], conf_state, Some(bounds), applied)
+    }
+
+    fn found(
+        &mut self,
+        members: &[Member],
+        conf_state: Bytes,
+        bounds: Option<Bounds>,
+        applied: Applied,
+    ) -> Result<(), StrongError> {
         if self.table.is_some() {
             return Err(StrongError::NotBlank);
         }
         let state = State::new(self.config.quota_bytes, applied);
-        let table = Table::new(state, Members::new(members), BTreeSet::new(), conf_state);
+        let mut table = Table::new(state, Members::new(members), BTreeSet::new(), conf_state);
+        table.bounds = bounds;
         let mut batch = self.engine.begin(self.space);
         table.store(&mut *batch);
         batch.commit(applied)?;

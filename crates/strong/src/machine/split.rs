@@ -1,4 +1,4 @@
-//! Splits in the log: bounds, the filling of a child, the seal of its parent, its activation. Each can be proposed again
+//! Splits in the log: the filling of children, the seal of their parent, their activation. Each can be proposed again
 //! without harm: what was done already is recognised and does nothing.
 
 use althing_api::ErrorKind;
@@ -9,7 +9,7 @@ use althing_types::{GroupId, Revision};
 use bytes::Bytes;
 
 use super::apply::Apply;
-use crate::bounds::{Bounds, Moved, Role, START, Slice, Stage};
+use crate::bounds::{Bounds, START, Seal, Stage};
 use crate::command::Command;
 use crate::error::{Failure, StrongError};
 use crate::feed::{Fed, Page};
@@ -41,26 +41,11 @@ impl Apply<'_, '_> {
             | Command::MemberRemove(_)
             | Command::MemberPromote(_)
             | Command::SetQuota { .. }
-            | Command::Bounds { .. }
             | Command::Ingest(_)
             | Command::Seal { .. }
+            | Command::Bar { .. }
             | Command::Activate { .. } => Ok(()),
         }
-    }
-
-    /// Gives a new shard its bounds.
-    pub(super) fn set_bounds(&mut self, slice: &Slice, role: Role) -> Result<Body, Failure> {
-        let new = Bounds::new(slice.clone(), role);
-        match &self.table.bounds {
-            Some(bounds) if *bounds == new => return Ok(Body::Compact),
-            Some(_) => return refused("the shard has bounds already"),
-            None => {}
-        }
-        if self.table.state.revision != Revision::FIRST || !self.table.leases.is_empty() {
-            return refused("only a shard that holds nothing yet can be given bounds");
-        }
-        self.store_bounds(new);
-        Ok(Body::Compact)
     }
 
     /// Takes in a page of the parent's history.
@@ -68,7 +53,7 @@ impl Apply<'_, '_> {
         self.refuse_if_corrupt()?;
         let Some(bounds) = self.table.bounds.clone() else { return refused("the shard is not being filled") };
         let (next, compacted) = match bounds.stage {
-            Stage::Serving => return refused("the shard is not being filled"),
+            Stage::Serving | Stage::Sealed(_) => return refused("the shard is not being filled"),
             Stage::Activated(revision) if page.next <= VersionId::after(revision) => return Ok(Body::Compact),
             Stage::Activated(_) => return refused("the shard was filled and serves"),
             Stage::Filling { next, .. } if page.next <= next => return Ok(Body::Compact),
@@ -125,26 +110,44 @@ impl Apply<'_, '_> {
         Ok(())
     }
 
-    /// Gives the keys from `at` on to a child. The last revision here that may have touched them is the present one.
-    pub(super) fn seal(&mut self, at: &Bytes, child: GroupId) -> Result<Body, Failure> {
+    /// The shard serves nothing any more: its revision is its last.
+    pub(super) fn seal(&mut self, at: &Bytes, children: [GroupId; 2], filled: VersionId) -> Result<Body, Failure> {
         self.refuse_if_corrupt()?;
-        let Some(mut bounds) = self.table.bounds.clone() else {
+        let Some(bounds) = self.table.bounds.clone() else {
             let reason = "only a table that is split by range can be split";
             return Err(ErrorKind::Unsupported(reason.to_owned()).into());
         };
-        match bounds.moved.iter().find(|moved| moved.child == child) {
-            Some(moved) if moved.slice.start == *at => return Ok(Body::Compact),
-            Some(_) => return refused("the child has another piece of this shard already"),
-            None => {}
+        match &bounds.stage {
+            Stage::Sealed(seal) if seal.at == *at && seal.children == children => return Ok(Body::Compact),
+            Stage::Sealed(_) => return refused("the shard was split otherwise"),
+            Stage::Serving | Stage::Activated(_) | Stage::Filling { .. } => bounds.admit(&Keys::Single(at))?,
         }
-        bounds.admit(&Keys::Single(at))?;
+        if children.iter().any(|child| *child <= bounds.barred) {
+            return refused("these children were given up");
+        }
         if *at == bounds.slice.start {
             return refused("a shard cannot be split at its first key");
         }
-        let slice = Slice { start: at.clone(), end: bounds.slice.end.replace(at.clone()) };
         let (revision, compacted) = (self.table.state.revision, self.table.state.compacted);
-        bounds.moved.push(Moved { slice, child, revision, compacted });
-        self.store_bounds(bounds);
+        if filled < VersionId::after(compacted) {
+            return refused("the shard was compacted beyond where its children are");
+        }
+        let seal = Seal { at: at.clone(), children, revision, compacted };
+        self.store_bounds(Bounds { stage: Stage::Sealed(seal), ..bounds });
+        Ok(Body::Compact)
+    }
+
+    /// The shard is never sealed for these children, nor for earlier ones. One that is sealed is theirs.
+    pub(super) fn bar(&mut self, child: GroupId) -> Result<Body, Failure> {
+        self.refuse_if_corrupt()?;
+        let Some(bounds) = self.table.bounds.clone() else { return refused("the shard has no children") };
+        match bounds.stage {
+            Stage::Sealed(_) => return refused("the shard is sealed"),
+            Stage::Serving | Stage::Activated(_) | Stage::Filling { .. } => {}
+        }
+        if child > bounds.barred {
+            self.store_bounds(Bounds { barred: child, ..bounds });
+        }
         Ok(Body::Compact)
     }
 
@@ -154,7 +157,9 @@ impl Apply<'_, '_> {
         let Some(bounds) = self.table.bounds.clone() else { return refused("the shard is not being filled") };
         let compacted = match bounds.stage {
             Stage::Activated(known) if known == revision => return Ok(Body::Compact),
-            Stage::Serving | Stage::Activated(_) => return refused("the shard is not being filled"),
+            Stage::Serving | Stage::Activated(_) | Stage::Sealed(_) => {
+                return refused("the shard is not being filled");
+            }
             Stage::Filling { next, compacted: least } if next == VersionId::after(revision) => compacted.max(least),
             Stage::Filling { next, .. } => {
                 return refused(&format!("the shard is filled up to position {}.{} only", next.main, next.sub));
@@ -163,9 +168,7 @@ impl Apply<'_, '_> {
         if revision < Revision::FIRST {
             return refused("no table stands at such a revision");
         }
-        // A parent that goes on after the seal may be compacted beyond it, and a child that is begun only then has no more
-        // than that left: the child begins there, too.
-        self.table.state.revision = revision.max(compacted);
+        self.table.state.revision = revision;
         if compacted > self.table.state.compacted {
             self.table.state.freed = self.garbage_after(compacted)?;
             self.table.state.compacted = compacted;

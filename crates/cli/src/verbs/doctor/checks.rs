@@ -6,7 +6,7 @@ use althing_manifest::{Liveness, Node, Object, Schedule, Shard, Table, Truth, co
 
 use super::gather::{Facts, Objects};
 use super::{Finding, Severity};
-use crate::verbs::words::{many, node_of, shard_of};
+use crate::verbs::words::{many, node_of, routed, shard_of};
 
 /// Seconds by which clocks may differ: what is measured is right to about two.
 const MAX_CLOCK_DIFFERENCE: i64 = 3;
@@ -265,7 +265,7 @@ fn tables(objects: &Objects, findings: &mut Vec<Finding>) {
 
 fn shards(objects: &Objects, findings: &mut Vec<Finding>) {
     let mut by_table: BTreeMap<&str, Vec<&Shard>> = BTreeMap::new();
-    for shard in objects.shards.iter().filter_map(shard_of) {
+    for shard in routed(&objects.shards.iter().filter_map(shard_of).collect::<Vec<_>>()) {
         by_table.entry(&shard.spec.table).or_default().push(shard);
     }
     for (table, shards) in by_table {

@@ -86,13 +86,10 @@ fn page() -> Page {
 
 #[test]
 fn commands_of_a_split_come_back_as_they_were() {
-    for role in [Role::Serve, Role::Fill] {
-        for end in [None, Some(Bytes::from_static(b"z"))] {
-            there_and_back(Command::Bounds { slice: Slice { start: "a".into(), end }, role });
-        }
-    }
     there_and_back(Command::Ingest(page()));
-    there_and_back(Command::Seal { at: "m".into(), child: GroupId(u64::MAX) });
+    let children = [GroupId(u64::MAX), GroupId(0)];
+    there_and_back(Command::Seal { at: "m".into(), children, filled: position(i64::MAX, u32::MAX) });
+    there_and_back(Command::Bar { child: GroupId(u64::MAX) });
     there_and_back(Command::Activate { revision: Revision(i64::MAX), compacted: Revision(i64::MIN) });
 }
 
@@ -100,13 +97,14 @@ fn commands_of_a_split_come_back_as_they_were() {
 #[test]
 fn the_bytes_of_a_split_are_those_of_the_format() {
     let of = |command| proposal(command).encode().slice(13..);
-    let slice = Slice { start: "m".into(), end: None };
-    assert_eq!(of(Command::Bounds { slice, role: Role::Fill }), b"\x0e\x01m\x00\x01"[..]);
     let versions = b"\x01k\x08\x00\x07\x01\x00\x02\x03\x00vv\x01l\x08\x01\x02\x02\x00";
-    assert_eq!(of(Command::Ingest(page())), [&b"\x0f\x00\x00\x0a\x00\x01\x02"[..], versions].concat());
-    assert_eq!(of(Command::Seal { at: "m".into(), child: GroupId(17) }), b"\x10\x01m\x11"[..]);
+    assert_eq!(of(Command::Ingest(page())), [&b"\x0e\x00\x00\x0a\x00\x01\x02"[..], versions].concat());
+    let children = [GroupId(17), GroupId(18)];
+    let seal = Command::Seal { at: "m".into(), children, filled: position(9, 3) };
+    assert_eq!(of(seal), b"\x0f\x01m\x11\x12\x12\x03"[..]);
     let activate = Command::Activate { revision: Revision(9), compacted: Revision(-1) };
-    assert_eq!(of(activate), b"\x11\x12\x01"[..]);
+    assert_eq!(of(Command::Bar { child: GroupId(18) }), b"\x11\x12"[..]);
+    assert_eq!(of(activate), b"\x10\x12\x01"[..]);
 }
 
 #[test]
