@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 /// For how long clients may be read in one turn, from the first that is. It is a fraction of the time between two heartbeats.
-const READ_FOR: Duration = Duration::from_millis(2);
+const READ_FOR: Duration = Duration::from_millis(4);
 /// Bytes that all clients together may send in one turn, whatever time that takes: what is parsed later, in one go, is bounded by it.
 const BYTES_PER_TURN: usize = 256 * 1024;
 
