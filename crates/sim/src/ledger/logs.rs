@@ -208,6 +208,19 @@ impl Logs {
         Ok(())
     }
 
+    /// These are all the groups with which a node starts: of others that it had, nothing may have been durable.
+    pub fn starts_with(&mut self, node: NodeId, groups: &BTreeSet<GroupId>) -> Result<(), Contradiction> {
+        let is_excused = self.excused.contains(&node);
+        let of_node = self.replicas.iter_mut().filter(|((_, of), _)| *of == node);
+        for ((group, _), replica) in of_node.filter(|((group, _), _)| !groups.contains(group)) {
+            let gone = std::mem::take(replica);
+            if !is_excused && let Err(what) = gone.durable.is_kept_by(&Log::default()) {
+                return Err(format!("node {node} starts without group {group}: {what}"));
+            }
+        }
+        Ok(())
+    }
+
     /// A replica has come to a node that runs: its log begins after what it was born with, if it was born with anything.
     pub fn opens(&mut self, group: GroupId, node: NodeId, applied: LogPosition) {
         self.replica(group, node).written.cut(applied);

@@ -37,6 +37,9 @@ impl World {
             self.contradicts(seen);
             self.ledger.configurations.begins(group, node, standing.conf_state.clone());
         }
+        let groups = booted.standings.iter().map(|standing| standing.group).collect();
+        let seen = self.ledger.logs.starts_with(node, &groups);
+        self.contradicts(seen);
         if !self.host(node).is_lying() {
             self.ledger.logs.trust(node);
         }
