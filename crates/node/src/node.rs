@@ -20,7 +20,7 @@ use crate::envelope::{self, Message, Told};
 use crate::group::Group;
 use crate::input::{Done, ExportPurpose, Input, ReadDone};
 use crate::metrics::{GroupMetrics, Metrics};
-use crate::peers::PING_AFTER;
+use crate::peers::{Heard, PING_AFTER};
 use crate::recover::Recovery;
 use crate::replicas::{CLOSING, Comings};
 use crate::route::{Homeless, Router};
@@ -351,6 +351,15 @@ impl Node {
         self.streams_lost(now, peer, out);
     }
 
+    /// A peer has begun another run: what this node was sending to the last one arrives nowhere.
+    fn peer_restarted(&mut self, now: Instant, peer: NodeId, out: &mut Effects) {
+        let sending = self.groups.values().filter(|group| group.sends_snapshot_to(peer));
+        let sending: Vec<_> = sending.map(|group| group.id).collect();
+        for id in sending {
+            self.with(now, id, out, |group, _| group.receiver_restarted(peer));
+        }
+    }
+
     fn wake_followers_of(&mut self, now: Instant, suspects: &BTreeSet<NodeId>, out: &mut Effects) {
         if suspects.is_empty() {
             return;
@@ -400,9 +409,13 @@ impl Node {
             self.shared.metrics.frames_refused += 1;
             return;
         };
-        if !self.shared.peers.heard(now, from, header) {
-            self.shared.metrics.frames_refused += 1;
-            return;
+        match self.shared.peers.heard(now, from, header) {
+            Heard::New => {}
+            Heard::Restarted => self.peer_restarted(now, from, out),
+            Heard::Old => {
+                self.shared.metrics.frames_refused += 1;
+                return;
+            }
         }
         while reader.remaining() > 0 {
             let Ok(message) = Message::decode(&mut reader) else {

@@ -27,6 +27,17 @@ struct Peer {
     newest: Option<FrameHeader>,
 }
 
+/// What a frame is among those of its peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Heard {
+    /// Old or repeated: it is to be ignored.
+    Old,
+    /// The next of the peer's run.
+    New,
+    /// The first of another run: what was under way with the last one is lost.
+    Restarted,
+}
+
 /// The peers of a node.
 #[derive(Debug, Default)]
 pub struct Peers {
@@ -58,19 +69,21 @@ impl Peers {
         }
     }
 
-    /// Whether a frame is new; an old or repeated one is to be ignored.
-    pub fn heard(&mut self, now: Instant, from: NodeId, header: FrameHeader) -> bool {
+    /// Takes note of a frame that has come.
+    pub fn heard(&mut self, now: Instant, from: NodeId, header: FrameHeader) -> Heard {
         let peer = self.peers.entry(from).or_default();
-        let newer = peer
-            .newest
-            .is_none_or(|newest| (header.incarnation, header.sequence) > (newest.incarnation, newest.sequence));
-        if newer {
-            peer.newest = Some(header);
-            peer.last_heard = now;
-        } else {
-            althing_probe::hit(Mark::StaleFrame);
-        }
-        newer
+        let heard = match peer.newest {
+            None => Heard::New,
+            Some(newest) if header.incarnation > newest.incarnation => Heard::Restarted,
+            Some(newest) if header.incarnation == newest.incarnation && header.sequence > newest.sequence => Heard::New,
+            Some(_) => {
+                althing_probe::hit(Mark::StaleFrame);
+                return Heard::Old;
+            }
+        };
+        peer.newest = Some(header);
+        peer.last_heard = now;
+        heard
     }
 
     /// Pings those among `members` who have heard nothing for a while.
@@ -105,5 +118,19 @@ impl Peers {
                 out.push((*id, frame));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_of_another_run_says_that_its_peer_was_restarted() {
+        let mut peers = Peers::new(1);
+        let mut heard =
+            |incarnation, sequence| peers.heard(Instant::ZERO, NodeId(2), FrameHeader { incarnation, sequence });
+        assert_eq!([heard(3, 1), heard(3, 2), heard(3, 2)], [Heard::New, Heard::New, Heard::Old]);
+        assert_eq!([heard(4, 1), heard(3, 9), heard(4, 2)], [Heard::Restarted, Heard::Old, Heard::New]);
     }
 }

@@ -105,6 +105,17 @@ impl Group {
         }
     }
 
+    /// Whether a snapshot is on its way from here to a follower.
+    pub(crate) fn sends_snapshot_to(&self, follower: NodeId) -> bool {
+        self.outgoing.contains_key(&follower)
+    }
+
+    /// The follower has begun another run, which has nothing of the snapshot that was on its way to the last one. It is probed
+    /// anew, and sent another one if it needs that.
+    pub(crate) fn receiver_restarted(&mut self, follower: NodeId) {
+        self.end_transfer(follower, false);
+    }
+
     fn end_transfer(&mut self, to: NodeId, ok: bool) {
         if !ok {
             althing_probe::hit(Mark::TransferFailed);
