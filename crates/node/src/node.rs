@@ -8,6 +8,7 @@ use althing_consensus::RecoveryError;
 use althing_probe::Mutant;
 use althing_resilience::admission::Figures;
 use althing_storage::engine::Applied;
+use althing_strong::{Bounds, Stage};
 use althing_types::{Duration, GroupId, Instant, NodeId, RequestId, Revision, SpaceId, StreamId, limits};
 use bytes::Bytes;
 
@@ -464,10 +465,12 @@ impl Node {
                 if group == META_GROUP {
                     self.meta_applied(&output, out);
                 }
-                let bounds_changed = output.bounds.is_some();
+                // A page more changes the bounds of a child as well, and concerns nobody.
+                let is_page = |bounds: &Bounds| matches!(bounds.stage, Stage::Filling { .. });
+                let serves_other = output.bounds.as_ref().is_some_and(|bounds| !is_page(bounds));
                 self.with(now, group, out, |group, cx| group.applied(cx, applied, output));
                 self.split_applied(now, group, out);
-                if bounds_changed {
+                if serves_other {
                     self.retry_redirected(now, out);
                     self.report_now(now);
                 }
