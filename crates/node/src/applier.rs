@@ -208,7 +208,7 @@ fn held(config: &NodeConfig, log: &LogRecovery) -> BTreeMap<GroupId, (SpaceId, R
     for (group, presence) in log.presences() {
         match presence {
             Presence::Held { space, birth, .. } => held.insert(*group, (*space, birth.clone())),
-            Presence::Gone(_) => held.remove(group),
+            Presence::Gone(_) | Presence::Retired => held.remove(group),
         };
     }
     held

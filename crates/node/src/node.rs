@@ -95,7 +95,7 @@ impl Node {
             streams: BTreeMap::new(),
             homeless: BTreeMap::new(),
             downloads: BTreeMap::new(),
-            comings: Comings::new(recovered.graves),
+            comings: Comings::new(recovered.graves, recovered.retired),
             router: Router::new(incarnation),
             fillings: Fillings::default(),
             redirects: Redirects::default(),

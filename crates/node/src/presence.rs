@@ -5,6 +5,7 @@
 //!     0 held     space u64 · birth u8 (0 with the cluster, 1 with its shard: count · node*, 2 joined, 3 with its shard, which
 //!                is a piece of its table: count · node* · slice · role u8 (0 serve, 1 fill)) · promise
 //!     1 gone     promise
+//!     2 retired
 //! promise   term u64 · vote u64 · index u64 and term u64 of the log's last entry
 //! ```
 //!
@@ -96,6 +97,8 @@ pub enum Presence {
     },
     /// The node had it. A later one must keep what it promised.
     Gone(Promise),
+    /// The node had it, and its shard was deleted or split: there is never a later one, whatever an old map says.
+    Retired,
 }
 
 impl Presence {
@@ -131,6 +134,7 @@ impl Presence {
                 writer.u8(1);
                 promise.write(&mut writer);
             }
+            Self::Retired => writer.u8(2),
         }
         writer.finish()
     }
@@ -150,6 +154,7 @@ impl Presence {
                 promise: Promise::read(&mut reader)?,
             },
             1 => Self::Gone(Promise::read(&mut reader)?),
+            2 => Self::Retired,
             value => return Err(DecodeError::Unknown { field: "a replica's presence", value: u64::from(value) }),
         };
         reader.finish()?;
@@ -204,6 +209,7 @@ mod tests {
                 role: Role::Fill,
             }),
             Presence::Gone(promise),
+            Presence::Retired,
         ] {
             assert_eq!(Presence::decode(presence.encode()), Ok(presence));
         }

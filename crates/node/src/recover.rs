@@ -1,6 +1,6 @@
 //! From the log's records back to what each group was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use althing_codec::{DecodeError, Reader};
 use althing_consensus::{Entry, HardState, LogPosition, SnapshotMeta, decode_entries};
@@ -44,6 +44,8 @@ pub struct Recovery {
     pub groups: Vec<(GroupLog, GroupState)>,
     /// What replicas that are gone had promised.
     pub graves: BTreeMap<GroupId, Promise>,
+    /// Groups of which it had a replica and whose shards are no more.
+    pub retired: BTreeSet<GroupId>,
     /// Its copy of the map; `None` if it never had one.
     pub map: Option<Bytes>,
 }
@@ -135,9 +137,11 @@ impl LogRecovery {
         let groups = states.into_iter().map(join).collect();
         let grave = |(group, presence): (GroupId, Presence)| match presence {
             Presence::Gone(promise) => Some((group, promise)),
-            Presence::Held { .. } => None,
+            Presence::Held { .. } | Presence::Retired => None,
         };
-        Recovery { groups, graves: self.presences.into_iter().filter_map(grave).collect(), map: self.map }
+        let is_retired = |(_, presence): &(&GroupId, &Presence)| **presence == Presence::Retired;
+        let retired = self.presences.iter().filter(is_retired).map(|(group, _)| *group).collect();
+        Recovery { groups, retired, graves: self.presences.into_iter().filter_map(grave).collect(), map: self.map }
     }
 }
 

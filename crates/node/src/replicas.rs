@@ -41,16 +41,32 @@ pub(crate) struct Comings {
     opening: BTreeSet<GroupId>,
     closing: BTreeSet<GroupId>,
     graves: BTreeMap<GroupId, Promise>,
+    /// Groups whose shards are no more. No replica of them comes again.
+    retired: BTreeSet<GroupId>,
+}
+
+/// Why a replica leaves its node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Farewell {
+    /// Its group goes on without it, and may want it back.
+    Left,
+    /// Its shard is no more.
+    Retired,
 }
 
 impl Comings {
-    pub(crate) fn new(graves: BTreeMap<GroupId, Promise>) -> Self {
-        Self { graves, ..Self::default() }
+    pub(crate) fn new(graves: BTreeMap<GroupId, Promise>, retired: BTreeSet<GroupId>) -> Self {
+        Self { graves, retired, ..Self::default() }
     }
 
     /// Whether the node has had a replica of the group that is gone.
     pub(crate) fn is_grave(&self, group: GroupId) -> bool {
         self.graves.contains_key(&group)
+    }
+
+    /// Whether the group's shard is no more, whatever the map says.
+    pub(crate) fn is_retired(&self, group: GroupId) -> bool {
+        self.retired.contains(&group)
     }
 
     /// Whether the group is on its way in or out.
@@ -96,19 +112,30 @@ impl Node {
     }
 
     /// The replica leaves this node with all that it has.
-    pub(crate) fn close_replica(&mut self, now: Instant, id: GroupId, out: &mut Effects) {
+    pub(crate) fn close_replica(&mut self, now: Instant, id: GroupId, farewell: Farewell, out: &mut Effects) {
         let Some(mut group) = self.groups.remove(&id) else { return };
         group.stop(&mut Context { now, shared: &mut self.shared, out }, "the table's replica has left this node");
         let promise = group.leave();
         althing_probe::hit(Mark::ReplicaLeft);
         self.shared.wal.forget(id);
-        let gone = Presence::Gone(promise).encode();
+        let presence = match farewell {
+            Farewell::Left => Presence::Gone(promise),
+            Farewell::Retired => Presence::Retired,
+        };
+        let gone = presence.encode();
         let dropped = Record { group: id, kind: RecordKind::GroupDropped, index: 0, payload: bytes::Bytes::new() };
         self.shared.wal.push(dropped);
         self.shared.wal.push(Record { group: id, kind: RecordKind::Replica, index: 0, payload: gone });
         // What it has may go only when the log remembers that it does.
         self.shared.wal.wait(id, CLOSING);
-        self.comings.graves.insert(id, promise);
+        match farewell {
+            Farewell::Left => {
+                self.comings.graves.insert(id, promise);
+            }
+            Farewell::Retired => {
+                self.comings.retired.insert(id);
+            }
+        }
         self.comings.closing.insert(id);
         self.end_lent(id);
         for (stream, _) in self.streams.extract_if(.., |_, group| *group == id) {

@@ -14,6 +14,7 @@ use crate::effects::Effects;
 use crate::envelope::{Message, Question};
 use crate::node::Node;
 use crate::presence::ReplicaBirth;
+use crate::replicas::Farewell;
 
 /// Replicas that come to a node in one turn at the most, so that a turn stays short.
 const MAX_OPENED_PER_TURN: usize = 64;
@@ -69,7 +70,8 @@ impl Node {
         let own = self.shared.node();
         let missing = self.control.view.shards().filter(|shard| {
             let group = shard.spec.group;
-            wish(shard, own) == Wish::Here && !self.groups.contains_key(&group) && !self.comings.is_moving(group)
+            let is_absent = !self.groups.contains_key(&group) && !self.comings.is_moving(group);
+            wish(shard, own) == Wish::Here && is_absent && !self.comings.is_retired(group)
         });
         let births = missing.map(|shard| {
             let group = shard.spec.group;
@@ -98,9 +100,9 @@ impl Node {
         let (mut gone, mut doubtful) = (Vec::new(), BTreeSet::new());
         for group in self.groups.values() {
             match self.wish(group.id) {
-                Wish::Gone => gone.push(group.id),
+                Wish::Gone => gone.push((group.id, Farewell::Retired)),
                 Wish::Elsewhere if group.is_left_behind(own) || althing_probe::is(Mutant::LeaveAtOnce) => {
-                    gone.push(group.id);
+                    gone.push((group.id, Farewell::Left));
                 }
                 Wish::Elsewhere => {
                     doubtful.insert(group.id);
@@ -108,8 +110,8 @@ impl Node {
                 Wish::Here | Wish::Leaving => {}
             }
         }
-        for group in gone {
-            self.close_replica(now, group, out);
+        for (group, farewell) in gone {
+            self.close_replica(now, group, farewell, out);
         }
         self.control.doubts.retain(|group, _| doubtful.contains(group));
         for group in doubtful {
@@ -141,7 +143,7 @@ impl Node {
         let heard = self.groups.get(&group).map(crate::group::Group::heard);
         if heard == Some(doubt.heard) && self.wish(group) == Wish::Elsewhere {
             althing_probe::hit(Mark::ReplicaLeftBehind);
-            self.close_replica(now, group, out);
+            self.close_replica(now, group, Farewell::Left, out);
         }
     }
 

@@ -22,7 +22,7 @@ pub const CLUSTER: ClusterId = ClusterId(0x51_4d);
 const SEGMENT_BYTES: u64 = 64 * 1024;
 /// One batch of the log at the most, so that a turn often needs several, and a crash may keep only the first.
 const BATCH_BYTES: usize = 24 * 1024;
-/// Where there are many nodes the map alone is larger than such a batch: so many times as large are batches and segments there.
+/// Where there are many nodes, or shards that split, the map alone is larger than such a batch: so many times as large are batches and segments there.
 const LARGE_LOG: usize = 32;
 /// Entries in one record of the log; with the largest value that clients write it fits into a batch.
 const RECORD_BYTES: usize = 8 * 1024;

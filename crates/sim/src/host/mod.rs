@@ -94,7 +94,7 @@ pub enum Origin {
 pub enum LogSize {
     /// So little that a run of some seconds recycles them.
     Small,
-    /// As much as the map of a hundred nodes needs.
+    /// As much as the map of a hundred nodes, or of many shards, needs.
     Large,
 }
 

@@ -270,7 +270,8 @@ impl World {
                     (Some(_), false) => Origin::Registered,
                 };
                 let mut host = Host::new(*id, origin, clock, streams.directories.u64(..));
-                host.log = if spares > FEW_SPARES { LogSize::Large } else { LogSize::Small };
+                let splits = options.tables.as_ref().is_some_and(|tables| tables.split_kib > 0);
+                host.log = if spares > FEW_SPARES || splits { LogSize::Large } else { LogSize::Small };
                 host.zone = options.tables.as_ref().map(|tables| tables.zone_of(*id)).unwrap_or_default();
                 (*id, host)
             })
