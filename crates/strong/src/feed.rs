@@ -74,6 +74,16 @@ impl Page {
         Ok(())
     }
 
+    /// Bytes of keys and values in it, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let of = |fed: &Fed| match &fed.body {
+            VersionBody::Put { value, .. } => fed.key.len() + value.len(),
+            VersionBody::Tombstone => fed.key.len(),
+        };
+        self.versions.iter().map(of).sum()
+    }
+
     pub(crate) fn write(&self, writer: &mut Writer) {
         write_position(writer, self.from);
         write_position(writer, self.next);

@@ -18,7 +18,8 @@ use crate::node::Node;
 
 /// How long what was proposed for a split may take before it is proposed again.
 const PROPOSED_WITHIN: Duration = Duration::from_secs(2);
-/// A child that lacks fewer revisions than this is near enough for the seal: it gets them in a page or two.
+/// A child that lacks fewer revisions than this, and was told all there was with one page, is near enough for the seal: it gets
+/// the rest in another one.
 const NEAR_REVISIONS: i64 = 1024;
 
 /// The parents that this node leads and whose children it fills. All of it may be lost.
@@ -181,8 +182,7 @@ impl Node {
                 Some(feed) => FeedSource::Next(feed),
                 None => FeedSource::Start { reader, slice: bounds.slice, from: next },
             };
-            // Half of what a snapshot's page has: it becomes an entry of a log, and its last version comes on top.
-            let max_bytes = (self.shared.config.snapshot_chunk_bytes / 2).min(PAGE_BYTES);
+            let max_bytes = self.shared.config.snapshot_chunk_bytes.min(PAGE_BYTES);
             return out.reads.push(ReadWork::Feed { parent, child, source, max_bytes });
         }
         filler.work = Work::Idle(feed);
@@ -225,7 +225,9 @@ impl Node {
             }
         };
         let behind = revision.map_or(i64::MAX, |revision| revision.get() - page.next.main.get());
-        filler.distance = if behind < NEAR_REVISIONS { Distance::Near } else { Distance::Far };
+        // A page that is not full told all there was.
+        let is_full = page.bytes() >= self.shared.config.snapshot_chunk_bytes.min(PAGE_BYTES);
+        filler.distance = if behind < NEAR_REVISIONS && !is_full { Distance::Near } else { Distance::Far };
         filler.work = Work::Proposed { feed, next: page.next, since: now };
         self.with(now, child, out, |group, cx| group.propose_unasked(cx, Command::Ingest(page)));
     }

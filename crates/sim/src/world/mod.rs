@@ -242,6 +242,14 @@ pub struct World {
     _mutant: Option<Guard>,
 }
 
+/// Many nodes, or shards that split, make a large map.
+fn log_size(options: &Options) -> LogSize {
+    match &options.tables {
+        Some(tables) if tables.spares as u64 > FEW_SPARES || tables.split_kib > 0 => LogSize::Large,
+        Some(_) | None => LogSize::Small,
+    }
+}
+
 impl World {
     /// A world before anything has happened.
     #[must_use]
@@ -270,8 +278,7 @@ impl World {
                     (Some(_), false) => Origin::Registered,
                 };
                 let mut host = Host::new(*id, origin, clock, streams.directories.u64(..));
-                let splits = options.tables.as_ref().is_some_and(|tables| tables.split_kib > 0);
-                host.log = if spares > FEW_SPARES || splits { LogSize::Large } else { LogSize::Small };
+                host.log = log_size(&options);
                 host.zone = options.tables.as_ref().map(|tables| tables.zone_of(*id)).unwrap_or_default();
                 (*id, host)
             })
