@@ -254,7 +254,9 @@ impl Node {
         if self.lifecycle != Lifecycle::Running {
             return vec!["the node is stopping".to_owned()];
         }
-        let leaderless = || self.groups.values().filter(|group| group.leader().is_none());
+        // Tables serve without meta, so a node that waits for its leader is ready all the same.
+        let tables = || self.groups.values().filter(|group| group.id != META_GROUP);
+        let leaderless = || tables().filter(|group| group.leader().is_none());
         let mut reasons: Vec<_> =
             leaderless().take(MAX_REASONS).map(|group| format!("group {} has no leader", group.id)).collect();
         if reasons.len() == MAX_REASONS {
