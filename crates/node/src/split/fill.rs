@@ -182,7 +182,7 @@ impl Node {
                 Some(feed) => FeedSource::Next(feed),
                 None => FeedSource::Start { reader, slice: bounds.slice, from: next },
             };
-            let max_bytes = self.shared.config.snapshot_chunk_bytes.min(PAGE_BYTES);
+            let max_bytes = self.page_bytes();
             return out.reads.push(ReadWork::Feed { parent, child, source, max_bytes });
         }
         filler.work = Work::Idle(feed);
@@ -192,6 +192,11 @@ impl Node {
             let command = Command::Activate { revision: seal.revision, compacted: seal.compacted };
             self.with(now, child, out, |group, cx| group.propose_unasked(cx, command));
         }
+    }
+
+    /// Bytes that a page should have, about.
+    fn page_bytes(&self) -> usize {
+        self.shared.config.snapshot_chunk_bytes.min(PAGE_BYTES)
     }
 
     /// A page for a child was read, or there was nothing more.
@@ -205,6 +210,7 @@ impl Node {
         out: &mut Effects,
     ) {
         let revision = self.groups.get(&parent).map(Group::revision);
+        let page_bytes = self.page_bytes();
         let Some(filling) = self.fillings.0.get_mut(&parent) else { return };
         let Some(side) = filling.children.iter().position(|group| *group == child) else { return };
         let filler = &mut filling.fillers[side];
@@ -226,7 +232,7 @@ impl Node {
         };
         let behind = revision.map_or(i64::MAX, |revision| revision.get() - page.next.main.get());
         // A page that is not full told all there was.
-        let is_full = page.bytes() >= self.shared.config.snapshot_chunk_bytes.min(PAGE_BYTES);
+        let is_full = page.bytes() >= page_bytes;
         filler.distance = if behind < NEAR_REVISIONS && !is_full { Distance::Near } else { Distance::Far };
         filler.work = Work::Proposed { feed, next: page.next, since: now };
         self.with(now, child, out, |group, cx| group.propose_unasked(cx, Command::Ingest(page)));

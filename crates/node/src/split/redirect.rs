@@ -93,9 +93,8 @@ impl Node {
             Place::Elsewhere(group) if self.control.view.shard(group).is_some() => {
                 self.route(now, id, group, call, out)
             }
-            // It is gone, and the map will say who has its keys.
-            Place::Elsewhere(group) => self.wait(now, id, group, call, out),
-            Place::Later(group) => self.wait(now, id, group, call, out),
+            // One that is gone is in no map, which will say who has its keys.
+            Place::Elsewhere(group) | Place::Later(group) => self.wait(now, id, group, call, out),
             Place::Nowhere(error) => out.responses.push((id, Err(error.into()))),
         }
     }
