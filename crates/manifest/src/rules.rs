@@ -3,7 +3,7 @@
 use crate::mistake::Mistake;
 use crate::object::Object;
 use crate::shard::{Phase, Shard, Slice, name_of};
-use crate::table::{Built, DEFAULT_SPLIT_BYTES, Guarantee, Split, Table};
+use crate::table::{Built, DEFAULT_SPLIT_BYTES, Guarantee, Split, Table, TableSpec};
 
 /// Fills in what is left out and depends on what is not.
 pub(crate) fn complete(object: &mut Object) {
@@ -52,6 +52,7 @@ fn check_table(table: &Table) -> Vec<Mistake> {
         )),
         (Split::Hash, None) | (Split::Range, _) => {}
     }
+    mistakes.extend(check_convergence(spec));
     match spec.split {
         Split::Range if spec.shards != 1 => mistakes.push(Mistake::of(
             "spec.shards",
@@ -60,6 +61,29 @@ fn check_table(table: &Table) -> Vec<Mistake> {
             "leave it out",
         )),
         Split::Range | Split::Hash => {}
+    }
+    mistakes
+}
+
+/// What only convergent tables have, and what they have not.
+fn check_convergence(spec: &TableSpec) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    match spec.guarantee {
+        Guarantee::Convergent if spec.split == Split::Range => mistakes.push(Mistake::of(
+            "spec.split",
+            "\"range\"",
+            "is not possible for a convergent table",
+            "leave it out: its keys are dealt by a hash",
+        )),
+        Guarantee::Convergent => {}
+        Guarantee::Strong | Guarantee::Stream | Guarantee::Blob => {
+            let levels = [("spec.readLevel", spec.read_level), ("spec.writeLevel", spec.write_level)];
+            let given = levels.into_iter().filter_map(|(path, level)| Some((path, level?)));
+            mistakes.extend(given.map(|(path, level)| {
+                let problem = format!("has no meaning for a {} table", spec.guarantee.name());
+                Mistake::of(path, level.name(), problem, "leave it out, or set spec.guarantee to \"convergent\"")
+            }));
+        }
     }
     mistakes
 }

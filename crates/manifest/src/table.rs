@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use althing_quorum::Level;
+
 use crate::condition::Condition;
 use crate::object::Resource;
 
@@ -13,6 +15,8 @@ pub const META: &str = "meta";
 pub const MAX_NAME_CHARS: usize = 63;
 /// Shards of a table at the most: with three replicas each, what fifty nodes still hold easily.
 pub const MAX_SHARDS: u32 = 4096;
+/// The greatest number by which clients of Redis select a table.
+pub const MAX_REDIS_DB: u32 = 15;
 /// Size at which a range shard is split, if its table says nothing else.
 pub const DEFAULT_SPLIT_BYTES: u64 = 64 * 1024 * 1024;
 /// The least size at which a range shard may be split: below, a table would have more shards than keys are worth.
@@ -38,11 +42,30 @@ pub struct TableSpec {
     /// Size at which a shard is split, in bytes; only with [`Split::Range`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split_bytes: Option<u64>,
+    /// How many replicas a read asks if it says nothing else; only with [`Guarantee::Convergent`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_level: Option<Level>,
+    /// How many replicas have a write durably before it is acknowledged, if it says nothing else; only with
+    /// [`Guarantee::Convergent`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write_level: Option<Level>,
+    /// The number by which clients of Redis select the table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_db: Option<u32>,
 }
 
 impl Default for TableSpec {
     fn default() -> Self {
-        Self { guarantee: Guarantee::Strong, shards: 1, replicas: 3, split: Split::Hash, split_bytes: None }
+        Self {
+            guarantee: Guarantee::Strong,
+            shards: 1,
+            replicas: 3,
+            split: Split::Hash,
+            split_bytes: None,
+            read_level: None,
+            write_level: None,
+            redis_db: None,
+        }
     }
 }
 
@@ -80,8 +103,8 @@ impl Guarantee {
     #[must_use]
     pub const fn built(self) -> Built {
         match self {
-            Self::Strong => Built::Yes,
-            Self::Convergent | Self::Stream | Self::Blob => Built::NotYet,
+            Self::Strong | Self::Convergent => Built::Yes,
+            Self::Stream | Self::Blob => Built::NotYet,
         }
     }
 }

@@ -21,7 +21,8 @@ const FLOORS: [&[&str]; 10] = [
 ];
 
 /// Who may import whom on their own floor.
-const BESIDE: [(&str, &str); 6] = [
+const BESIDE: [(&str, &str); 7] = [
+    ("manifest", "quorum"),
     ("meta", "manifest"),
     ("meta", "placement"),
     ("faultdisk", "env"),

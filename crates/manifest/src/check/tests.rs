@@ -38,7 +38,7 @@ fn all_mistakes_are_told_at_once() {
         "apiVersion": "v1",
         "kind": "Table",
         "metadata": {"name": "Orders!", "label": {}},
-        "spec": {"guarantee": "convergent", "shard": 64, "replicas": 4, "split": "hsah", "splitBytes": "1G"},
+        "spec": {"guarantee": "stream", "shard": 64, "replicas": 4, "split": "hsah", "splitBytes": "1G"},
     });
     assert_eq!(
         mistakes(value).lines().collect::<Vec<_>>(),
@@ -52,7 +52,7 @@ fn all_mistakes_are_told_at_once() {
             "spec.split: \"hsah\" is not \"hash\" or \"range\"; did you mean \"hash\"?",
             "spec.splitBytes: \"1G\" is not a whole number from 16384 to 68719476736; change it, or leave it out for 67108864 if \
              split is range",
-            "spec.guarantee: \"convergent\" is not built yet; this version has \"strong\"",
+            "spec.guarantee: \"stream\" is not built yet; this version has \"strong\", \"convergent\"",
         ]
     );
 }
@@ -200,17 +200,26 @@ fn json_values() -> impl Strategy<Value = Value> {
 }
 
 fn tables() -> impl Strategy<Value = Object> {
-    let spec = (1_u32..=4096, prop::sample::select(vec![1_u32, 3, 5, 7]), any::<bool>(), 65_536_u64..1 << 30);
+    let spec = (1_u32..=4096, prop::sample::select(vec![1_u32, 3, 5, 7]), 0..3_u8, 65_536_u64..1 << 30);
     ("[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", spec, prop::collection::btree_map(".{0,9}", ".{0,9}", 0..3)).prop_map(
-        |(name, (shards, replicas, by_range, bytes), labels)| {
-            let spec = match by_range {
-                true => crate::TableSpec {
+        |(name, (shards, replicas, sort, bytes), labels)| {
+            let spec = match sort {
+                0 => crate::TableSpec {
                     replicas,
                     split: Split::Range,
                     split_bytes: Some(bytes),
                     ..crate::TableSpec::default()
                 },
-                false => crate::TableSpec { shards, replicas, ..crate::TableSpec::default() },
+                1 => crate::TableSpec {
+                    guarantee: Guarantee::Convergent,
+                    shards,
+                    replicas,
+                    read_level: Some(althing_quorum::Level::One),
+                    write_level: Some(althing_quorum::Level::EachQuorum),
+                    redis_db: Some(15),
+                    ..crate::TableSpec::default()
+                },
+                _ => crate::TableSpec { shards, replicas, ..crate::TableSpec::default() },
             };
             let mut table = crate::Table::new(&name, spec);
             table.metadata.labels = labels;

@@ -128,13 +128,17 @@ pub const NODE: &[Field] = &[
     system("status.version", Shape::Text, "The version of the program that it runs."),
 ];
 
+/// The named levels of reads and writes.
+const LEVELS: &[&str] = &["one", "quorum", "all", "localQuorum", "eachQuorum", "any"];
+
 pub const TABLE: &[Field] = &[
     once("metadata.name", Shape::TableName, Default::Required, "The table's name."),
     once(
         "spec.guarantee",
         Shape::Choice(&["strong", "convergent", "stream", "blob"]),
         Default::Value("strong"),
-        "What clients may rely on. strong: linearizable reads and writes, ordered watches, leases. The others are not built yet.",
+        "What clients may rely on. strong: linearizable reads and writes, ordered watches, leases. convergent: always writable; replicas \
+         that have seen the same writes are equal, and no concurrent write is lost. The others are not built yet.",
     ),
     once(
         "spec.shards",
@@ -163,6 +167,29 @@ pub const TABLE: &[Field] = &[
         default: Default::Value("67108864 if split is range"),
         writer: Writer::Owner,
         text: "Bytes at which a shard is cut in two. Only for tables that are split by range.",
+    },
+    Field {
+        path: "spec.readLevel",
+        shape: Shape::Choice(LEVELS),
+        default: Default::Value("quorum if guarantee is convergent"),
+        writer: Writer::Owner,
+        text: "How many replicas a read asks, if it says nothing else. Only for convergent tables. Reads at quorum see every write at \
+               quorum.",
+    },
+    Field {
+        path: "spec.writeLevel",
+        shape: Shape::Choice(LEVELS),
+        default: Default::Value("quorum if guarantee is convergent"),
+        writer: Writer::Owner,
+        text: "How many replicas have a write durably before it is acknowledged, if it says nothing else. Only for convergent tables.",
+    },
+    Field {
+        path: "spec.redisDb",
+        shape: Shape::Number(0, table::MAX_REDIS_DB as u64),
+        default: Default::Absent,
+        writer: Writer::Owner,
+        text: "The number by which clients of Redis select the table. Of two tables with one number they get the one that comes first by \
+               name.",
     },
     system("status.observedGeneration", ANY, "The generation of the spec that the status is about."),
     system(

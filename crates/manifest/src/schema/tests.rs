@@ -22,7 +22,16 @@ fn full() -> Vec<Object> {
     cluster.status.conditions = condition();
     let mut node = Node::new("n1", NodeSpec::new(althing_types::NodeId(1)));
     node.status.conditions = condition();
-    let mut table = Table::new("a", TableSpec { split_bytes: Some(1), ..TableSpec::default() });
+    let mut table = Table::new(
+        "a",
+        TableSpec {
+            split_bytes: Some(1),
+            read_level: Some(althing_quorum::Level::One),
+            write_level: Some(althing_quorum::Level::All),
+            redis_db: Some(1),
+            ..TableSpec::default()
+        },
+    );
     table.status.conditions = condition();
     let slices =
         [Slice::part(0, 1), Slice::Range(shard::RangeSlice { start: b"a".to_vec(), end: Some(b"b".to_vec()) })];
