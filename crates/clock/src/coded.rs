@@ -85,3 +85,17 @@ impl Coded for u64 {
         reader.u64(Self::NAME)
     }
 }
+
+/// The one, then the other.
+impl<A: Coded, B: Coded> Coded for (A, B) {
+    const NAME: &'static str = "a pair";
+
+    fn write(&self, writer: &mut Writer) {
+        self.0.write(writer);
+        self.1.write(writer);
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        Ok((A::read(reader)?, B::read(reader)?))
+    }
+}

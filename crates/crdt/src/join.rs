@@ -1,0 +1,227 @@
+//! The algebra: what a state must be able to do, and what follows from it.
+
+use std::fmt;
+
+use althing_clock::{Coded, Dot, DotContext};
+use althing_codec::{DecodeError, Reader, Writer};
+
+/// A state that can be joined with another one, each beside the context of whoever holds it.
+///
+/// The laws, for states that histories of writes lead to, with their contexts: the join is commutative, associative and
+/// idempotent, the bottom beside the empty context is neutral, and a delta that is applied does what joining it as a state
+/// would. [`crate::laws`] holds every type to them.
+///
+/// A context says which events its holder has taken. What the holder's state does not show of these is gone: removed, or
+/// replaced. So what one side shows and the other does not is new if the other's context lacks its dot, and gone if not
+/// (Almeida, Shoker, Baquero 2018, §7.3). Types that only grow need no context and ignore it.
+///
+/// Both contexts are those *before* the join; the caller joins them afterwards. They may know more than the state in hand: one
+/// context serves all keys of a shard.
+///
+/// **One dot, one place**: no dot may be held by two parts of a state, or two keys beside one context.
+pub trait Join: Clone + Default + PartialEq {
+    /// Joins a whole state: what `other` does not show and `theirs` covers goes.
+    fn join(&mut self, mine: &DotContext, other: Self, theirs: &DotContext);
+
+    /// Joins a delta: as [`Join::join`], but parts that it does not mention are not looked at, so that the cost is that of the
+    /// delta. A delta mentions what it removes: as a part that is bottom.
+    fn apply(&mut self, mine: &DotContext, delta: Self, its: &DotContext, bottoms: Bottoms) {
+        let _ = bottoms;
+        self.join(mine, delta, its);
+    }
+
+    /// Shows every dot that is held.
+    fn dots(&self, visit: &mut dyn FnMut(Dot));
+
+    /// Whether there is nothing: the state before all writes, or one of which everything was removed.
+    fn is_bottom(&self) -> bool;
+}
+
+/// What becomes of parts that are bottom.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bottoms {
+    /// They go: in a state, the absence says it all.
+    Drop,
+    /// They stay: in a delta, they say what is removed.
+    Keep,
+}
+
+/// A plain lattice: two values have a least upper bound, which needs no context. Commutative, associative, idempotent.
+pub trait Merge: Clone + PartialEq {
+    /// Becomes the least upper bound.
+    fn merge(&mut self, other: Self);
+}
+
+/// How much of what is there somebody has seen: the part of it that his removal removes.
+#[derive(Clone, Copy, Debug)]
+pub enum Seen<'a> {
+    /// All that this replica holds, as a writer without a context is taken to have.
+    All,
+    /// These events.
+    Context(&'a DotContext),
+}
+
+impl Seen<'_> {
+    /// Whether the event was seen.
+    #[must_use]
+    pub fn contains(&self, dot: Dot) -> bool {
+        match self {
+            Self::All => true,
+            Self::Context(context) => context.contains(dot),
+        }
+    }
+}
+
+/// A state of which what was seen can be removed.
+pub trait Reset: Join {
+    /// The delta that removes what was seen: its store is returned, and what its context must have is added to `removed`.
+    #[must_use]
+    fn reset(&self, seen: Seen<'_>, removed: &mut DotContext) -> Self;
+}
+
+/// A small state with a small context: what one write did, or several. Deltas may be applied in any order, any number of
+/// times, or merged first.
+///
+/// Every write takes a dot of its own, removals too. So a context that covers a delta's has its effect, and a delta that all
+/// replicas cover need not be kept for any of them.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Delta<S> {
+    /// What was written.
+    pub store: S,
+    /// The dots that were added and those that were removed.
+    pub context: DotContext,
+}
+
+impl<S: Join> Delta<S> {
+    /// The delta of the write `dot`, which removes nothing.
+    #[must_use]
+    pub fn of(dot: Dot, store: S) -> Self {
+        Self { store, context: DotContext::from(dot) }
+    }
+
+    /// The delta of the write `dot` that removes what was seen of `state`.
+    #[must_use]
+    pub fn reset(dot: Dot, state: &S, seen: Seen<'_>) -> Self
+    where
+        S: Reset,
+    {
+        let mut context = DotContext::from(dot);
+        let store = state.reset(seen, &mut context);
+        Self { store, context }
+    }
+
+    /// Both deltas in one.
+    pub fn merge(&mut self, other: Self) {
+        self.store.apply(&self.context, other.store, &other.context, Bottoms::Keep);
+        self.context.join(&other.context);
+    }
+
+    /// The same as part of something greater.
+    #[must_use]
+    pub fn map<T>(self, wrap: impl FnOnce(S) -> T) -> Delta<T> {
+        Delta { store: wrap(self.store), context: self.context }
+    }
+}
+
+/// A state with a context of its own: a replica that stands alone.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct Causal<S> {
+    /// The state.
+    pub store: S,
+    /// All events that it has taken.
+    pub context: DotContext,
+}
+
+impl<S: Join> Causal<S> {
+    /// Joins another replica's state.
+    pub fn join(&mut self, other: Self) {
+        self.store.join(&self.context, other.store, &other.context);
+        self.context.join(&other.context);
+    }
+
+    /// Takes a delta.
+    pub fn apply(&mut self, delta: Delta<S>) {
+        self.store.apply(&self.context, delta.store, &delta.context, Bottoms::Drop);
+        self.context.join(&delta.context);
+    }
+}
+
+impl<S: Coded> Coded for Delta<S> {
+    const NAME: &'static str = S::NAME;
+
+    fn write(&self, writer: &mut Writer) {
+        self.context.write(writer);
+        self.store.write(writer);
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let context = DotContext::read(reader)?;
+        Ok(Self { store: S::read(reader)?, context })
+    }
+}
+
+impl<S: Coded> Coded for Causal<S> {
+    const NAME: &'static str = S::NAME;
+
+    fn write(&self, writer: &mut Writer) {
+        self.context.write(writer);
+        self.store.write(writer);
+    }
+
+    fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let context = DotContext::read(reader)?;
+        Ok(Self { store: S::read(reader)?, context })
+    }
+}
+
+impl<S: fmt::Display> fmt::Display for Delta<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} beside {}", self.store, self.context)
+    }
+}
+
+/// Two states side by side under one context, such as a register and the counter on top of it.
+impl<A: Join, B: Join> Join for (A, B) {
+    fn join(&mut self, mine: &DotContext, other: Self, theirs: &DotContext) {
+        self.0.join(mine, other.0, theirs);
+        self.1.join(mine, other.1, theirs);
+    }
+
+    fn apply(&mut self, mine: &DotContext, delta: Self, its: &DotContext, bottoms: Bottoms) {
+        self.0.apply(mine, delta.0, its, bottoms);
+        self.1.apply(mine, delta.1, its, bottoms);
+    }
+
+    fn dots(&self, visit: &mut dyn FnMut(Dot)) {
+        self.0.dots(visit);
+        self.1.dots(visit);
+    }
+
+    fn is_bottom(&self) -> bool {
+        self.0.is_bottom() && self.1.is_bottom()
+    }
+}
+
+impl<A: Reset, B: Reset> Reset for (A, B) {
+    fn reset(&self, seen: Seen<'_>, removed: &mut DotContext) -> Self {
+        (self.0.reset(seen, removed), self.1.reset(seen, removed))
+    }
+}
+
+/// Makes a [`Join`] of a [`Merge`] type that has a bottom: contexts do not concern it.
+macro_rules! plain {
+    (impl[$($generic:tt)*] $type:ty) => {
+        impl<$($generic)*> $crate::join::Join for $type {
+            fn join(&mut self, _: &althing_clock::DotContext, other: Self, _: &althing_clock::DotContext) {
+                $crate::join::Merge::merge(self, other);
+            }
+
+            fn dots(&self, _: &mut dyn FnMut(althing_clock::Dot)) {}
+
+            fn is_bottom(&self) -> bool {
+                *self == Self::default()
+            }
+        }
+    };
+}
+pub(crate) use plain;
