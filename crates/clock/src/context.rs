@@ -253,3 +253,110 @@ impl DotContext {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{A, B, C, actor, check_coded, context, dot};
+    use proptest::prelude::*;
+
+    /// All dots that a context of the samples may have.
+    fn dots_of(context: &DotContext) -> BTreeSet<Dot> {
+        let actors = [A, B, C, Actor::new(0xa, 2)];
+        let all = actors.into_iter().flat_map(|actor| (1..=16).map(move |counter| Dot::new(actor, counter)));
+        all.filter(|dot| context.contains(*dot)).collect()
+    }
+
+    #[test]
+    fn a_hole_closes_when_what_was_overtaken_comes() {
+        let mut context = DotContext::EMPTY;
+        context.insert(Dot::new(A, 1));
+        context.insert(Dot::new(A, 3));
+        context.insert(Dot::new(A, 4));
+        context.insert(Dot::new(B, 2));
+        assert_eq!(context.to_string(), "{a.1:1} (a.1, 3) (a.1, 4) (b.1, 2)");
+        assert_eq!(context.next_dot(A), Dot::new(A, 5));
+        context.insert(Dot::new(A, 2));
+        assert_eq!(context.to_string(), "{a.1:4} (b.1, 2)");
+        context.join_vector(&[(B, 1)].into_iter().collect());
+        assert_eq!(context.to_string(), "{a.1:4, b.1:2}");
+    }
+
+    #[test]
+    fn a_difference_names_ranges_however_much_they_hold() {
+        let mut mine = DotContext::from(VersionVector::from_iter([(A, 1 << 60), (B, 2)]));
+        mine.insert(Dot::new(B, 5));
+        let mut theirs = DotContext::from(VersionVector::from_iter([(A, 10)]));
+        theirs.insert(Dot::new(A, 20));
+        theirs.insert(Dot::new(B, 1));
+        let range = |actor, first, last| DotRange { actor, first, last };
+        let lacking = vec![range(A, 11, 19), range(A, 21, 1 << 60), range(B, 2, 2), range(B, 5, 5)];
+        assert_eq!(mine.difference(&theirs), lacking);
+    }
+
+    #[test]
+    fn what_is_stable_is_what_all_have_without_holes() {
+        let full = DotContext::from(VersionVector::from_iter([(A, 5), (B, 3)]));
+        let mut holed = DotContext::from(VersionVector::from_iter([(A, 2), (B, 9), (C, 1)]));
+        holed.insert(Dot::new(A, 4));
+        assert_eq!(DotContext::stable([&full, &holed]).to_string(), "{a.1:2, b.1:3}");
+        assert!(DotContext::stable([]).is_empty(), "of nobody nothing is known");
+    }
+
+    proptest! {
+        #[test]
+        fn a_context_is_a_set_of_dots(a in context(), b in context(), extra in dot()) {
+            let (set_a, set_b) = (dots_of(&a), dots_of(&b));
+            let mut joined = a.clone();
+            joined.join(&b);
+            prop_assert_eq!(dots_of(&joined), &set_a | &set_b);
+            prop_assert_eq!(a.covers(&b), set_a.is_superset(&set_b));
+            prop_assert_eq!(a == b, set_a == set_b, "one set has one form");
+            let mut inserted = a.clone();
+            inserted.insert(extra);
+            prop_assert_eq!(dots_of(&inserted), set_a.iter().copied().chain([extra]).collect::<BTreeSet<_>>());
+            let lacking: BTreeSet<Dot> =
+                set_a.iter().copied().filter(|dot| a.difference(&b).iter().any(|range| range.contains(*dot))).collect();
+            prop_assert_eq!(lacking, &set_a - &set_b);
+            let count: u64 = a.difference(&b).iter().map(DotRange::count).sum();
+            prop_assert_eq!(count, (&set_a - &set_b).len() as u64);
+        }
+
+        #[test]
+        fn the_next_dot_is_new_and_above_all(mut a in context(), actor in actor()) {
+            let dot = a.next_dot(actor);
+            prop_assert!(dots_of(&a).iter().all(|other| other.actor != actor || other.counter < dot.counter));
+            prop_assert_eq!(a.take_dot(actor), dot);
+            prop_assert!(a.contains(dot));
+        }
+
+        #[test]
+        fn what_is_stable_is_covered_by_all_and_nothing_greater_is(a in context(), b in context(), c in context()) {
+            let stable = DotContext::from(DotContext::stable([&a, &b, &c]));
+            prop_assert!([&a, &b, &c].into_iter().all(|context| context.covers(&stable)));
+            for actor in [A, B, C] {
+                let mut greater = stable.clone();
+                greater.insert(Dot::new(actor, stable.vector().get(actor) + 1));
+                prop_assert!(![&a, &b, &c].into_iter().all(|context| context.covers(&greater)));
+            }
+        }
+
+        #[test]
+        fn bytes_come_back_as_they_were(value in context(), place: usize, byte: u8) {
+            check_coded(&value, place, byte);
+        }
+
+        #[test]
+        fn hostile_bytes_are_refused(bytes: Vec<u8>) {
+            let _ = DotContext::decode(bytes.into());
+        }
+    }
+
+    #[test]
+    fn the_form_is_the_one_in_the_documents() {
+        let context = DotContext::from_iter([1, 2, 4, 5, 9].map(|counter| Dot::new(A, counter)));
+        let a = [0xa, 0, 0, 0, 0, 0, 0, 0, 1];
+        let drawn = [&[1, 1], &a[..], &[2, 1], &a[..], &[3, 0, 0, 3]].concat();
+        assert_eq!(&context.encode()[..], drawn);
+    }
+}

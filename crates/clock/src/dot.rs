@@ -140,3 +140,24 @@ pub(crate) const fn check_counter(counter: u64) -> Result<u64, DecodeError> {
         _ => Err(DecodeError::Unknown { field: "a dot's counter", value: counter }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{A, check_coded, dot};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn bytes_come_back_as_they_were(value in dot(), place: usize, byte: u8) {
+            check_coded(&value, place, byte);
+        }
+    }
+
+    #[test]
+    fn a_dot_that_nobody_can_have_issued_is_refused() {
+        assert!(Dot::decode(Dot::new(A, 0).encode()).is_err());
+        assert!(Dot::decode(Dot::new(A, Dot::MAX_COUNTER + 1).encode()).is_err());
+        assert!(Dot::decode(Dot::new(A, Dot::MAX_COUNTER).encode()).is_ok());
+    }
+}

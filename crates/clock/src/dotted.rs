@@ -105,3 +105,117 @@ impl Coded for DottedVersionVector {
         Ok(Self { dot, past })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{A, B, C, actor, check_coded, dot, vector};
+    use proptest::prelude::*;
+
+    fn show(clocks: &[DottedVersionVector]) -> String {
+        clocks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    }
+
+    /// A replica with a key: what it holds, and the two things that it does.
+    #[derive(Clone)]
+    struct Replica(Actor, Vec<DottedVersionVector>);
+
+    impl Replica {
+        fn read(&self) -> VersionVector {
+            ceiling(&self.1)
+        }
+
+        fn write(&mut self, context: &VersionVector) {
+            let clock = update(context, &self.1, self.0);
+            self.1 = sync(&discard(&self.1, context), &[clock]);
+        }
+
+        fn take(&mut self, other: &Self) {
+            self.1 = sync(&self.1, &other.1);
+        }
+    }
+
+    /// The run of the papers' figures: two servers, clients that read and write in between, and two writes through one server that
+    /// know nothing of each other, which version vectors by server cannot tell.
+    #[test]
+    fn writes_of_two_clients_through_one_server_are_siblings_until_one_has_seen_both() {
+        let (mut a, mut b) = (Replica(A, Vec::new()), Replica(B, Vec::new()));
+        let nothing = VersionVector::EMPTY;
+        a.write(&nothing);
+        assert_eq!(show(&a.1), "((a.1, 1), {})");
+        let peter = a.read();
+        a.write(&nothing);
+        assert_eq!(show(&a.1), "((a.1, 1), {}) ((a.1, 2), {})", "Mary had seen nothing either");
+        b.write(&nothing);
+        assert_eq!(show(&b.1), "((b.1, 1), {})");
+        a.write(&peter);
+        assert_eq!(show(&a.1), "((a.1, 2), {}) ((a.1, 3), {a.1:1})", "Peter replaces his own, not Mary's");
+        b.take(&a);
+        assert_eq!(show(&b.1), "((a.1, 2), {}) ((a.1, 3), {a.1:1}) ((b.1, 1), {})");
+        let all = b.read();
+        assert_eq!(all.to_string(), "{a.1:3, b.1:1}");
+        b.write(&all);
+        assert_eq!(show(&b.1), "((b.1, 2), {a.1:3, b.1:1})");
+        a.take(&b);
+        assert_eq!(show(&a.1), "((b.1, 2), {a.1:3, b.1:1})");
+    }
+
+    #[test]
+    fn one_look_at_the_dot_tells_the_order() {
+        let clock = |dot: Dot, past: &[(Actor, u64)]| DottedVersionVector { dot, past: past.iter().copied().collect() };
+        let first = clock(Dot::new(A, 2), &[(A, 1)]);
+        let concurrent = clock(Dot::new(A, 3), &[(A, 1)]);
+        let later = clock(Dot::new(C, 1), &[(A, 2)]);
+        assert_eq!(first.compare(&concurrent), Causality::Concurrent);
+        assert_eq!(first.compare(&later), Causality::Before);
+        assert_eq!(later.compare(&first), Causality::After);
+        assert_eq!(later.compare(&concurrent), Causality::Concurrent);
+    }
+
+    proptest! {
+        /// Against causal histories, which are sets: each write's history is what its writer had read, and itself.
+        #[test]
+        fn what_is_held_is_what_causal_histories_say(
+            steps in proptest::collection::vec((0_usize..3, 0_usize..3, 0_usize..6, any::<usize>()), 1..24),
+        ) {
+            use std::collections::{BTreeMap, BTreeSet};
+            let mut replicas = [A, B, C].map(|actor| Replica(actor, Vec::new()));
+            let mut histories: BTreeMap<Dot, BTreeSet<Dot>> = BTreeMap::new();
+            let mut held = [const { BTreeSet::<Dot>::new() }; 3];
+            let mut reads = vec![(VersionVector::EMPTY, BTreeSet::new())];
+            for (at, other, what, choice) in steps {
+                match what {
+                    0 | 1 => {
+                        let seen = held[at].iter().flat_map(|dot| histories[dot].clone()).collect();
+                        reads.push((replicas[at].read(), seen));
+                    }
+                    2 => {
+                        let source = replicas[other].clone();
+                        replicas[at].take(&source);
+                        let both = &held[at] | &held[other];
+                        let old = |dot: &Dot| both.iter().any(|by| by != dot && histories[by].contains(dot));
+                        held[at] = both.iter().copied().filter(|dot| !old(dot)).collect();
+                    }
+                    _ => {
+                        // A client writes here what it has read anywhere, now or long ago, or nothing.
+                        let (context, seen) = reads[choice % reads.len()].clone();
+                        replicas[at].write(&context);
+                        let dots: BTreeSet<Dot> = replicas[at].1.iter().map(|clock| clock.dot).collect();
+                        let new = *dots.iter().find(|dot| !histories.contains_key(dot)).expect("a write is new");
+                        held[at].retain(|dot| !seen.contains(dot));
+                        held[at].insert(new);
+                        histories.insert(new, seen.into_iter().chain([new]).collect());
+                    }
+                }
+                let dots: BTreeSet<Dot> = replicas[at].1.iter().map(|clock| clock.dot).collect();
+                prop_assert_eq!(&dots, &held[at]);
+            }
+        }
+
+        #[test]
+        fn bytes_come_back_as_they_were(dot in dot(), past in vector(), actor in actor(), place: usize, byte: u8) {
+            let dot = if past.contains(dot) { Dot::new(actor, 20) } else { dot };
+            check_coded(&DottedVersionVector { dot, past }, place, byte);
+        }
+    }
+}

@@ -183,3 +183,115 @@ impl Coded for Timestamp {
         reader.fixed_u64(Self::NAME).map(Self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SKEW: Duration = Duration::from_millis(500);
+
+    fn clock() -> Hlc {
+        Hlc::new(SKEW, Timestamp::ZERO)
+    }
+
+    /// The paper's example: four nodes, of which one has a wall clock that is ahead of all others.
+    #[test]
+    fn timestamps_go_through_four_nodes_as_in_the_paper() {
+        let mut nodes = [clock(), clock(), clock(), clock()];
+        let mut walls = [10_u64, 0, 0, 0];
+        let mut trace = Vec::new();
+        let first = nodes[0].now(WallTime(walls[0]));
+        trace.push(format!("0: {first}"));
+        let mut message = first;
+        for to in [1, 2, 3, 1] {
+            walls[to] += 1;
+            message = nodes[to].observe(message, WallTime(walls[to])).unwrap();
+            trace.push(format!("{to}: {message}"));
+        }
+        walls[1] = 13;
+        trace.push(format!("1: {}", nodes[1].now(WallTime(walls[1]))));
+        assert_eq!(trace, ["0: 10.0", "1: 10.1", "2: 10.2", "3: 10.3", "1: 10.4", "1: 13.0"]);
+    }
+
+    #[test]
+    fn a_wall_that_is_set_back_does_not_take_the_clock_with_it() {
+        let mut clock = clock();
+        assert_eq!(clock.now(WallTime(5_000)), Timestamp::new(5_000, 0));
+        assert_eq!(clock.now(WallTime(1_000)), Timestamp::new(5_000, 1));
+        assert_eq!(clock.ahead(WallTime(1_000)), Duration::from_millis(4_000));
+        let mut restarted = Hlc::new(SKEW, clock.last());
+        assert_eq!(restarted.now(WallTime(900)), Timestamp::new(5_000, 2));
+        assert_eq!(restarted.now(WallTime(5_001)), Timestamp::new(5_001, 0));
+    }
+
+    #[test]
+    fn a_timestamp_from_an_hour_ahead_is_not_followed() {
+        let mut clock = clock();
+        clock.now(WallTime(1_000));
+        let remote = Timestamp::new(1_000 + 3_600_000, 0);
+        let refused = clock.observe(remote, WallTime(1_000));
+        assert_eq!(refused, Err(SkewError::TooFarAhead { remote, wall_ms: 1_000, max_skew: SKEW }));
+        assert_eq!(clock.last(), Timestamp::new(1_000, 0));
+        assert_eq!(clock.observe(Timestamp::new(1_500, 7), WallTime(1_000)), Ok(Timestamp::new(1_500, 8)));
+    }
+
+    #[test]
+    fn a_count_that_runs_over_carries_into_the_milliseconds() {
+        let mut clock = Hlc::new(SKEW, Timestamp::new(7, u16::MAX));
+        assert_eq!(clock.now(WallTime(7)), Timestamp::new(8, 0));
+    }
+
+    #[test]
+    fn clocks_gone_mad_do_not_overflow() {
+        let mut clock = Hlc::new(Duration::MAX, Timestamp::ZERO);
+        let first = clock.now(WallTime(u64::MAX));
+        assert!(clock.now(WallTime(u64::MAX)) > first);
+        assert!(clock.observe(Timestamp::from_bits(u64::MAX), WallTime(u64::MAX)).is_err());
+        let bound = Timestamp::new(MAX_WALL_MS + MAX_SKEW_MS, u16::MAX);
+        assert!(clock.observe(bound, WallTime(u64::MAX)).is_ok());
+        assert_eq!(Hlc::new(Duration::MAX, clock.last()), clock);
+    }
+
+    proptest! {
+        /// Nodes with walls that drift, jump and are an hour apart send each other messages, and are restarted.
+        #[test]
+        fn it_is_monotone_causal_and_not_above_any_wall_that_was_read(
+            skews in proptest::array::uniform3(prop_oneof![0_u64..600, Just(3_600_000_u64)]),
+            steps in proptest::collection::vec((0_usize..3, 0_usize..3, 0_u64..40), 1..60),
+        ) {
+            let mut nodes = [clock(), clock(), clock()];
+            let (mut time, mut greatest_wall) = (10_000_u64, 0);
+            for (from, to, passed) in steps {
+                time += passed;
+                let wall = |node: usize| WallTime(time + skews[node]);
+                greatest_wall = greatest_wall.max(wall(from).0).max(wall(to).0);
+                let before = nodes[from].last();
+                let sent = nodes[from].now(wall(from));
+                prop_assert!(sent > before, "monotone");
+                let before = nodes[to].last();
+                match nodes[to].observe(sent, wall(to)) {
+                    Ok(received) => prop_assert!(received > sent && received > before, "an effect is above its cause"),
+                    Err(SkewError::TooFarAhead { .. }) => {
+                        prop_assert!(sent.physical_ms() > wall(to).0 + 500);
+                        prop_assert_eq!(nodes[to].last(), before);
+                    }
+                }
+                prop_assert!(nodes.iter().all(|node| node.last().physical_ms() <= greatest_wall));
+                prop_assert!(nodes[to].ahead(wall(to)) <= SKEW);
+                if passed == 0 {
+                    nodes[to] = Hlc::new(SKEW, nodes[to].last());
+                }
+            }
+        }
+
+        #[test]
+        fn bits_order_as_times_do(a: u64, b: u64) {
+            let (a, b) = (Timestamp::from_bits(a), Timestamp::from_bits(b));
+            let parts = |time: Timestamp| (time.physical_ms(), time.logical());
+            prop_assert_eq!(a.cmp(&b), parts(a).cmp(&parts(b)));
+            prop_assert_eq!(Timestamp::new(a.physical_ms(), a.logical()), a);
+            prop_assert_eq!(Timestamp::decode(a.encode()), Ok(a));
+        }
+    }
+}

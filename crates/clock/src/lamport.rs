@@ -51,3 +51,29 @@ impl Coded for Lamport {
         Ok(Self(value))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_arrives_after_it_was_sent() {
+        let (mut sender, mut receiver) = (Lamport::default(), Lamport::default());
+        (0..4).for_each(|_| _ = sender.tick());
+        let sent = sender.tick();
+        assert_eq!(sent, 5);
+        assert_eq!(receiver.tick(), 1);
+        assert_eq!(receiver.observe(sent), 6);
+        assert_eq!(receiver.observe(2), 7);
+        assert_eq!(sender.observe(receiver.tick()), 9);
+    }
+
+    #[test]
+    fn a_hostile_number_does_not_stop_the_clock() {
+        let mut clock = Lamport::default();
+        assert_eq!(clock.observe(u64::MAX), Lamport::MAX_OBSERVED + 1);
+        clock.tick();
+        assert_eq!(Lamport::decode(clock.encode()), Ok(clock));
+        assert!(Lamport::decode(Lamport(u64::MAX).encode()).is_err());
+    }
+}

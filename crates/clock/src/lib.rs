@@ -42,6 +42,9 @@ pub mod hybrid;
 pub mod lamport;
 pub mod vector;
 
+#[cfg(test)]
+mod sample;
+
 pub use coded::Coded;
 pub use context::DotContext;
 pub use dot::{Actor, Dot, DotRange};

@@ -191,3 +191,95 @@ impl Coded for VersionVector {
         Ok(Self(entries))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{A, B, C, check_coded, vector};
+    use proptest::prelude::*;
+
+    fn join(left: &VersionVector, right: &VersionVector) -> VersionVector {
+        let mut joined = left.clone();
+        joined.join(right);
+        joined
+    }
+
+    /// Three processes and their messages, as in Mattern's figures: the vector of each event, and what is concurrent.
+    #[test]
+    fn events_of_three_processes_have_the_vectors_of_the_textbook() {
+        let mut processes = [VersionVector::EMPTY, VersionVector::EMPTY, VersionVector::EMPTY];
+        let names = [A, B, C];
+        let mut event = |at: usize, received: Option<&VersionVector>| {
+            received.into_iter().for_each(|message| processes[at].join(message));
+            processes[at].increment(names[at]);
+            processes[at].clone()
+        };
+        let a1 = event(0, None);
+        let b1 = event(1, None);
+        let b2 = event(1, Some(&a1));
+        let c1 = event(2, None);
+        let c2 = event(2, Some(&b2));
+        let a2 = event(0, None);
+        assert_eq!(b2.to_string(), "{a.1:1, b.1:2}");
+        assert_eq!(c2.to_string(), "{a.1:1, b.1:2, c.1:2}");
+        assert_eq!(a2.to_string(), "{a.1:2}");
+        assert_eq!(a1.compare(&c2), Causality::Before);
+        assert_eq!(c2.compare(&b1), Causality::After);
+        assert_eq!(b1.compare(&a1), Causality::Concurrent);
+        assert_eq!(a2.compare(&c2), Causality::Concurrent);
+        assert_eq!(c1.compare(&c1), Causality::Equal);
+    }
+
+    proptest! {
+        #[test]
+        fn comparison_is_a_partial_order(a in vector(), b in vector(), c in vector()) {
+            prop_assert!(a.descends(&a));
+            prop_assert_eq!(a.descends(&b) && b.descends(&a), a == b);
+            prop_assert!(!(a.descends(&b) && b.descends(&c)) || a.descends(&c));
+            let converse = match a.compare(&b) {
+                Causality::Before => Causality::After,
+                Causality::After => Causality::Before,
+                same @ (Causality::Equal | Causality::Concurrent) => same,
+            };
+            prop_assert_eq!(b.compare(&a), converse);
+        }
+
+        #[test]
+        fn the_join_is_the_least_upper_bound_and_the_meet_the_greatest_lower(
+            a in vector(), b in vector(), c in vector(),
+        ) {
+            let joined = join(&a, &b);
+            prop_assert!(joined.descends(&a) && joined.descends(&b));
+            prop_assert_eq!(c.descends(&a) && c.descends(&b), c.descends(&joined));
+            let mut met = a.clone();
+            met.meet(&b);
+            prop_assert!(a.descends(&met) && b.descends(&met));
+            prop_assert_eq!(a.descends(&c) && b.descends(&c), met.descends(&c));
+            prop_assert_eq!(&joined, &join(&b, &a));
+            prop_assert_eq!(join(&joined, &c), join(&a, &join(&b, &c)));
+            prop_assert_eq!(join(&a, &a), a);
+        }
+
+        #[test]
+        fn bytes_come_back_as_they_were(value in vector(), place: usize, byte: u8) {
+            check_coded(&value, place, byte);
+        }
+
+        #[test]
+        fn hostile_bytes_are_refused(bytes: Vec<u8>) {
+            let _ = VersionVector::decode(bytes.into());
+        }
+    }
+
+    #[test]
+    fn the_form_is_the_one_in_the_documents() {
+        let bytes = VersionVector::from_iter([(A, 3), (B, 300)]).encode();
+        let drawn = [1, 2, 0xa, 0, 0, 0, 0, 0, 0, 0, 1, 3, 0xb, 0, 0, 0, 0, 0, 0, 0, 1, 0xac, 2];
+        assert_eq!(&bytes[..], drawn);
+    }
+
+    #[test]
+    fn a_count_that_the_bytes_cannot_hold_is_refused_before_anything_is_allocated() {
+        assert!(VersionVector::decode(vec![1, 0xff, 0xff, 0xff, 0xff, 0x0f].into()).is_err());
+    }
+}

@@ -120,7 +120,7 @@ impl<N: Quantity> Counter<N> {
     pub fn increment(&self, dot: Dot, by: N::Value) -> Result<Delta<Self>, NumberError> {
         let by = N::of(by)?;
         self.sum()?.plus(by)?.value()?;
-        let mut context = DotContext::from(dot);
+        let mut context = DotContext::EMPTY;
         let (mut start, mut run) = (dot, Run::default());
         for (candidate, own) in self.0.as_slice().iter().filter(|(candidate, _)| candidate.actor == dot.actor) {
             if own.is_live() && own.now.version < dot.counter {
@@ -131,7 +131,7 @@ impl<N: Quantity> Counter<N> {
         }
         context.insert(start);
         run.now = Mark { version: dot.counter, total: run.now.total.plus(by)? };
-        Ok(Delta { store: Self(DotFun::from((start, run))), context })
+        Ok(Delta::new(dot, Self(DotFun::from((start, run))), context))
     }
 }
 

@@ -31,9 +31,9 @@ impl Flag {
     /// The write `dot`: it is on.
     #[must_use]
     pub fn enable(&self, dot: Dot) -> Delta<Self> {
-        let mut context = DotContext::from(dot);
+        let mut context = DotContext::EMPTY;
         let _ = self.0.reset(Seen::All, &mut context);
-        Delta { store: Self(DotSet::from(dot)), context }
+        Delta::new(dot, Self(DotSet::from(dot)), context)
     }
 
     /// The write `dot`: it is off, unless somebody whom this writer has not seen switches it on.

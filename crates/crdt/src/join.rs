@@ -1,8 +1,6 @@
 //! The algebra: what a state must be able to do, and what follows from it.
 
-use std::fmt;
-
-use althing_clock::{Coded, Dot, DotContext};
+use althing_clock::{Causality, Coded, Dot, DotContext};
 use althing_codec::{DecodeError, Reader, Writer};
 
 /// A state that can be joined with another one, each beside the context of whoever holds it.
@@ -11,7 +9,7 @@ use althing_codec::{DecodeError, Reader, Writer};
 /// idempotent, the bottom beside the empty context is neutral, and a delta that is applied does what joining it as a state
 /// would. [`crate::laws`] holds every type to them.
 ///
-/// A context says which events its holder has taken. What the holder's state does not show of these is gone: removed, or
+/// A context says which events its holder knows of. What the holder's state does not show of these is gone: removed, or
 /// replaced. So what one side shows and the other does not is new if the other's context lacks its dot, and gone if not
 /// (Almeida, Shoker, Baquero 2018, §7.3). Types that only grow need no context and ignore it.
 ///
@@ -82,54 +80,69 @@ pub trait Reset: Join {
 /// A small state with a small context: what one write did, or several. Deltas may be applied in any order, any number of
 /// times, or merged first.
 ///
-/// Every write takes a dot of its own, removals too. So a context that covers a delta's has its effect, and a delta that all
-/// replicas cover need not be kept for any of them.
+/// Every write takes a dot of its own, removals too. The dots of a delta's *writes* are told apart from those that these removed,
+/// because a removal is often the first that a replica hears of what it removes: then the removed dot is in its context, but
+/// whatever else that write had done, such as replacing an older one, has not been done there. So what a replica has is said by
+/// the writes that it has **taken**, and never by its context ([`Causal::has`]).
 #[derive(Clone, PartialEq, Debug)]
 pub struct Delta<S> {
     /// What was written.
     pub store: S,
-    /// The dots that were added and those that were removed.
+    /// The dots of the writes and those that they removed: what [`Join::apply`] is given.
     pub context: DotContext,
+    /// The dots of the writes.
+    pub writes: DotContext,
 }
 
 impl<S: Join> Delta<S> {
+    /// The delta of the write `dot`, which removes `removed`.
+    #[must_use]
+    pub fn new(dot: Dot, store: S, removed: DotContext) -> Self {
+        let mut context = removed;
+        context.insert(dot);
+        Self { store, context, writes: DotContext::from(dot) }
+    }
+
     /// The delta of the write `dot`, which removes nothing.
     #[must_use]
     pub fn of(dot: Dot, store: S) -> Self {
-        Self { store, context: DotContext::from(dot) }
+        Self::new(dot, store, DotContext::EMPTY)
     }
 
-    /// The delta of the write `dot` that removes what was seen of `state`.
+    /// The delta of the write `dot`, which removes what was seen of `state`.
     #[must_use]
     pub fn reset(dot: Dot, state: &S, seen: Seen<'_>) -> Self
     where
         S: Reset,
     {
-        let mut context = DotContext::from(dot);
-        let store = state.reset(seen, &mut context);
-        Self { store, context }
+        let mut removed = DotContext::EMPTY;
+        let store = state.reset(seen, &mut removed);
+        Self::new(dot, store, removed)
     }
 
     /// Both deltas in one.
     pub fn merge(&mut self, other: Self) {
         self.store.apply(&self.context, other.store, &other.context, Bottoms::Keep);
         self.context.join(&other.context);
+        self.writes.join(&other.writes);
     }
 
     /// The same as part of something greater.
     #[must_use]
     pub fn map<T>(self, wrap: impl FnOnce(S) -> T) -> Delta<T> {
-        Delta { store: wrap(self.store), context: self.context }
+        Delta { store: wrap(self.store), context: self.context, writes: self.writes }
     }
 }
 
-/// A state with a context of its own: a replica that stands alone.
+/// A state with contexts of its own: a replica that stands alone.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Causal<S> {
     /// The state.
     pub store: S,
-    /// All events that it has taken.
+    /// All events that it knows of: those that it has taken, and those that it knows to be removed.
     pub context: DotContext,
+    /// The writes of which it has the whole effect.
+    pub taken: DotContext,
 }
 
 impl<S: Join> Causal<S> {
@@ -137,12 +150,50 @@ impl<S: Join> Causal<S> {
     pub fn join(&mut self, other: Self) {
         self.store.join(&self.context, other.store, &other.context);
         self.context.join(&other.context);
+        self.taken.join(&other.taken);
     }
 
     /// Takes a delta.
     pub fn apply(&mut self, delta: Delta<S>) {
         self.store.apply(&self.context, delta.store, &delta.context, Bottoms::Drop);
         self.context.join(&delta.context);
+        self.taken.join(&delta.writes);
+    }
+
+    /// Whether the delta would change nothing, for having been taken.
+    #[must_use]
+    pub fn has(&self, delta: &Delta<S>) -> bool {
+        self.taken.covers(&delta.writes)
+    }
+}
+
+impl<S> From<Delta<S>> for Causal<S> {
+    fn from(delta: Delta<S>) -> Self {
+        Self { store: delta.store, context: delta.context, taken: delta.writes }
+    }
+}
+
+/// The contexts of a delta or a state: the writes, and the whole if it is more.
+fn write_contexts(context: &DotContext, writes: &DotContext, writer: &mut Writer) {
+    writes.write(writer);
+    writer.bool(context != writes);
+    if context != writes {
+        context.write(writer);
+    }
+}
+
+/// The context, and the writes in it.
+fn read_contexts(reader: &mut Reader) -> Result<(DotContext, DotContext), DecodeError> {
+    let writes = DotContext::read(reader)?;
+    if !reader.bool("whether a context is more than its writes")? {
+        return Ok((writes.clone(), writes));
+    }
+    let context = DotContext::read(reader)?;
+    match context.compare(&writes) {
+        Causality::After => Ok((context, writes)),
+        Causality::Before | Causality::Equal | Causality::Concurrent => {
+            Err(DecodeError::Unknown { field: "a context that is not more than its writes", value: 0 })
+        }
     }
 }
 
@@ -150,13 +201,13 @@ impl<S: Coded> Coded for Delta<S> {
     const NAME: &'static str = S::NAME;
 
     fn write(&self, writer: &mut Writer) {
-        self.context.write(writer);
+        write_contexts(&self.context, &self.writes, writer);
         self.store.write(writer);
     }
 
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let context = DotContext::read(reader)?;
-        Ok(Self { store: S::read(reader)?, context })
+        let (context, writes) = read_contexts(reader)?;
+        Ok(Self { store: S::read(reader)?, context, writes })
     }
 }
 
@@ -164,19 +215,13 @@ impl<S: Coded> Coded for Causal<S> {
     const NAME: &'static str = S::NAME;
 
     fn write(&self, writer: &mut Writer) {
-        self.context.write(writer);
+        write_contexts(&self.context, &self.taken, writer);
         self.store.write(writer);
     }
 
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let context = DotContext::read(reader)?;
-        Ok(Self { store: S::read(reader)?, context })
-    }
-}
-
-impl<S: fmt::Display> fmt::Display for Delta<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} beside {}", self.store, self.context)
+        let (context, taken) = read_contexts(reader)?;
+        Ok(Self { store: S::read(reader)?, context, taken })
     }
 }
 

@@ -7,7 +7,7 @@
 //! * joins are commutative, associative, idempotent, and nothing is neutral;
 //! * a delta that is applied does what joining it as a state does, and doing it again changes nothing;
 //! * whoever has got all deltas, in whatever order and grouping, has the state to which all states join;
-//! * every dot that is held is in the context, and every write's dot is in its delta's;
+//! * every dot that is held is in the context, and every write's dot is among its delta's;
 //! * equal states have equal bytes, which are read as what they were.
 //!
 //! [`check_stability`] lets replicas forget on the way what is stable and asks that nobody sees it.
@@ -141,9 +141,9 @@ impl<T: Subject> History<T> {
         };
         let seen = if self.states.is_empty() { &before } else { self.chance.pick(&self.states) }.context.clone();
         let Some(delta) = before.store.act(&mut self.chance, event, &seen) else { return Ok(()) };
-        self.expect("a write's dot is in its delta's context", &delta.context.contains(event.dot), &true)?;
+        self.expect("a write's dot is among its delta's", &delta.writes.contains(event.dot), &true)?;
         let mut joined = before.clone();
-        joined.join(Causal { store: delta.store.clone(), context: delta.context.clone() });
+        joined.join(Causal::from(delta.clone()));
         self.replicas[at].apply(delta.clone());
         self.expect("applying a delta is joining it", &self.replicas[at], &joined)?;
         joined.apply(delta.clone());
@@ -348,7 +348,7 @@ impl<T: Subject + Stability> Settling<T> {
     }
 
     fn settle(&mut self, at: usize) {
-        let vector = self.cut.look(self.history.replicas.iter().map(|replica| &replica.context)).clone();
+        let vector = self.cut.look(self.history.replicas.iter().map(|replica| &replica.taken)).clone();
         let retired = self.history.retired.clone();
         self.history.replicas[at].store.settle(&Stable { vector, retired });
     }
@@ -367,7 +367,7 @@ impl<T: Subject + Stability> Settling<T> {
 
 /// Takes a delta that adds something, as whoever settles must.
 fn take<T: Join>(replica: &mut Causal<T>, delta: Delta<T>) {
-    if !replica.context.covers(&delta.context) {
+    if !replica.has(&delta) {
         replica.apply(delta);
     }
 }

@@ -87,9 +87,9 @@ impl<V: Ord + Clone> MvRegister<V> {
     /// The write `dot`, which replaces what its writer has seen.
     #[must_use]
     pub fn write(&self, dot: Dot, seen: Seen<'_>, sibling: Sibling<V>) -> Delta<Self> {
-        let mut context = DotContext::from(dot);
+        let mut context = DotContext::EMPTY;
         let _ = self.0.reset(seen, &mut context);
-        Delta { store: Self(DotFun::from((dot, sibling))), context }
+        Delta::new(dot, Self(DotFun::from((dot, sibling))), context)
     }
 }
 

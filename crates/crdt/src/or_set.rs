@@ -18,9 +18,9 @@ impl<E: Ord + Clone> OrSet<E> {
     #[must_use]
     pub fn add(&self, dot: Dot, element: E) -> Delta<Self> {
         self.update(element, |former| {
-            let mut context = DotContext::from(dot);
+            let mut context = DotContext::EMPTY;
             let _ = former.reset(Seen::All, &mut context);
-            Delta { store: DotSet::from(dot), context }
+            Delta::new(dot, DotSet::from(dot), context)
         })
     }
 

@@ -1,7 +1,6 @@
 //! Causal stability: what may be forgotten once everybody has seen it.
 //!
-//! An event is stable when the contexts of all replicas of the shard, of the present and the pending map, cover it
-//! ([`DotContext::stable`]; Baquero, Almeida, Shoker, *Pure Operation-Based Replicated Data Types*, 2017, §5). There, messages
+//! A write is stable when all replicas of the shard, of the present and the pending map, have taken it ([`DotContext::stable`]; Baquero, Almeida, Shoker, *Pure Operation-Based Replicated Data Types*, 2017, §5). There, messages
 //! arrive in causal order, so that nothing concurrent to a stable event can still come. Here deltas overtake each other: a replica
 //! may have written something before it saw the event, and its delta may still be on its way. So an event is **settled** when all
 //! have seen it, and all have seen what anybody had written by then ([`Cut`]). That says little where little is kept:
@@ -14,12 +13,12 @@
 //! | sets, maps, registers, flags | nothing | what is removed leaves no trace but in the context; a live dot is what tells a removal from news, however old it is |
 //! | [`crate::GCounter`], [`crate::GSet`], [`crate::TwoPhaseSet`], [`crate::Hll`] | nothing | they are made of what has happened |
 //!
-//! A delta that is kept for a replica may go once that replica's context covers its own, whatever its type, since every write
-//! has a dot.
+//! A delta that is kept for a replica may go once that replica has taken its writes, whatever its type ([`crate::Causal::has`]). What
+//! only its context covers has perhaps not been taken: see [`crate::Delta`].
 
 use althing_clock::{Actor, Dot, DotContext, VersionVector};
 
-/// Follows the contexts of all replicas, and says what is settled.
+/// Follows what all replicas have taken, and says what is settled.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Cut {
     /// What all had seen at the last look that counts, each when it reported.
@@ -30,16 +29,16 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// Looks at the contexts that the replicas have reported, one of each replica of the present and the pending map, and says what
+    /// Looks at what the replicas have taken as they reported it, one report of each replica of the present and the pending map, and says what
     /// is settled. A look at part of the replicas would say too much.
-    pub fn look<'a>(&mut self, contexts: impl IntoIterator<Item = &'a DotContext, IntoIter: Clone>) -> &VersionVector {
-        let contexts = contexts.into_iter();
-        let stable = DotContext::stable(contexts.clone());
+    pub fn look<'a>(&mut self, taken: impl IntoIterator<Item = &'a DotContext, IntoIter: Clone>) -> &VersionVector {
+        let taken = taken.into_iter();
+        let stable = DotContext::stable(taken.clone());
         if DotContext::from(stable.clone()).covers(&self.written) {
             self.settled.join(&self.seen);
             self.seen = stable;
             self.written = DotContext::EMPTY;
-            contexts.for_each(|context| self.written.join(context));
+            taken.for_each(|taken| self.written.join(taken));
         }
         &self.settled
     }
@@ -73,8 +72,8 @@ impl Stable {
 /// A state that keeps something only for those who have not seen all.
 ///
 /// Settling is not a write: it needs no dot and no delta. Replicas may settle at different times; joins between those that have and
-/// those that have not come to the same value. Deltas that the context covers add nothing; from then on they must be ignored, which
-/// is the caller's part.
+/// those that have not come to the same value. Deltas whose writes were taken add nothing; from then on they must be ignored, which
+/// is the caller's part ([`crate::Causal::has`]).
 pub trait Stability {
     /// Forgets what nobody needs any more.
     fn settle(&mut self, stable: &Stable);

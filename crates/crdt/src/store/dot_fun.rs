@@ -58,13 +58,13 @@ impl<V: Merge + Default> DotFun<V> {
     #[must_use]
     pub fn grow(&self, dot: Dot, grow: impl FnOnce(&mut V)) -> Delta<Self> {
         let own = self.as_slice().iter().filter(|(candidate, _)| candidate.actor == dot.actor);
-        let (mut context, mut value) = (DotContext::from(dot), V::default());
+        let (mut context, mut value) = (DotContext::EMPTY, V::default());
         for (former, contribution) in own {
             context.insert(*former);
             value.merge(contribution.clone());
         }
         grow(&mut value);
-        Delta { store: Self::from((dot, value)), context }
+        Delta::new(dot, Self::from((dot, value)), context)
     }
 }
 

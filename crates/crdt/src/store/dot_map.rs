@@ -77,9 +77,9 @@ impl<K: Ord + Clone, V: Join> DotMap<K, V> {
     where
         V: Reset,
     {
-        let mut context = DotContext::from(dot);
+        let mut context = DotContext::EMPTY;
         let store = self.0.get(&key).map(|value| value.reset(seen, &mut context)).unwrap_or_default();
-        Delta { store: Self(BTreeMap::from([(key, store)])), context }
+        Delta::new(dot, Self(BTreeMap::from([(key, store)])), context)
     }
 
     fn join_entry(&mut self, mine: &DotContext, entry: (K, V), its: &DotContext, bottoms: Bottoms) {

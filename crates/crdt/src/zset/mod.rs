@@ -99,7 +99,7 @@ impl<E: Ord + Clone> SortedSet<E> {
             let delta = written.write(dot, Seen::All, Sibling { time, expires: None, value: score });
             let mut context = delta.context;
             let added = added.reset(Seen::All, &mut context);
-            Delta { store: (delta.store, added), context }
+            Delta::new(dot, (delta.store, added), context)
         });
         delta.map(Self::from)
     }
