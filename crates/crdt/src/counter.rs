@@ -220,3 +220,128 @@ impl<N: Quantity> Coded for Counter<N> {
         DotFun::read(reader).map(Self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::join::Causal;
+    use althing_clock::Actor;
+
+    const A: Actor = Actor::new(1, 1);
+    const B: Actor = Actor::new(2, 1);
+
+    type Replica<N> = Causal<Counter<N>>;
+
+    fn increment<N: Quantity>(replica: &mut Replica<N>, actor: Actor, by: N::Value) -> Delta<Counter<N>> {
+        let delta = replica.store.increment(replica.context.next_dot(actor), by).unwrap();
+        replica.apply(delta.clone());
+        delta
+    }
+
+    fn reset<N: Quantity>(replica: &mut Replica<N>, actor: Actor) -> Delta<Counter<N>> {
+        let delta = Delta::reset(replica.context.next_dot(actor), &replica.store, Seen::All);
+        replica.apply(delta.clone());
+        delta
+    }
+
+    #[test]
+    fn a_reset_takes_back_what_it_has_seen_and_an_unseen_increment_survives_it_alone() {
+        let (mut a, mut b) = (Replica::<Whole>::default(), Replica::default());
+        let five = increment(&mut a, A, 5);
+        b.apply(five);
+        let reset = reset(&mut b, B);
+        let three = increment(&mut a, A, 3);
+        assert_eq!((a.store.value(), b.store.value()), (Ok(8), Ok(0)));
+        assert!(!b.store.is_live());
+        a.apply(reset);
+        b.apply(three);
+        assert_eq!(a, b);
+        assert_eq!(a.store.value(), Ok(3));
+        assert!(a.store.is_live());
+    }
+
+    #[test]
+    fn two_resets_of_the_same_increments_take_them_back_once() {
+        let (mut a, mut b) = (Replica::<Whole>::default(), Replica::default());
+        b.apply(increment(&mut a, A, 5));
+        let (at_a, at_b) = (reset(&mut a, A), reset(&mut b, B));
+        a.apply(at_b);
+        b.apply(at_a);
+        assert_eq!(a, b);
+        assert_eq!(a.store.value(), Ok(0));
+    }
+
+    #[test]
+    fn an_actor_begins_anew_when_all_of_its_run_was_taken_back() {
+        let mut a = Replica::<Whole>::default();
+        let mut old = Vec::new();
+        for round in 0..10 {
+            old.push(increment(&mut a, A, i64::MAX));
+            assert_eq!(a.store.value(), Ok(i64::MAX), "round {round}");
+            old.push(reset(&mut a, A));
+            assert_eq!(a.store.runs().len(), 1);
+        }
+        let mut late = Replica::default();
+        old.into_iter().rev().for_each(|delta| late.apply(delta));
+        assert_eq!(late, a);
+    }
+
+    #[test]
+    fn a_context_resets_the_runs_whose_last_increment_it_has_seen() {
+        let mut a = Replica::<Whole>::default();
+        increment(&mut a, A, 5);
+        increment(&mut a, B, 10);
+        let seen = a.context.clone();
+        increment(&mut a, A, 1);
+        let dot = a.context.next_dot(B);
+        a.apply(Delta::reset(dot, &a.store.clone(), Seen::Context(&seen)));
+        assert_eq!(a.store.value(), Ok(6), "B's run was seen to its end, A's was not");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_changes_nothing() {
+        let mut a = Replica::<Whole>::default();
+        increment(&mut a, A, i64::MAX);
+        assert_eq!(a.store.increment(Dot::new(A, 2), 1), Err(NumberError::Overflow));
+        assert!(a.store.increment(Dot::new(A, 2), -1).is_ok());
+        let mut b = Replica::default();
+        a.apply(increment(&mut b, B, i64::MAX));
+        assert_eq!(a.store.value(), Err(NumberError::Overflow), "each fitted for itself");
+        assert_eq!(a.store.sum(), Ok(Whole(2 * i128::from(i64::MAX))));
+        let x = Counter::<Real>::default();
+        assert_eq!(x.increment(Dot::new(A, 1), f64::NAN), Err(NumberError::NotFinite));
+        assert_eq!(x.increment(Dot::new(A, 1), f64::NEG_INFINITY), Err(NumberError::NotFinite));
+    }
+
+    #[test]
+    fn fractions_add_up_to_the_same_bits_everywhere_and_keep_their_precision_after_a_reset() {
+        let (mut a, mut b) = (Replica::<Real>::default(), Replica::default());
+        let mut deltas = Vec::new();
+        for by in [0.1, 0.2, 0.3] {
+            deltas.push(increment(&mut a, A, by));
+            deltas.push(increment(&mut b, B, -by / 3.0));
+        }
+        deltas.iter().for_each(|delta| a.apply(delta.clone()));
+        deltas.iter().rev().for_each(|delta| b.apply(delta.clone()));
+        assert_eq!(a.store.value().map(f64::to_bits), b.store.value().map(f64::to_bits));
+        increment(&mut a, A, 1e18);
+        reset(&mut a, A);
+        increment(&mut a, A, 0.25);
+        assert_eq!(a.store.value(), Ok(0.25));
+    }
+
+    #[test]
+    fn a_dead_run_of_an_actor_that_is_gone_is_forgotten() {
+        let mut a = Replica::<Whole>::default();
+        increment(&mut a, A, 5);
+        increment(&mut a, B, 7);
+        reset(&mut a, B);
+        increment(&mut a, B, 1);
+        let vector = a.taken.vector().clone();
+        a.store.settle(&Stable { vector: vector.clone(), retired: Default::default() });
+        assert_eq!(a.store.runs().len(), 2);
+        a.store.settle(&Stable { vector, retired: [(A, 1)].into_iter().collect() });
+        assert_eq!(a.store.runs().len(), 1);
+        assert_eq!(a.store.value(), Ok(1));
+    }
+}

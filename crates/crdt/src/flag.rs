@@ -78,3 +78,24 @@ impl Coded for Flag {
         DotSet::read(reader).map(Self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::join::Causal;
+    use althing_clock::Actor;
+
+    #[test]
+    fn enabling_wins_over_a_concurrent_disabling_and_not_over_a_later_one() {
+        let (a, b) = (Actor::new(1, 1), Actor::new(2, 1));
+        let (mut left, mut right) = (Causal::<Flag>::default(), Causal::default());
+        left.apply(left.store.enable(left.context.next_dot(a)));
+        right.join(left.clone());
+        left.apply(left.store.disable(left.context.next_dot(a), Seen::All));
+        right.apply(right.store.enable(right.context.next_dot(b)));
+        left.join(right);
+        assert_eq!(left.store.position(), Position::On);
+        left.apply(left.store.disable(left.context.next_dot(a), Seen::All));
+        assert_eq!(left.store.position(), Position::Off);
+    }
+}

@@ -54,3 +54,21 @@ impl Coded for GCounter {
         VersionVector::read(reader).map(Self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_actor_counts_for_itself_and_never_beyond_its_end() {
+        let (a, b) = (Actor::new(1, 1), Actor::new(2, 1));
+        let mut counter = GCounter::default();
+        counter.merge(counter.increment(a, 3).unwrap());
+        counter.merge(counter.increment(b, 4).unwrap());
+        let again = counter.increment(a, 5).unwrap();
+        counter.merge(again.clone());
+        counter.merge(again);
+        assert_eq!(counter.value(), Ok(12));
+        assert_eq!(counter.increment(a, GCounter::MAX_COUNT), Err(NumberError::Overflow));
+    }
+}

@@ -270,3 +270,46 @@ macro_rules! plain {
     };
 }
 pub(crate) use plain;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::or_set::OrSet;
+    use althing_clock::Actor;
+
+    const A: Actor = Actor::new(1, 1);
+    const B: Actor = Actor::new(2, 1);
+
+    /// A writes x, then writes it again; B, who has seen both, removes it. C gets the first and the removal only.
+    #[test]
+    fn a_context_may_cover_a_write_that_was_not_taken() {
+        let (mut a, mut c) = (Causal::<OrSet<u8>>::default(), Causal::default());
+        let first = a.store.add(a.context.next_dot(A), 0);
+        a.apply(first.clone());
+        let second = a.store.add(a.context.next_dot(A), 0);
+        a.apply(second.clone());
+        let removed = a.store.remove(a.context.next_dot(B), 0, Seen::All);
+        c.apply(first);
+        c.apply(removed);
+        assert!(c.context.covers(&second.context) && !c.has(&second));
+        assert!(c.store.contains(&0), "that the second replaces the first is not known here");
+        c.apply(second);
+        assert!(c.store.is_empty());
+    }
+
+    #[test]
+    fn a_delta_costs_what_it_mentions_and_leaves_the_rest_alone() {
+        let mut set = Causal::<OrSet<u8>>::default();
+        for element in 0..4 {
+            set.apply(set.store.add(set.context.next_dot(A), element));
+        }
+        let mut both = set.store.remove(set.context.next_dot(B), 1, Seen::All);
+        both.merge(set.store.add(Dot::new(B, 2), 9));
+        assert_eq!(
+            both.store.iter().map(|(element, dots)| (*element, dots.is_bottom())).collect::<Vec<_>>(),
+            [(1, true), (9, false)]
+        );
+        set.apply(both);
+        assert!(set.store.elements().eq(&[0, 2, 3, 9]));
+    }
+}

@@ -7,8 +7,9 @@
 //! * joins are commutative, associative, idempotent, and nothing is neutral;
 //! * a delta that is applied does what joining it as a state does, and doing it again changes nothing;
 //! * whoever has got all deltas, in whatever order and grouping, has the state to which all states join;
+//! * who has taken a delta's writes has their effect: applying it changes nothing;
 //! * every dot that is held is in the context, and every write's dot is among its delta's;
-//! * equal states have equal bytes, which are read as what they were.
+//! * equal states have equal bytes, which are read as what they were; other bytes are refused, or are another state's.
 //!
 //! [`check_stability`] lets replicas forget on the way what is stable and asks that nobody sees it.
 //!
@@ -197,7 +198,7 @@ impl<T: Subject> History<T> {
             12..=14 => self.join(at),
             _ => self.lose(at, Causal::default()),
         }
-        Ok(())
+        self.taken(at)
     }
 
     /// All deltas, each at least once, in some order, some of them merged.
@@ -250,7 +251,39 @@ impl<T: Subject> History<T> {
         reference.store.dots(&mut |dot| outside.extend((!reference.context.contains(dot)).then_some(dot)));
         self.expect("every dot that is held is in the context", &outside, &Vec::new())?;
         let read = Causal::<T>::decode(reference.encode()).ok();
-        self.expect("bytes of a state are read as it was", &read.as_ref(), &Some(&reference))
+        self.expect("bytes of a state are read as it was", &read.as_ref(), &Some(&reference))?;
+        self.hostility(&reference)
+    }
+
+    /// Bytes that were changed are refused, or are those of another value.
+    fn hostility(&mut self, state: &Causal<T>) -> Result<(), Broken> {
+        for _ in 0..8 {
+            let mut bytes = state.encode().to_vec();
+            for _ in 0..=self.chance.below(2) {
+                let place = self.chance.below(bytes.len());
+                bytes[place] = self.chance.any() as u8;
+            }
+            bytes.truncate(bytes.len() - self.chance.below(bytes.len().min(3)));
+            if let Ok(other) = Causal::<T>::decode(bytes.into()) {
+                let again = Causal::decode(other.encode()).ok();
+                self.expect("whatever is read can be written", &again.as_ref(), &Some(&other))?;
+                // A hostile state may be joined like any other: it must not panic.
+                let mut joined = state.clone();
+                joined.join(other);
+            }
+        }
+        Ok(())
+    }
+
+    /// Who has taken a delta's writes has what they did.
+    fn taken(&mut self, at: usize) -> Result<(), Broken> {
+        let Some(delta) = self.some_delta() else { return Ok(()) };
+        if !self.replicas[at].has(&delta) {
+            return Ok(());
+        }
+        let mut again = self.replicas[at].clone();
+        again.apply(delta);
+        self.expect("a delta whose writes were taken changes nothing", &again, &self.replicas[at])
     }
 }
 

@@ -99,3 +99,42 @@ impl<V: Coded> Coded for LwwRegister<V> {
         Ok(Self(Some(Write { time, dot, value })))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use althing_clock::Actor;
+
+    const fn dot(node: u64) -> Dot {
+        Dot::new(Actor::new(node, 1), 1)
+    }
+
+    #[test]
+    fn of_two_concurrent_writes_one_is_lost() {
+        let first = LwwRegister::write(dot(1), Timestamp::new(20, 0), "first");
+        let second = LwwRegister::write(dot(2), Timestamp::new(10, 0), "second, by a clock that is behind");
+        let mut register = first;
+        register.merge(second);
+        assert_eq!(register.get(), Some(&"first"));
+    }
+
+    #[test]
+    fn dots_tell_equal_times_apart() {
+        let time = Timestamp::new(5, 0);
+        let mut register = LwwRegister::write(dot(2), time, 2);
+        register.merge(LwwRegister::write(dot(1), time, 1));
+        assert_eq!(register.get(), Some(&2));
+    }
+
+    #[test]
+    fn a_deletion_leaves_a_mark_until_it_is_settled() {
+        let mut register = LwwRegister::write(dot(1), Timestamp::new(1, 0), 1);
+        register.merge(LwwRegister::delete(dot(2), Timestamp::new(2, 0)));
+        register.merge(LwwRegister::write(dot(1), Timestamp::new(1, 0), 1));
+        assert_eq!((register.get(), register.time()), (None, Some(Timestamp::new(2, 0))));
+        register.settle(&Stable { vector: [(dot(1).actor, 1)].into_iter().collect(), ..Stable::default() });
+        assert!(register.time().is_some());
+        register.settle(&Stable { vector: [(dot(2).actor, 1)].into_iter().collect(), ..Stable::default() });
+        assert_eq!(register, LwwRegister::default());
+    }
+}

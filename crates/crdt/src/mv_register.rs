@@ -159,3 +159,81 @@ impl<V: Coded> Coded for MvRegister<V> {
         DotFun::read(reader).map(Self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::join::Causal;
+    use althing_clock::Actor;
+
+    const A: Actor = Actor::new(1, 1);
+    const B: Actor = Actor::new(2, 1);
+
+    const fn sibling(ms: u64, value: &'static str) -> Sibling<&'static str> {
+        Sibling { time: Timestamp::new(ms, 0), expires: None, value }
+    }
+
+    fn values(register: &MvRegister<&'static str>) -> Vec<&'static str> {
+        register.siblings().iter().map(|(_, sibling)| sibling.value).collect()
+    }
+
+    #[test]
+    fn concurrent_writes_are_siblings_until_a_write_has_seen_them() {
+        let mut a = Causal::<MvRegister<&str>>::default();
+        let mut b = a.clone();
+        a.apply(a.store.write(a.context.next_dot(A), Seen::All, sibling(9, "milk")));
+        b.apply(b.store.write(b.context.next_dot(B), Seen::All, sibling(7, "eggs")));
+        a.join(b.clone());
+        b.join(a.clone());
+        assert_eq!(a, b);
+        assert_eq!(values(&a.store), ["milk", "eggs"]);
+        assert_eq!(a.store.latest().map(|sibling| sibling.value), Some("milk"));
+        let seen = a.store.context();
+        // What comes between the reading and the writing is not replaced.
+        a.apply(a.store.write(a.context.next_dot(B), Seen::Context(&DotContext::EMPTY), sibling(8, "bread")));
+        a.apply(a.store.write(a.context.next_dot(A), Seen::Context(&seen), sibling(1, "milk and eggs")));
+        assert_eq!(values(&a.store), ["milk and eggs", "bread"]);
+        b.join(a.clone());
+        assert_eq!(values(&b.store), ["milk and eggs", "bread"]);
+    }
+
+    #[test]
+    fn two_clients_of_one_replica_do_not_overwrite_each_other() {
+        let mut a = Causal::<MvRegister<&str>>::default();
+        let nothing = DotContext::EMPTY;
+        a.apply(a.store.write(a.context.next_dot(A), Seen::Context(&nothing), sibling(1, "v")));
+        let peter = a.store.context();
+        a.apply(a.store.write(a.context.next_dot(A), Seen::Context(&nothing), sibling(2, "w")));
+        a.apply(a.store.write(a.context.next_dot(A), Seen::Context(&peter), sibling(3, "x")));
+        assert_eq!(values(&a.store), ["w", "x"]);
+    }
+
+    #[test]
+    fn of_concurrent_deadlines_the_later_shows_longest_and_none_is_the_latest() {
+        let mut a = Causal::<MvRegister<&str>>::default();
+        let mut b = a.clone();
+        let expiring = |deadline| Sibling { expires: Some(WallTime(deadline)), ..sibling(5, "session") };
+        a.apply(a.store.write(a.context.next_dot(A), Seen::All, sibling(1, "session")));
+        b.join(a.clone());
+        a.apply(a.store.write(a.context.next_dot(A), Seen::All, expiring(100)));
+        b.apply(b.store.write(b.context.next_dot(B), Seen::All, expiring(200)));
+        a.join(b.clone());
+        let shown = |at: &Causal<MvRegister<&'static str>>, now| at.store.latest_at(WallTime(now)).is_some();
+        assert!(shown(&a, 99) && shown(&a, 199) && !shown(&a, 200));
+        assert_eq!(a.store.latest().map(|sibling| sibling.value), Some("session"), "hidden is not removed");
+        b.apply(b.store.write(b.context.next_dot(B), Seen::All, sibling(6, "session")));
+        a.join(b);
+        assert!(shown(&a, 1_000_000));
+    }
+
+    #[test]
+    fn a_dot_that_was_issued_twice_ends_the_same_everywhere() {
+        let dot = Dot::new(A, 1);
+        let write = |value| MvRegister::default().write(dot, Seen::All, sibling(1, value));
+        let (mut a, mut b) = (Causal::from(write("one")), Causal::from(write("two")));
+        let both = (a.clone(), b.clone());
+        a.join(both.1);
+        b.join(both.0);
+        assert_eq!(a, b);
+    }
+}

@@ -179,3 +179,36 @@ impl Coded for Real {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn bytes_come_back_as_they_were(whole: i128, bits: u64) {
+            prop_assert_eq!(Whole::decode(Whole(whole).encode()), Ok(Whole(whole)));
+            if let Ok(real) = Real::new(f64::from_bits(bits)) {
+                prop_assert_eq!(Real::decode(real.encode()), Ok(real));
+            }
+        }
+    }
+
+    #[test]
+    fn there_is_one_zero_and_what_is_no_number_is_refused() {
+        assert_eq!(Real::new(-0.0), Real::new(0.0));
+        assert_eq!(Real::new(f64::NAN), Err(NumberError::NotFinite));
+        assert!(Real::new(f64::NEG_INFINITY).unwrap() < Real::new(f64::MIN).unwrap());
+        let bytes = |number: f64| [&[1], &number.to_le_bytes()[..]].concat().into();
+        assert!(Real::decode(bytes(-0.0)).is_err());
+        assert!(Real::decode(bytes(f64::NAN)).is_err());
+    }
+
+    #[test]
+    fn small_numbers_take_two_bytes() {
+        for number in [0, 1, -1, 63, -64] {
+            assert_eq!(Whole(number).encode().len(), 3, "{number}");
+        }
+    }
+}

@@ -39,3 +39,46 @@ impl<E: Ord + Clone> OrSet<E> {
 impl Stability for DotSet {
     fn settle(&mut self, _: &Stable) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::join::Causal;
+    use althing_clock::Actor;
+
+    const A: Actor = Actor::new(1, 1);
+    const B: Actor = Actor::new(2, 1);
+
+    #[test]
+    fn an_addition_wins_over_a_removal_that_has_not_seen_it() {
+        let (mut a, mut b) = (Causal::<OrSet<u8>>::default(), Causal::default());
+        a.apply(a.store.add(a.context.next_dot(A), 7));
+        b.join(a.clone());
+        b.apply(b.store.add(b.context.next_dot(B), 7));
+        a.apply(a.store.remove(a.context.next_dot(A), 7, Seen::All));
+        a.join(b.clone());
+        b.join(a.clone());
+        assert_eq!(a, b);
+        assert!(a.store.contains(&7));
+    }
+
+    #[test]
+    fn what_is_removed_leaves_nothing_and_an_old_addition_does_not_bring_it_back() {
+        let mut a = Causal::<OrSet<u8>>::default();
+        let added = a.store.add(a.context.next_dot(A), 7);
+        a.apply(added.clone());
+        a.apply(a.store.remove(a.context.next_dot(A), 7, Seen::All));
+        assert!(a.store.is_bottom());
+        a.apply(added);
+        assert!(a.store.is_bottom());
+    }
+
+    #[test]
+    fn adding_again_keeps_one_dot() {
+        let mut a = Causal::<OrSet<u8>>::default();
+        (0..5).for_each(|_| a.apply(a.store.add(a.context.next_dot(A), 7)));
+        let mut dots = Vec::new();
+        a.store.dots(&mut |dot| dots.push(dot));
+        assert_eq!(dots, [Dot::new(A, 5)]);
+    }
+}

@@ -126,3 +126,20 @@ impl<E: Ord + Coded> Coded for TwoPhaseSet<E> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_removed_once_never_comes_back() {
+        let mut set = TwoPhaseSet::add(1);
+        set.merge(TwoPhaseSet::add(2));
+        set.merge(TwoPhaseSet::remove(1));
+        set.merge(TwoPhaseSet::add(1));
+        set.merge(TwoPhaseSet::remove(3));
+        set.merge(TwoPhaseSet::add(3));
+        assert!(set.elements().iter().eq(&[2]));
+        assert!(set.removed().iter().eq(&[1, 3]));
+    }
+}

@@ -205,3 +205,84 @@ impl<E: Ord + Clone + Coded> Coded for SortedSet<E> {
         DotMap::read(reader).map(Self::from)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::join::Causal;
+    use althing_clock::Actor;
+
+    const A: Actor = Actor::new(1, 1);
+    const B: Actor = Actor::new(2, 1);
+
+    type Replica = Causal<SortedSet<&'static str>>;
+
+    fn write(replica: &mut Replica, actor: Actor, element: &'static str, score: f64) {
+        let dot = replica.context.next_dot(actor);
+        let score = Real::new(score).unwrap();
+        replica.apply(replica.store.write(dot, Timestamp::new(dot.counter, 0), element, score));
+    }
+
+    fn increment(replica: &mut Replica, actor: Actor, element: &'static str, by: f64) {
+        let dot = replica.context.next_dot(actor);
+        replica.apply(replica.store.increment(dot, element, by).unwrap());
+    }
+
+    fn all(replica: &Replica) -> Vec<(&'static str, f64)> {
+        replica.store.iter_from(0).map(|(element, score)| (*element, score)).collect()
+    }
+
+    #[test]
+    fn elements_stand_in_the_order_of_scores_and_then_by_name() {
+        let mut a = Replica::default();
+        for (name, score) in [("c", 2.0), ("b", 2.0), ("a", 9.0), ("d", f64::NEG_INFINITY)] {
+            write(&mut a, A, name, score);
+        }
+        assert_eq!(all(&a), [("d", f64::NEG_INFINITY), ("b", 2.0), ("c", 2.0), ("a", 9.0)]);
+        increment(&mut a, A, "b", 7.5);
+        assert_eq!(a.store.rank(&"b"), Some(3));
+        assert_eq!(a.store.rank(&"nobody"), None);
+        let score = |score| Real::new(score).unwrap();
+        assert_eq!((a.store.count_below(score(2.0)), a.store.count_to(score(9.0))), (1, 3));
+        let top: Vec<&str> = a.store.iter_from(2).map(|(element, _)| *element).collect();
+        assert_eq!(top, ["a", "b"]);
+    }
+
+    #[test]
+    fn concurrent_increments_add_up_and_one_that_a_write_has_not_seen_is_on_top_of_it() {
+        let (mut a, mut b) = (Replica::default(), Replica::default());
+        write(&mut a, A, "x", 10.0);
+        b.join(a.clone());
+        increment(&mut a, A, "x", 1.0);
+        increment(&mut b, B, "x", 2.0);
+        a.join(b.clone());
+        b.join(a.clone());
+        assert_eq!(a.store.score(&"x"), Some(13.0));
+        write(&mut a, A, "x", 100.0);
+        increment(&mut b, B, "x", 0.5);
+        a.join(b);
+        assert_eq!(a.store.score(&"x"), Some(100.5));
+    }
+
+    #[test]
+    fn a_removal_leaves_the_increment_that_it_has_not_seen() {
+        let (mut a, mut b) = (Replica::default(), Replica::default());
+        increment(&mut a, A, "x", 5.0);
+        b.join(a.clone());
+        increment(&mut b, B, "x", 2.0);
+        a.apply(a.store.remove(a.context.next_dot(A), "x", Seen::All));
+        assert_eq!((a.store.score(&"x"), a.store.len()), (None, 0));
+        a.join(b);
+        assert_eq!(all(&a), [("x", 2.0)]);
+    }
+
+    #[test]
+    fn an_infinite_score_stays_and_increments_that_lead_beyond_numbers_are_refused() {
+        let mut a = Replica::default();
+        write(&mut a, A, "x", f64::INFINITY);
+        assert_eq!(a.store.increment(Dot::new(A, 9), "x", 1.0).err(), Some(NumberError::Overflow));
+        write(&mut a, A, "y", f64::MAX);
+        assert_eq!(a.store.increment(Dot::new(A, 9), "y", f64::MAX).err(), Some(NumberError::Overflow));
+        assert_eq!(a.store.increment(Dot::new(A, 9), "y", f64::NAN).err(), Some(NumberError::NotFinite));
+    }
+}
