@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use althing_clock::{Actor, Coded, Dot, Timestamp};
 use althing_crdt::{
-    Causal, Delta, DotMap, Flag, FloatCounter, GCounter, GSet, Hll, Join, LwwRegister, MvRegister, OrSet, PnCounter,
-    Real, Seen, Sibling, SortedSet, TwoPhaseSet,
+    Causal, Delta, DotMap, DotSet, Flag, FloatCounter, GCounter, GSet, Hll, Join, LwwRegister, MvRegister, OrSet,
+    PnCounter, Real, Seen, Sibling, SortedSet, TwoPhaseSet,
 };
 use bytes::Bytes;
 
@@ -163,6 +163,13 @@ fn sketches() {
 }
 
 fn main() {
+    println!(
+        "in memory: a dot {} bytes, a set of dots {}, a register {}, a register and a counter {}",
+        size_of::<Dot>(),
+        size_of::<DotSet>(),
+        size_of::<MvRegister<Bytes>>(),
+        size_of::<Text>()
+    );
     println!("one value");
     single();
     many(1_000);

@@ -23,8 +23,7 @@ pub trait Join: Clone + Default + PartialEq {
 
     /// Joins a delta: as [`Join::join`], but parts that it does not mention are not looked at, so that the cost is that of the
     /// delta. A delta mentions what it removes: as a part that is bottom.
-    fn apply(&mut self, mine: &DotContext, delta: Self, its: &DotContext, bottoms: Bottoms) {
-        let _ = bottoms;
+    fn apply(&mut self, mine: &DotContext, delta: Self, its: &DotContext, _: Bottoms) {
         self.join(mine, delta, its);
     }
 

@@ -342,13 +342,19 @@ impl<T: Subject + Stability> Settling<T> {
                 self.history.replicas[at].join(self.history.replicas[other].clone());
                 self.clocks[at] = self.clocks[at].max(self.clocks[other]);
             }
-            13 => {
-                let comes_back = self.history.replicas[other].clone();
-                self.history.lose(at, comes_back);
-                self.clocks[at] = self.clocks[other];
-            }
+            13 => self.replace(at, other),
             _ => self.settle(at),
         }
+    }
+
+    /// The replica is replaced by another one's copy. What it had written and is still on its way somewhere is delivered first.
+    fn replace(&mut self, at: usize, other: usize) {
+        let actor = self.history.actors[at];
+        let mut copy = self.history.replicas[other].clone();
+        let written = self.history.deltas.iter().filter(|delta| delta.writes.next_dot(actor).counter > 1);
+        written.for_each(|delta| take(&mut copy, delta.clone()));
+        self.history.lose(at, copy);
+        self.clocks[at] = self.clocks[at].max(self.clocks[other]);
     }
 
     fn write(&mut self, at: usize) {

@@ -31,6 +31,9 @@ pub struct Cut {
 impl Cut {
     /// Looks at what the replicas have taken as they reported it, one report of each replica of the present and the pending map, and says what
     /// is settled. A look at part of the replicas would say too much.
+    ///
+    /// What a replica wrote that is gone, and that none of the others has, is not seen here: before it no longer counts, its deltas
+    /// that are kept anywhere (hints) must have been delivered, or be thrown away.
     pub fn look<'a>(&mut self, taken: impl IntoIterator<Item = &'a DotContext, IntoIter: Clone>) -> &VersionVector {
         let taken = taken.into_iter();
         let stable = DotContext::stable(taken.clone());
@@ -47,7 +50,7 @@ impl Cut {
 /// What nobody will ever contradict.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Stable {
-    /// What is settled ([`Cut::look`]), while no delta that is older is kept for anybody who might have lost it.
+    /// What is settled ([`Cut::look`]).
     pub vector: VersionVector,
     /// Actors that will never write again, and the last event of each: replicas that are gone, former generations. A promise
     /// of the caller, who must know that no event above exists anywhere.

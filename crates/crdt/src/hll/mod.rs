@@ -153,16 +153,26 @@ impl Merge for Hll {
                 self.0 = Registers::Dense(theirs);
             }
             (Registers::Sparse(mine), Registers::Sparse(theirs)) => {
-                for (number, rank) in theirs {
-                    match mine.binary_search_by_key(&number, |entry| entry.0) {
-                        Ok(place) => mine[place].1 = mine[place].1.max(rank),
-                        Err(place) => mine.insert(place, (number, rank)),
-                    }
-                }
+                *mine = union(mine, &theirs);
                 self.settle_form();
             }
         }
     }
+}
+
+/// The entries of both, by number; of those with the same number the greater rank.
+fn union(left: &[(u16, u8)], right: &[(u16, u8)]) -> Vec<(u16, u8)> {
+    let mut all = Vec::with_capacity(left.len() + right.len());
+    let (mut left, mut right) = (left.iter().copied().peekable(), right.iter().copied().peekable());
+    while let (Some(mine), Some(theirs)) = (left.peek(), right.peek()) {
+        let order = mine.0.cmp(&theirs.0);
+        let first = if order.is_le() { left.next() } else { None };
+        let second = if order.is_ge() { right.next() } else { None };
+        // The ranks of one number order as the pairs do; of two numbers only the lesser one was taken.
+        all.extend(first.max(second));
+    }
+    all.extend(left.chain(right));
+    all
 }
 
 fn raise_all(ranks: &mut [u8; REGISTERS], entries: &[(u16, u8)]) {
