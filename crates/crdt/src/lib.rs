@@ -52,7 +52,7 @@
 //! seen it is said in [`stability`]. Byte forms are drawn in `docs/formats/convergent.md`.
 
 pub mod counter;
-pub mod few;
+mod few;
 pub mod flag;
 pub mod g_counter;
 pub mod hll;
