@@ -1,8 +1,8 @@
 //! The laws of convergence, for every type at once.
 //!
-//! [`check`] makes a history of some replicas from a seed: writes that know nothing of each other, deltas that overtake each other,
-//! come twice, or travel merged, whole states that are joined, replicas that lose everything and come back under a new actor. Then it
-//! asks for what Shapiro et al. (2011) and Almeida et al. (2018) promise:
+//! [`check`] makes a history of some replicas from a seed: writes that know nothing of each other, deltas that overtake each
+//! other, come twice, or travel merged, whole states that are joined, replicas that lose everything and come back under a new
+//! actor. Then it asks for what Shapiro et al. (2011) and Almeida et al. (2018) promise:
 //!
 //! * joins are commutative, associative, idempotent, and nothing is neutral;
 //! * a delta that is applied does what joining it as a state does, and doing it again changes nothing;

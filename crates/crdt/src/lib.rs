@@ -48,8 +48,8 @@
 //! assert!(left.store.contains(&"milk"));
 //! ```
 //!
-//! The algebra is one trait, [`Join`], and its laws are tested once for all types ([`laws`]). What can be forgotten when everybody has
-//! seen it is said in [`stability`]. Byte forms are drawn in `docs/formats/convergent.md`.
+//! The algebra is one trait, [`Join`], and its laws are tested once for all types ([`laws`]). What can be forgotten when
+//! everybody has seen it is said in [`stability`]. Byte forms are drawn in `docs/formats/convergent.md`.
 
 pub mod counter;
 mod few;

@@ -281,8 +281,19 @@ where
     }
     let mut reference = Causal::<DotMap<Bytes, V>>::default();
     history.deltas.iter().for_each(|delta| reference.apply(delta.clone()));
-    for replica in &history.replicas {
+    // After such a round what others know and have taken is known and taken here too.
+    let others = history.replicas.clone();
+    for replica in &mut history.replicas {
         assert_eq!(replica.store, reference.store, "seed {seed}");
+        for other in &others {
+            replica.context.join(&other.context);
+            replica.taken.join(&other.taken);
+        }
+        for delta in &history.deltas {
+            assert!(replica.has(delta));
+            replica.apply(delta.clone());
+        }
+        assert_eq!(*replica, reference, "seed {seed}");
     }
 }
 

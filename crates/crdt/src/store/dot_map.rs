@@ -116,9 +116,9 @@ impl<K: Ord + Clone, V: Join> Causal<DotMap<K, V>> {
     ///
     /// Of the other's context only the dots that are held under the key become known here: the rest is about keys that were not
     /// joined. So a removal is known to those who have taken it and to those who held what it removed, and a third one does not
-    /// learn of it from the second: everyone must repair with everyone. Nothing counts as taken either. Once all keys that differ were joined, between two replicas, what the other had
-    /// taken *before the first of them* was taken here too, and may be joined to [`Causal::taken`], and its context as of then to
-    /// [`Causal::context`].
+    /// learn of it from the second: everyone must repair with everyone. Nothing counts as taken either. Once all keys that
+    /// differ were joined, between two replicas, what the other had taken *before the first of them* was taken here too, and
+    /// may be joined to [`Causal::taken`], and its context as of then to [`Causal::context`].
     pub fn join_key(&mut self, key: &K, other: V, theirs: &DotContext) {
         let mut store = self.store.0.remove(key).unwrap_or_default();
         store.join(&self.context, other, theirs);
