@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 10] = [
     &["clock", "consensus", "crdt", "gossip", "manifest", "meta", "placement", "quorum", "resilience"],
     &["env", "api", "faultdisk"],
     &["storage"],
-    &["strong"],
+    &["convergent", "strong"],
     &["node"],
     &["etcd-proto", "gateway-etcd", "gateway-http"],
     &["runtime", "sim"],
