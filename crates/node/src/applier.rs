@@ -5,16 +5,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use althing_api::cluster::Member;
+use althing_clock::Actor;
 use althing_consensus::ConfState;
+use althing_convergent::{ConvergentError, Shard, ShardConfig};
 use althing_storage::engine::{Applied, Checkpoint, Engine, EngineError};
 use althing_strong::{ApplyOutput, Bounds, Importer, Machine, MachineConfig, StrongError};
-use althing_types::{GroupId, SpaceId};
+use althing_types::{Duration, GroupId, NodeId, SpaceId};
 use bytes::Bytes;
 
 use crate::config::NodeConfig;
 use crate::effects::Work;
-use crate::input::{Done, GroupState, ImportOutcome};
-use crate::presence::{Presence, ReplicaBirth};
+use crate::input::{Done, GroupState, ImportOutcome, KeyedState};
+use crate::presence::{Content, Presence, ReplicaBirth};
 use crate::recover::LogRecovery;
 
 /// The log position at which every member of a new group is born with the same state. Not zero, so that a replica that
@@ -32,9 +34,39 @@ struct Import {
 struct Table {
     space: SpaceId,
     machine: Machine,
+    /// Its values, if they converge beside the log.
+    keyed: Option<Keyed>,
     /// Whether compaction has work left.
     compacting: bool,
 }
+
+/// Values that converge, and where they stand.
+struct Keyed {
+    state: KeyedState,
+    shard: Shard,
+}
+
+/// Why the applier cannot go on. The process stops: the engine may have half of a batch.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplierError {
+    /// A table of the log.
+    #[error(transparent)]
+    Strong(#[from] StrongError),
+    /// A convergent shard.
+    #[error(transparent)]
+    Convergent(#[from] ConvergentError),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Marks the space of values that converge. The group's own stands beside it under the number without the mark.
+const KEYED_SPACE: u64 = 1 << 63;
+
+/// Bytes of decoded keys that a convergent shard keeps in memory, about: a node may have some hundreds of them.
+const KEYED_CACHE_BYTES: usize = 4 * 1024 * 1024;
+/// By how much the clocks of two nodes may differ before keys expire too early.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// Applies log entries and snapshots.
 pub struct Applier {
@@ -43,6 +75,8 @@ pub struct Applier {
     imports: BTreeMap<GroupId, Import>,
     /// Those with which the cluster was born.
     founders: Vec<Member>,
+    /// Whose applier it is.
+    node: NodeId,
 }
 
 impl Applier {
@@ -52,20 +86,48 @@ impl Applier {
         engine: Arc<dyn Engine>,
         config: &NodeConfig,
         log: &LogRecovery,
-    ) -> Result<(Self, Vec<GroupState>), StrongError> {
+    ) -> Result<(Self, Vec<GroupState>), ApplierError> {
         let founders = config.initial_members.clone();
-        let mut applier = Self { engine, tables: BTreeMap::new(), imports: BTreeMap::new(), founders };
+        let mut applier =
+            Self { engine, tables: BTreeMap::new(), imports: BTreeMap::new(), founders, node: config.node };
         let mut states = Vec::new();
-        for (group, (space, birth)) in held(config, log) {
-            states.push(applier.put(group, log.space(group).unwrap_or(space), &birth)?);
+        for (group, held) in held(config, log) {
+            let keyed = applier.open_keyed(&held, log.deltas(group))?;
+            let space = log.space(group).unwrap_or(held.space);
+            states.push(applier.put(group, space, &held.birth, keyed)?);
         }
         applier.drop_strays()?;
         Ok((applier, states))
     }
 
+    /// Opens the values of a convergent shard, and gives them what the log has of them.
+    fn open_keyed(&self, held: &Held, deltas: &[(u64, Bytes)]) -> Result<Option<Keyed>, ApplierError> {
+        match held.content {
+            Content::Logged => return Ok(None),
+            Content::Convergent => {}
+        }
+        // A space is never used by two replicas, so no name of an event is given twice either.
+        let space = SpaceId(held.space.get() | KEYED_SPACE);
+        let actor = Actor::new(self.node.get(), held.space.get());
+        let config = ShardConfig { cache_bytes: KEYED_CACHE_BYTES, max_clock_skew: MAX_CLOCK_SKEW };
+        let mut shard = Shard::open(self.engine.clone(), space, actor, config)?;
+        let checkpointed = shard.index();
+        for (index, delta) in deltas {
+            shard.replay(*index, delta.clone())?;
+        }
+        let state = KeyedState { space, checkpointed, index: shard.index() };
+        Ok(Some(Keyed { state, shard }))
+    }
+
     /// Opens a group on its space. One that is born here is founded if the space is blank: all its first members found the same
     /// state, so nothing in it comes from a node's own settings.
-    fn put(&mut self, group: GroupId, space: SpaceId, birth: &ReplicaBirth) -> Result<GroupState, StrongError> {
+    fn put(
+        &mut self,
+        group: GroupId,
+        space: SpaceId,
+        birth: &ReplicaBirth,
+        keyed: Option<Keyed>,
+    ) -> Result<GroupState, ApplierError> {
         let mut machine = Machine::open(self.engine.clone(), space, MachineConfig::default())?;
         if machine.is_blank() {
             match birth {
@@ -83,15 +145,15 @@ impl Applier {
                 ReplicaBirth::Joined => {}
             }
         }
-        let table = Table { space, machine, compacting: true };
+        let table = Table { space, machine, keyed, compacting: true };
         let state = state_of(group, &table);
         self.tables.insert(group, table);
         Ok(state)
     }
 
-    fn drop_strays(&self) -> Result<(), StrongError> {
+    fn drop_strays(&self) -> Result<(), ApplierError> {
         for space in self.engine.applied().into_keys() {
-            if self.tables.values().all(|table| table.space != space) {
+            if self.tables.values().all(|table| !table.stands_on(space)) {
                 self.engine.drop_space(space)?;
             }
         }
@@ -99,7 +161,7 @@ impl Applier {
     }
 
     /// Works off some work, in order. An error is fatal for the process: the engine may have half of a batch.
-    pub fn work(&mut self, work: Vec<Work>) -> Result<Vec<Done>, StrongError> {
+    pub fn work(&mut self, work: Vec<Work>) -> Result<Vec<Done>, ApplierError> {
         let mut done = Vec::with_capacity(work.len());
         for work in work {
             match work {
@@ -119,15 +181,31 @@ impl Applier {
                 Work::Install { group, space } => {
                     self.imports.remove(&group);
                     let machine = Machine::open(self.engine.clone(), space, MachineConfig::default())?;
-                    let table = Table { space, machine, compacting: true };
+                    // What converges is not in the snapshot, and stays.
+                    let keyed = self.tables.remove(&group).and_then(|table| table.keyed);
+                    let table = Table { space, machine, keyed, compacting: true };
                     done.push(Done::Installed(state_of(group, &table)));
                     self.tables.insert(group, table);
                 }
-                Work::Open { group, space, birth } => done.push(Done::Opened(self.put(group, space, &birth)?)),
+                Work::Open { group, space, birth, content } => {
+                    let held = Held { space, birth, content };
+                    let keyed = self.open_keyed(&held, &[])?;
+                    done.push(Done::Opened(self.put(group, space, &held.birth, keyed)?));
+                }
+                Work::Keyed { group, jobs } => {
+                    let table = self.tables.get_mut(&group);
+                    let Some(keyed) = table.and_then(|table| table.keyed.as_mut()) else { continue };
+                    let mut outcomes = Vec::with_capacity(jobs.len());
+                    keyed.shard.work(jobs, &mut outcomes)?;
+                    done.push(Done::Keyed { group, outcomes, size: keyed.shard.size() });
+                }
                 Work::Close { group } => {
                     self.imports.remove(&group);
                     if let Some(table) = self.tables.remove(&group) {
                         self.engine.drop_space(table.space)?;
+                        if let Some(keyed) = table.keyed {
+                            self.engine.drop_space(keyed.state.space)?;
+                        }
                     }
                     done.push(Done::Closed { group });
                 }
@@ -177,7 +255,7 @@ impl Applier {
 
     /// One bounded unit of what compaction allows: what is finished, and whether there is more. Call it when there is no
     /// other work.
-    pub fn background(&mut self) -> Result<(Vec<Done>, bool), StrongError> {
+    pub fn background(&mut self) -> Result<(Vec<Done>, bool), ApplierError> {
         let mut done = Vec::new();
         for (group, table) in &mut self.tables {
             if table.compacting && !table.machine.is_blank() {
@@ -199,19 +277,38 @@ impl Applier {
     }
 }
 
+/// A replica as the log remembers it.
+struct Held {
+    /// Where it was put at birth.
+    space: SpaceId,
+    birth: ReplicaBirth,
+    content: Content,
+}
+
 /// The groups that a node has, where each was put at birth and how it came. Those with which the cluster was born need no
 /// record in the log until they go.
-fn held(config: &NodeConfig, log: &LogRecovery) -> BTreeMap<GroupId, (SpaceId, ReplicaBirth)> {
+fn held(config: &NodeConfig, log: &LogRecovery) -> BTreeMap<GroupId, Held> {
     let birth = if config.join { ReplicaBirth::Joined } else { ReplicaBirth::Cluster };
-    let founded = config.groups.iter().map(|group| (group.id, (SpaceId(group.id.get()), birth.clone())));
+    let founded = config.groups.iter().map(|group| {
+        let space = SpaceId(group.id.get());
+        (group.id, Held { space, birth: birth.clone(), content: Content::Logged })
+    });
     let mut held: BTreeMap<_, _> = founded.collect();
     for (group, presence) in log.presences() {
         match presence {
-            Presence::Held { space, birth, .. } => held.insert(*group, (*space, birth.clone())),
+            Presence::Held { space, birth, content, .. } => {
+                held.insert(*group, Held { space: *space, birth: birth.clone(), content: *content })
+            }
             Presence::Gone(_) | Presence::Retired => held.remove(group),
         };
     }
     held
+}
+
+impl Table {
+    fn stands_on(&self, space: SpaceId) -> bool {
+        self.space == space || self.keyed.as_ref().is_some_and(|keyed| keyed.state.space == space)
+    }
 }
 
 fn state_of(group: GroupId, table: &Table) -> GroupState {
@@ -222,6 +319,7 @@ fn state_of(group: GroupId, table: &Table) -> GroupState {
         applied: if blank { Applied::default() } else { table.machine.applied() },
         conf_state: if blank { Bytes::new() } else { table.machine.conf_state() },
         reader: table.machine.reader(),
+        keyed: table.keyed.as_ref().map(|keyed| keyed.state),
     }
 }
 

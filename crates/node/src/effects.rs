@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use althing_api::cluster::Member;
 use althing_api::watch::WatchEvent;
 use althing_api::{Answer, Error, Request, SnapshotChunk};
+use althing_convergent::Job;
 use althing_storage::wal::Record;
 use althing_strong::layout::VersionId;
 use althing_strong::watch::ReadHistory;
@@ -13,7 +14,7 @@ use althing_types::{GroupId, NodeId, RequestId, SpaceId, StreamId};
 use bytes::Bytes;
 
 use crate::input::ExportPurpose;
-use crate::presence::ReplicaBirth;
+use crate::presence::{Content, ReplicaBirth};
 
 /// What one turn of a node wants done. The host:
 ///
@@ -140,6 +141,15 @@ pub enum Work {
         space: SpaceId,
         /// How it comes.
         birth: ReplicaBirth,
+        /// What it holds.
+        content: Content,
+    },
+    /// Jobs for a replica of a convergent shard.
+    Keyed {
+        /// Of which group.
+        group: GroupId,
+        /// The jobs, in order.
+        jobs: Vec<Job>,
     },
     /// The replica leaves this node with all that it has.
     Close {

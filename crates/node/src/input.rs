@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use althing_api::watch::WatchCommand;
 use althing_api::{Call, Error, ErrorKind, Target};
+use althing_convergent::{Outcome, Size};
 use althing_storage::engine::Applied;
 use althing_strong::watch::History;
 use althing_strong::{ApplyOutput, Export, Feed, Page, Reader};
-use althing_types::{GroupId, NodeId, RequestId, Revision, SpaceId, StreamId, limits};
+use althing_types::{GroupId, NodeId, RequestId, Revision, SpaceId, StreamId, WallTime, limits};
 use bytes::Bytes;
 
 /// One thing that has happened outside.
@@ -100,6 +101,8 @@ pub enum Input {
     MapBehind,
     /// How the disk below the log and the engine stands for space; said when it changes.
     DiskSpace(DiskSpace),
+    /// What the machine's wall clock shows now. Said with each tick.
+    Wall(WallTime),
     /// Stop in good order: hand leaderships over, then [`crate::Effects::stopped`].
     Stop,
 }
@@ -158,6 +161,15 @@ pub enum Done {
         /// Of which group.
         group: GroupId,
     },
+    /// Jobs of a convergent shard are done, and visible to those that follow.
+    Keyed {
+        /// Of which group.
+        group: GroupId,
+        /// What became of them, in order.
+        outcomes: Vec<Outcome>,
+        /// How much the replica holds now.
+        size: Size,
+    },
     /// Compaction up to the group's compact revision has given back all it allows.
     CompactionFinished {
         /// Of which group.
@@ -189,6 +201,19 @@ pub struct GroupState {
     pub conf_state: Bytes,
     /// Reads of it.
     pub reader: Reader,
+    /// Its replica of a convergent shard, if it is one.
+    pub keyed: Option<KeyedState>,
+}
+
+/// A replica of a convergent shard as the applier opened it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeyedState {
+    /// Where its values stand in the engine.
+    pub space: SpaceId,
+    /// The last delta that the engine had before those of the log.
+    pub checkpointed: u64,
+    /// The last delta that it has.
+    pub index: u64,
 }
 
 /// What the reader has done.

@@ -23,6 +23,7 @@ pub mod envelope;
 mod footprint;
 mod group;
 pub mod input;
+mod keyed;
 pub mod lineage;
 mod metrics;
 mod node;
@@ -38,7 +39,7 @@ mod split;
 mod steady;
 mod transfer;
 
-pub use applier::{Applier, BIRTH};
+pub use applier::{Applier, ApplierError, BIRTH};
 pub use config::{
     ControlPlane, DEFAULT_ELECTION_TICKS, DEFAULT_HEARTBEAT_TICKS, DEFAULT_PROGRESS_INTERVAL, DEFAULT_TICK,
     GroupConfig, MAX_INCARNATION, NodeConfig, WatchBuffers,
@@ -47,9 +48,9 @@ pub use download::{SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SnapshotFileError, snapshot
 pub use effects::{Effects, Membership, ReadWork, WalBatch, Work};
 pub use footprint::Footprint;
 pub use group::GroupLog;
-pub use input::{DiskSpace, Done, GroupState, Input, ReadDone};
+pub use input::{DiskSpace, Done, GroupState, Input, KeyedState, ReadDone};
 pub use metrics::{GroupMetrics, Metrics};
 pub use node::Node;
-pub use presence::{Presence, Promise, ReplicaBirth};
+pub use presence::{Content, Presence, Promise, ReplicaBirth};
 pub use reader::read;
 pub use recover::{LogRecovery, RecoverError, Recovery};

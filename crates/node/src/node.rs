@@ -20,6 +20,7 @@ use crate::effects::{Effects, ReadWork};
 use crate::envelope::{self, Message, Told};
 use crate::group::Group;
 use crate::input::{Done, ExportPurpose, Input, ReadDone};
+use crate::keyed::{Keyed, Wall, delta_log, group_of_log};
 use crate::metrics::{GroupMetrics, Metrics};
 use crate::peers::{Heard, PING_AFTER};
 use crate::recover::Recovery;
@@ -64,6 +65,9 @@ pub struct Node {
     pub(crate) fillings: Fillings,
     pub(crate) redirects: Redirects,
     pub(crate) control: Control,
+    /// The replicas of convergent shards.
+    pub(crate) keyed: BTreeMap<GroupId, Keyed>,
+    pub(crate) wall: Wall,
     lifecycle: Lifecycle,
     /// The other members of all groups, as they were gathered last, and when that was.
     group_peers: Vec<NodeId>,
@@ -76,9 +80,14 @@ pub struct Node {
 impl Node {
     /// A node with what its log and its engine gave back of each group.
     pub fn new(config: NodeConfig, recovered: Recovery) -> Result<Self, RecoveryError> {
-        let mut groups = BTreeMap::new();
+        let (mut groups, mut keyed) = (BTreeMap::new(), BTreeMap::new());
+        let mut released = Vec::new();
         for (log, state) in recovered.groups {
             let id = state.group;
+            if let Some(state) = state.keyed {
+                keyed.insert(id, Keyed::new(state));
+                released.push((delta_log(id), state.checkpointed + 1));
+            }
             let founded = config.groups.iter().find(|group| group.id == id).cloned();
             let group = founded.unwrap_or(GroupConfig { id, hibernate: true, quota_bytes: None });
             groups.insert(id, Group::new(&config, &group, log, state)?);
@@ -87,7 +96,7 @@ impl Node {
         let incarnation = config.incarnation;
         let control = Control::new(&config, control::recovered(recovered.map));
         let mut node = Self {
-            released: groups.values().map(Group::release).collect(),
+            released: groups.values().map(Group::release).chain(released).collect(),
             shared: Shared::new(config),
             groups,
             dirty: all.clone(),
@@ -100,6 +109,8 @@ impl Node {
             fillings: Fillings::default(),
             redirects: Redirects::default(),
             control,
+            keyed,
+            wall: Wall::default(),
             lifecycle: Lifecycle::Running,
             group_peers: Vec::new(),
             peers_gathered: None,
@@ -122,6 +133,7 @@ impl Node {
             Input::Cancel { id } => {
                 self.cancel_route(id);
                 self.cancel_redirected(id);
+                self.cancel_keyed(id);
                 self.cancel(now, id, out);
             }
             Input::WatchOpen { stream, target, require_leader } => {
@@ -149,6 +161,10 @@ impl Node {
             }
             Input::Persisted { seq } => {
                 for (group, persist) in self.shared.wal.persisted(seq) {
+                    if let Some(group) = group_of_log(group) {
+                        self.keyed_persisted(now, group, persist, out);
+                        continue;
+                    }
                     if persist == CLOSING {
                         self.may_close(group, out);
                         continue;
@@ -161,6 +177,10 @@ impl Node {
             Input::Checkpointed(spaces) => self.checkpointed(now, &spaces, out),
             Input::LogPinned(groups) => {
                 for group in groups {
+                    // Deltas are not written again: a checkpoint has them.
+                    if group_of_log(group).is_some() {
+                        self.shared.wal.want_checkpoint();
+                    }
                     self.with(now, group, out, |group, cx| group.rewrite(cx));
                 }
             }
@@ -169,6 +189,7 @@ impl Node {
                 self.awake.extend(self.groups.keys());
             }
             Input::MapBehind => self.map_is_behind(),
+            Input::Wall(wall) => self.wall.set(now, wall),
             Input::Stop => self.stop(now, out),
         }
     }
@@ -200,6 +221,7 @@ impl Node {
             }
         }
         self.dirty.append(&mut later);
+        self.flush_keyed(out);
         self.redirect(now, out);
         self.return_lent(now, out);
         self.return_events(out);
@@ -327,6 +349,7 @@ impl Node {
         let suspects: BTreeSet<_> = self.shared.peers.suspects(now).collect();
         self.wake_followers_of(now, &suspects, out);
         self.tick_control(now, out);
+        self.tick_keyed(now, out);
         if let Lifecycle::Stopping(since) = self.lifecycle {
             self.stopping(now, since, out);
         }
@@ -380,6 +403,7 @@ impl Node {
             return out.responses.push((id, Err(ErrorKind::Stopped.into())));
         }
         match self.locate(&call) {
+            Ok(group) if self.serves(group) && is_keyed(&call.request) => self.keyed_request(now, id, group, call, out),
             Ok(group) if self.serves(group) => self.request_placed(now, id, group, call, out),
             Ok(group) if self.control.view.shard(group).is_some() => self.route(now, id, group, call, out),
             Ok(group) => {
@@ -395,6 +419,9 @@ impl Node {
         if call.timeout.is_some_and(|left| left.is_zero()) {
             self.shared.metrics.expired += 1;
             return out.responses.push((id, Err(Error::not_done(ErrorKind::Timeout))));
+        }
+        if self.keyed.contains_key(&group) || is_keyed(&call.request) {
+            return self.coordinate(now, id, group, call, out);
         }
         let full = self.groups.get(&group).is_none_or(|group| {
             group.pending() >= limits::MAX_PENDING_REQUESTS || group.pending_bytes() >= limits::MAX_PENDING_BYTES
@@ -458,6 +485,7 @@ impl Node {
             Message::MapWant { have } => self.map_wanted(now, from, have),
             Message::MapUpdate(update) => self.map_update(update, out),
             Message::Report(report) => self.reported(now, from, report),
+            Message::Keyed(group, message) => self.keyed_message(now, from, group, message, out),
         }
     }
 
@@ -489,6 +517,7 @@ impl Node {
             }
             Done::Opened(state) => self.opened(now, state, out),
             Done::Closed { group } => self.closed(group),
+            Done::Keyed { group, outcomes, size } => self.keyed_done(now, group, outcomes, size, out),
             Done::CompactionFinished { group } => {
                 self.with(now, group, out, Group::compaction_finished);
             }
@@ -518,6 +547,7 @@ impl Node {
             group.checkpointed(cx, spaces);
             self.dirty.insert(*id);
         }
+        self.keyed_checkpointed(spaces, out);
     }
 
     fn open_download(&mut self, stream: StreamId, target: &Target, out: &mut Effects) {
@@ -572,6 +602,8 @@ impl Node {
         self.lifecycle = Lifecycle::Stopped;
         self.for_all(now, out, |group, cx| group.stop(cx, "the node is stopping"));
         self.stop_redirected(out);
+        let keyed: Vec<_> = self.keyed.keys().copied().collect();
+        keyed.into_iter().for_each(|group| self.close_keyed(group, out));
         out.stopped = true;
     }
 
@@ -580,6 +612,11 @@ impl Node {
     pub fn revision(&self, group: GroupId) -> Option<Revision> {
         self.groups.get(&group).map(Group::revision)
     }
+}
+
+/// Whether a request is of keyed values.
+const fn is_keyed(request: &althing_api::Request) -> bool {
+    matches!(request, althing_api::Request::Keyed(_))
 }
 
 /// How often groups may make work for themselves within one turn.

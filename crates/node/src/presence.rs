@@ -1,9 +1,10 @@
 //! Whether a node has a replica of a group: what its log remembers of that, across restarts.
 //!
 //! ```text
-//! payload of a record `Replica`:   version u8 = 1 · kind u8 · …
+//! payload of a record `Replica`:   version u8 = 2 · kind u8 · …
 //!     0 held     space u64 · birth u8 (0 with the cluster, 1 with its shard: count · node*, 2 joined, 3 with its shard, which
-//!                is a piece of its table: count · node* · slice · role u8 (0 serve, 1 fill)) · promise
+//!                is a piece of its table: count · node* · slice · role u8 (0 serve, 1 fill)) · promise · content u8 (0 logged,
+//!                1 convergent; absent in version 1, which knew only logged)
 //!     1 gone     promise
 //!     2 retired
 //! promise   term u64 · vote u64 · index u64 and term u64 of the log's last entry
@@ -19,7 +20,17 @@ use althing_types::{NodeId, SpaceId};
 use bytes::Bytes;
 
 /// The version of the record's payload.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// What a replica holds besides the configuration of its group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Content {
+    /// What its group's log says.
+    #[default]
+    Logged,
+    /// Values that converge, beside the log.
+    Convergent,
+}
 
 /// How a replica came to its node.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -94,6 +105,8 @@ pub enum Presence {
         birth: ReplicaBirth,
         /// What an earlier replica of the group on this node binds it to; nothing if there was none.
         promise: Promise,
+        /// What it holds.
+        content: Content,
     },
     /// The node had it. A later one must keep what it promised.
     Gone(Promise),
@@ -108,7 +121,7 @@ impl Presence {
         let mut writer = Writer::with_capacity(32);
         writer.u8(VERSION);
         match self {
-            Self::Held { space, birth, promise } => {
+            Self::Held { space, birth, promise, content } => {
                 writer.u8(0);
                 writer.u64(space.get());
                 match birth {
@@ -129,6 +142,10 @@ impl Presence {
                     }
                 }
                 promise.write(&mut writer);
+                writer.u8(match content {
+                    Content::Logged => 0,
+                    Content::Convergent => 1,
+                });
             }
             Self::Gone(promise) => {
                 writer.u8(1);
@@ -143,7 +160,7 @@ impl Presence {
     pub fn decode(payload: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(payload);
         let version = reader.u8("a replica's version")?;
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             let (found, known) = (u64::from(version), u64::from(VERSION));
             return Err(DecodeError::Version { what: "a replica", found, known });
         }
@@ -152,6 +169,10 @@ impl Presence {
                 space: SpaceId(reader.u64("a replica's space")?),
                 birth: read_birth(&mut reader)?,
                 promise: Promise::read(&mut reader)?,
+                content: match version {
+                    1 => Content::Logged,
+                    _ => read_content(&mut reader)?,
+                },
             },
             1 => Self::Gone(Promise::read(&mut reader)?),
             2 => Self::Retired,
@@ -159,6 +180,14 @@ impl Presence {
         };
         reader.finish()?;
         Ok(presence)
+    }
+}
+
+fn read_content(reader: &mut Reader) -> Result<Content, DecodeError> {
+    match reader.u8("what a replica holds")? {
+        0 => Ok(Content::Logged),
+        1 => Ok(Content::Convergent),
+        value => Err(DecodeError::Unknown { field: "what a replica holds", value: u64::from(value) }),
     }
 }
 
@@ -198,7 +227,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let promise = Promise { term: 7, vote: NodeId(3), last: LogPosition { index: 9, term: 6 } };
-        let held = |birth| Presence::Held { space: SpaceId(1 << 41), birth, promise };
+        let held = |birth| Presence::Held { space: SpaceId(1 << 41), birth, promise, content: Content::Convergent };
         for presence in [
             held(ReplicaBirth::Cluster),
             held(ReplicaBirth::Shard(vec![NodeId(1), NodeId(u64::MAX)])),

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::applier::BIRTH;
 use crate::group::GroupLog;
 use crate::input::GroupState;
+use crate::keyed::{delta_log, group_of_log};
 use crate::presence::{Presence, Promise};
 
 /// Why a log cannot be read back.
@@ -33,6 +34,8 @@ pub enum RecoverError {
 pub struct LogRecovery {
     groups: BTreeMap<GroupId, GroupLog>,
     presences: BTreeMap<GroupId, Presence>,
+    /// The deltas of replicas without a leader, with their indices.
+    deltas: BTreeMap<GroupId, Vec<(u64, Bytes)>>,
     /// The node's copy of the map, as it was written last.
     map: Option<Bytes>,
 }
@@ -66,6 +69,15 @@ impl LogRecovery {
             RecordKind::Map => {
                 // A copy: the slice would keep the buffer that the log was read into.
                 self.map = Some(Bytes::copy_from_slice(&record.payload));
+                return Ok(());
+            }
+            RecordKind::Delta => {
+                let delta = Bytes::copy_from_slice(&record.payload);
+                self.deltas.entry(record.group).or_default().push((record.index, delta));
+                return Ok(());
+            }
+            RecordKind::GroupDropped if group_of_log(record.group).is_some() => {
+                self.deltas.remove(&record.group);
                 return Ok(());
             }
             RecordKind::Entries
@@ -102,7 +114,7 @@ impl LogRecovery {
                 log.space = Some(space);
             }
             RecordKind::GroupDropped => *log = GroupLog::default(),
-            RecordKind::Replica | RecordKind::Map => {}
+            RecordKind::Replica | RecordKind::Map | RecordKind::Delta => {}
         }
         Ok(())
     }
@@ -111,6 +123,11 @@ impl LogRecovery {
     #[must_use]
     pub fn space(&self, group: GroupId) -> Option<SpaceId> {
         self.groups.get(&group).and_then(|log| log.space)
+    }
+
+    /// The deltas of a replica that the log holds, in their order.
+    pub(crate) fn deltas(&self, group: GroupId) -> &[(u64, Bytes)] {
+        self.deltas.get(&delta_log(group)).map_or(&[], Vec::as_slice)
     }
 
     /// What the log says of the node's replicas. One with which the cluster was born may have no record.

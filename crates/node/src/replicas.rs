@@ -28,8 +28,9 @@ use crate::context::Context;
 use crate::effects::{Effects, Work};
 use crate::group::{Group, GroupLog};
 use crate::input::GroupState;
+use crate::keyed::{Keyed, delta_log};
 use crate::node::Node;
-use crate::presence::{Presence, Promise, ReplicaBirth};
+use crate::presence::{Content, Presence, Promise, ReplicaBirth};
 use crate::route::Homeless;
 
 /// Stands for a persist number of a replica that goes.
@@ -77,12 +78,12 @@ impl Comings {
 
 impl Node {
     /// A replica comes to this node.
-    pub(crate) fn open_replica(&mut self, group: GroupId, birth: ReplicaBirth, out: &mut Effects) {
+    pub(crate) fn open_replica(&mut self, group: GroupId, birth: ReplicaBirth, content: Content, out: &mut Effects) {
         let space = self.shared.new_space();
         let promise = self.comings.graves.get(&group).copied().unwrap_or_default();
-        let payload = Presence::Held { space, birth: birth.clone(), promise }.encode();
+        let payload = Presence::Held { space, birth: birth.clone(), promise, content }.encode();
         self.shared.wal.push(Record { group, kind: RecordKind::Replica, index: 0, payload });
-        out.work.push(Work::Open { group, space, birth });
+        out.work.push(Work::Open { group, space, birth, content });
         self.comings.opening.insert(group);
     }
 
@@ -98,6 +99,9 @@ impl Node {
             log.bind(promise);
         }
         let hard_state = log.recovered.hard_state;
+        if let Some(state) = state.keyed {
+            self.keyed.insert(id, Keyed::new(state));
+        }
         let config = GroupConfig { id, hibernate: true, quota_bytes: None };
         let group = Group::new(&self.shared.config, &config, log, state);
         let group = group.expect("a replica that was born this moment contradicts nothing");
@@ -116,14 +120,17 @@ impl Node {
         let Some(mut group) = self.groups.remove(&id) else { return };
         group.stop(&mut Context { now, shared: &mut self.shared, out }, "the table's replica has left this node");
         let promise = group.leave();
+        self.close_keyed(id, out);
         althing_probe::hit(Mark::ReplicaLeft);
         self.shared.wal.forget(id);
+        self.shared.wal.forget(delta_log(id));
         let presence = match farewell {
             Farewell::Left => Presence::Gone(promise),
             Farewell::Retired => Presence::Retired,
         };
         let gone = presence.encode();
         let dropped = Record { group: id, kind: RecordKind::GroupDropped, index: 0, payload: bytes::Bytes::new() };
+        self.shared.wal.push(Record { group: delta_log(id), ..dropped.clone() });
         self.shared.wal.push(dropped);
         self.shared.wal.push(Record { group: id, kind: RecordKind::Replica, index: 0, payload: gone });
         // What it has may go only when the log remembers that it does.

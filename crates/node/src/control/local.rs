@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::service::FIRST_SHARD_GROUP;
-use althing_manifest::{Phase, Shard, Slice};
+use althing_manifest::{Guarantee, Phase, Shard, Slice};
 use althing_placement::Placement;
 use althing_probe::{Mark, Mutant};
 use althing_strong::Role;
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::effects::Effects;
 use crate::envelope::{Message, Question};
 use crate::node::Node;
-use crate::presence::ReplicaBirth;
+use crate::presence::{Content, ReplicaBirth};
 use crate::replicas::Farewell;
 
 /// Replicas that come to a node in one turn at the most, so that a turn stays short.
@@ -82,18 +82,29 @@ impl Node {
             // Until a shard was seen alive the wish for its replicas does not change, so all its founders agree on who they are.
             let founds =
                 shard.status.epoch == 0 && !self.comings.is_grave(group) || althing_probe::is(Mutant::FoundAgain);
-            (group, if founds { founding(shard) } else { ReplicaBirth::Joined })
+            let birth = if founds { founding(shard) } else { ReplicaBirth::Joined };
+            (group, birth, self.content_of(shard))
         });
         let births: Vec<_> = births.take(MAX_OPENED_PER_TURN).collect();
         if !births.is_empty() {
             self.keep_map(now);
         }
-        for (group, birth) in births {
+        for (group, birth, content) in births {
             match birth {
                 ReplicaBirth::Shard(_) | ReplicaBirth::Piece { .. } => althing_probe::hit(Mark::ShardFounded),
                 ReplicaBirth::Cluster | ReplicaBirth::Joined => {}
             }
-            self.open_replica(group, birth, out);
+            self.open_replica(group, birth, content, out);
+        }
+    }
+
+    /// What replicas of a shard hold, by the guarantee of its table. A table that is on its way out says nothing any more, nor does a
+    /// replica that comes now.
+    fn content_of(&self, shard: &Shard) -> Content {
+        let table = self.control.view.table(&shard.spec.table);
+        match table.map_or(Guarantee::Strong, |table| table.spec.guarantee) {
+            Guarantee::Convergent => Content::Convergent,
+            Guarantee::Strong | Guarantee::Stream | Guarantee::Blob => Content::Logged,
         }
     }
 

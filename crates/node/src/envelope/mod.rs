@@ -9,6 +9,7 @@
 //! never sees a frame twice or out of order, whatever carried it. A lost frame costs time: Raft sends again, and whoever
 //! waits for an answer asks again or times out.
 
+mod keyed;
 mod routing;
 
 use althing_api::error::ErrorKind;
@@ -17,6 +18,7 @@ use althing_consensus as consensus;
 use althing_types::{GroupId, LeaseId, NodeId, RequestId};
 use bytes::Bytes;
 
+pub use keyed::KeyedMessage;
 pub use routing::{Route, StreamMessage};
 
 /// The version of the frame format.
@@ -106,6 +108,8 @@ pub enum Message {
     MapUpdate(Bytes),
     /// What the sender holds.
     Report(Bytes),
+    /// About a convergent shard.
+    Keyed(GroupId, KeyedMessage),
 }
 
 /// A proposal on its way to the leader. It is bound to a term: a leader of any other term refuses it. Once the sender has
@@ -202,6 +206,7 @@ const STREAM: u8 = 11;
 const MAP_WANT: u8 = 12;
 const MAP_UPDATE: u8 = 13;
 const REPORT: u8 = 14;
+const KEYED: u8 = 15;
 
 /// Stands for the group in messages that are about none.
 const NO_GROUP: u64 = 0;
@@ -282,6 +287,11 @@ impl Message {
                     TransferState::Failed => 2,
                 });
             }
+            Self::Keyed(group, message) => {
+                w.u8(KEYED);
+                w.u64(group.get());
+                message.encode(w);
+            }
             Self::Route(_)
             | Self::Routed { .. }
             | Self::WrongShard { .. }
@@ -336,6 +346,7 @@ impl Message {
             | Self::Ask { .. }
             | Self::Told { .. }
             | Self::Page(_)
+            | Self::Keyed(..)
             | Self::PageAck { .. } => self.encode(w),
         }
     }
@@ -385,6 +396,7 @@ impl Message {
             MAP_WANT => Self::MapWant { have: r.u64("a revision of the map")? },
             MAP_UPDATE => Self::MapUpdate(r.bytes("an update of the map")?),
             REPORT => Self::Report(r.bytes("a report")?),
+            KEYED => Self::Keyed(group, KeyedMessage::decode(r)?),
             value => return Err(DecodeError::Unknown { field: "a message's tag", value: u64::from(value) }),
         })
     }

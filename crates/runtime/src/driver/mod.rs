@@ -199,6 +199,7 @@ impl Driver {
     }
 
     fn tick(&mut self, count: u64, out: &mut Effects) {
+        self.tell(Input::Wall(self.clock.wall()), out);
         self.tell(Input::Tick, out);
         if count.is_multiple_of(CANCEL_TICKS) {
             self.cancel_abandoned(out);

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use althing_convergent::ConvergentError;
 use althing_env::Clock;
-use althing_node::{Applier, Done, Work};
+use althing_node::{Applier, ApplierError, Done, Work};
 use althing_storage::engine::Checkpoint;
 use althing_strong::StrongError;
 use prometheus_client::metrics::histogram::Histogram;
@@ -29,9 +30,11 @@ pub(crate) struct ApplierThread {
     pub report: Box<dyn Fn(Vec<Done>) + Send>,
 }
 
-fn fatal(error: StrongError) -> Fatal {
+fn fatal(error: ApplierError) -> Fatal {
     match error {
-        StrongError::Engine(error) => Fatal::Engine(error),
+        ApplierError::Engine(error)
+        | ApplierError::Strong(StrongError::Engine(error))
+        | ApplierError::Convergent(ConvergentError::Engine(error)) => Fatal::Engine(error),
         other => Fatal::Apply(other.to_string()),
     }
 }

@@ -73,6 +73,8 @@ pub enum RecordKind {
     Replica = 6,
     /// The node's copy of the map, under a group of no replica. Only the latest is needed.
     Map = 7,
+    /// A delta of a replica without a leader. They are idempotent, and stand in a log of their own beside that of the replica's group.
+    Delta = 8,
 }
 
 /// How long the log needs a record.
@@ -89,7 +91,7 @@ pub(crate) enum Keep {
 impl RecordKind {
     pub(crate) const fn keep(self) -> Keep {
         match self {
-            Self::Entries => Keep::UntilReleased,
+            Self::Entries | Self::Delta => Keep::UntilReleased,
             Self::HardState | Self::Truncated | Self::Snapshot | Self::Replica | Self::Map => Keep::Latest,
             Self::GroupDropped => Keep::Marker,
         }
@@ -104,6 +106,7 @@ impl RecordKind {
             5 => Some(Self::GroupDropped),
             6 => Some(Self::Replica),
             7 => Some(Self::Map),
+            8 => Some(Self::Delta),
             _ => None,
         }
     }

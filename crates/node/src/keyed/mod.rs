@@ -1,0 +1,440 @@
+//! Shards of convergent tables: data without a leader (ADR 19).
+//!
+//! Such a shard has a Raft group like every other, which says who its replicas are and moves them. Its data goes beside that:
+//!
+//! ```text
+//!   client ──► coordinator: a replica       Job::Execute ──► applier ──► delta, reply
+//!                  │                                           │
+//!                  │                      log, fsync ◄─────────┘
+//!                  ├── Delta ──► the other replicas: Job::Join ──► log, fsync ──► Taken
+//!                  ◄─────────────────────────────────────────────────────────────────┘
+//!              as many as the level asks for have it: the client is told
+//! ```
+//!
+//! * Whatever leaves a replica, be it an answer, a delta or a state, waits until all that it rests on is durable there. So no event is
+//!   ever known elsewhere that its own replica could forget, and no event's name is given twice.
+//! * A delta that a replica has not acknowledged stays with its coordinator and is sent again ([`outstanding`]): frames may be lost, and
+//!   joining twice does no harm.
+//! * Reads ask as many replicas as the level says and join what they say; what one of them lacked it is sent ([`reads`]).
+//! * Who is reachable decides who is asked, never what is right.
+
+mod outstanding;
+mod reads;
+mod remote;
+mod wall;
+mod writes;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use althing_api::keyed::{Access, KeyedAnswer, KeyedRequest};
+use althing_api::request::Body;
+use althing_api::{Answer, Call, Error, ErrorKind, Header};
+use althing_convergent::{Job, Outcome, ScanRequest, Size};
+use althing_datatypes::Kind;
+use althing_quorum::{Level, Requirement, Sets};
+use althing_storage::engine::Applied;
+use althing_storage::wal::{Record, RecordKind};
+use althing_types::{GroupId, Instant, NodeId, RequestId, SpaceId, limits};
+use bytes::Bytes;
+
+use self::outstanding::Outstanding;
+use self::reads::Read;
+pub(crate) use self::wall::Wall;
+use self::writes::Write;
+use crate::effects::{Effects, Work};
+use crate::input::KeyedState;
+use crate::node::Node;
+
+/// Marks the log of a replica's deltas, which is beside the one of its group.
+const DELTA_LOG: u64 = 1 << 63;
+/// Keys that one job of a FLUSHALL removes.
+const FLUSHED_AT_ONCE: usize = 256;
+/// Keys that one request of a scan looks at, at the most.
+const MAX_SCANNED: usize = 1000;
+
+/// The name of the log of a replica's deltas.
+pub(crate) const fn delta_log(group: GroupId) -> GroupId {
+    GroupId(group.0 | DELTA_LOG)
+}
+
+/// The group whose deltas stand in a log, if it is such a log.
+pub(crate) const fn group_of_log(log: GroupId) -> Option<GroupId> {
+    match log.0 & DELTA_LOG {
+        0 => None,
+        _ => Some(GroupId(log.0 & !DELTA_LOG)),
+    }
+}
+
+/// This node's replica of one convergent shard.
+#[derive(Debug, Default)]
+pub(crate) struct Keyed {
+    /// For the applier, with this turn.
+    jobs: Vec<Job>,
+    /// What has happened and rests on what is not durable yet, in order.
+    held: VecDeque<Outcome>,
+    /// All deltas up to this index are durable.
+    durable: u64,
+    /// Who waits for a job, by its ticket.
+    waiting: BTreeMap<u64, Waiting>,
+    last_ticket: u64,
+    /// What other replicas have not acknowledged.
+    outstanding: BTreeMap<NodeId, Outstanding>,
+    size: Size,
+    /// Where it stands in the engine.
+    space: SpaceId,
+}
+
+/// Who waits for a job.
+#[derive(Debug)]
+enum Waiting {
+    /// A client, for a write.
+    Write(Write),
+    /// A client, for a read of several replicas.
+    Read(Read),
+    /// A client, for a read of this replica alone.
+    Local(RequestId, Instant),
+    /// A client, for a page of keys.
+    Scan(RequestId, Instant),
+    /// A client, for all keys to be gone; so many are.
+    Flush(RequestId, Instant, u64),
+    /// Another replica, that its delta be taken.
+    Taking(NodeId, u64),
+    /// Another replica, for the state of a key.
+    Asked(NodeId, u64),
+    /// Nobody.
+    Nobody,
+}
+
+impl Keyed {
+    /// A replica as the applier has opened it.
+    pub(crate) fn new(state: KeyedState) -> Self {
+        Self { durable: state.index, space: state.space, ..Self::default() }
+    }
+
+    pub(crate) const fn size(&self) -> Size {
+        self.size
+    }
+
+    fn ticket(&mut self, waiting: Waiting) -> u64 {
+        self.last_ticket += 1;
+        self.waiting.insert(self.last_ticket, waiting);
+        self.last_ticket
+    }
+}
+
+/// What an outcome rests on.
+const fn index_of(outcome: &Outcome) -> u64 {
+    match outcome {
+        Outcome::Executed { index, .. }
+        | Outcome::Joined { index, .. }
+        | Outcome::State { index, .. }
+        | Outcome::Page { index, .. }
+        | Outcome::Removed { index, .. }
+        | Outcome::Flushed { index, .. }
+        | Outcome::Tended { index, .. } => *index,
+    }
+}
+
+/// What the log must have before an outcome counts.
+fn logged(outcome: &Outcome) -> Option<(u64, &Bytes)> {
+    match outcome {
+        Outcome::Executed { index, delta: Some(delta), .. }
+        | Outcome::Joined { index, logged: Some(delta), .. }
+        | Outcome::Removed { index, delta, .. } => Some((*index, delta)),
+        Outcome::Executed { .. }
+        | Outcome::Joined { .. }
+        | Outcome::State { .. }
+        | Outcome::Page { .. }
+        | Outcome::Flushed { .. }
+        | Outcome::Tended { .. } => None,
+    }
+}
+
+impl Node {
+    /// A client of this node asks. The first replica in the shard's order that can be reached coordinates: its leader, or who is there.
+    pub(crate) fn keyed_request(&mut self, now: Instant, id: RequestId, group: GroupId, call: Call, out: &mut Effects) {
+        let coordinator = self.coordinator(now, group);
+        if coordinator == self.shared.node() {
+            self.coordinate(now, id, group, call, out);
+        } else {
+            self.route(now, id, group, call, out);
+        }
+    }
+
+    /// Who coordinates what is asked of a shard that this node has a replica of. A hint: whoever does is right.
+    fn coordinator(&self, now: Instant, group: GroupId) -> NodeId {
+        let own = self.shared.node();
+        let leader = self.groups.get(&group).and_then(crate::group::Group::leader);
+        leader.filter(|leader| self.shared.peers.is_heard(now, *leader)).unwrap_or(own)
+    }
+
+    /// Does what is asked of a shard here.
+    pub(crate) fn coordinate(&mut self, now: Instant, id: RequestId, group: GroupId, call: Call, out: &mut Effects) {
+        let deadline = self.shared.config.request_deadline(now, call.timeout);
+        let althing_api::Request::Keyed(request) = call.request else {
+            let reason = "the table is convergent: it has no revisions and no transactions, and is spoken to as Redis";
+            return out.responses.push((id, Err(ErrorKind::Unsupported(reason.to_owned()).into())));
+        };
+        let Some(keyed) = self.keyed.get_mut(&group) else {
+            let reason = "the table is not of keyed values: it is spoken to as etcd";
+            return out.responses.push((id, Err(ErrorKind::Unsupported(reason.to_owned()).into())));
+        };
+        if keyed.waiting.len() >= limits::MAX_PENDING_REQUESTS {
+            self.shared.metrics.overloads += 1;
+            return out.responses.push((id, Err(ErrorKind::Overloaded.into())));
+        }
+        match request {
+            KeyedRequest::Operate { key, operation, access, level } => {
+                let Ok(op) = <althing_datatypes::Op as althing_datatypes::Message>::decode(&operation) else {
+                    let error = ErrorKind::InvalidArgument("the operation does not parse".to_owned());
+                    return out.responses.push((id, Err(error.into())));
+                };
+                match if op.is_read() { Access::Read } else { Access::Write } {
+                    // What only reads may say that it writes: it is done in its order then.
+                    Access::Read if access == Access::Read => {
+                        self.keyed_read(now, id, group, (key, op), level, deadline, out)
+                    }
+                    Access::Read | Access::Write => self.keyed_write(now, id, group, (key, op), level, deadline, out),
+                }
+            }
+            KeyedRequest::Scan { after, limit, pattern, kind } => {
+                let kind = match kind.map(|name| kind_named(&name)) {
+                    Some(None) => {
+                        let page = KeyedAnswer::Page { keys: Vec::new(), after: None };
+                        return self.keyed_answer(id, page, out);
+                    }
+                    Some(kind) => kind,
+                    None => None,
+                };
+                let ticket = keyed.ticket(Waiting::Scan(id, deadline));
+                let count = (limit as usize).clamp(1, MAX_SCANNED);
+                let now_ms = self.wall.at(now);
+                let request = ScanRequest { after, pattern, kind, count, now_ms };
+                keyed.jobs.push(Job::Scan { ticket, request });
+            }
+            KeyedRequest::Count => {
+                let count = KeyedAnswer::Count(keyed.size.keys);
+                self.keyed_answer(id, count, out);
+            }
+            KeyedRequest::Flush => {
+                let ticket = keyed.ticket(Waiting::Flush(id, deadline, 0));
+                keyed.jobs.push(Job::Flush { ticket, after: None, budget: FLUSHED_AT_ONCE });
+            }
+        }
+    }
+
+    fn keyed_answer(&self, id: RequestId, answer: KeyedAnswer, out: &mut Effects) {
+        let (cluster, member) = (self.shared.config.cluster, self.shared.node());
+        let header = Header { cluster, member, ..Header::default() };
+        out.responses.push((id, Ok(Answer { header, body: Body::Keyed(answer) })));
+    }
+
+    /// The jobs of a turn go to the applier.
+    pub(crate) fn flush_keyed(&mut self, out: &mut Effects) {
+        for (group, keyed) in &mut self.keyed {
+            if !keyed.jobs.is_empty() {
+                out.work.push(Work::Keyed { group: *group, jobs: std::mem::take(&mut keyed.jobs) });
+            }
+        }
+    }
+
+    /// The applier has worked some jobs off.
+    pub(crate) fn keyed_done(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        outcomes: Vec<Outcome>,
+        size: Size,
+        out: &mut Effects,
+    ) {
+        let Some(keyed) = self.keyed.get_mut(&group) else { return };
+        keyed.size = size;
+        let log = delta_log(group);
+        for outcome in &outcomes {
+            if let Some((index, delta)) = logged(outcome) {
+                let payload = delta.clone();
+                self.shared.wal.push(Record { group: log, kind: RecordKind::Delta, index, payload });
+                self.shared.wal.wait(log, index);
+            }
+        }
+        keyed.held.extend(outcomes);
+        self.release_held(now, group, out);
+    }
+
+    /// The log has a replica's deltas up to an index.
+    pub(crate) fn keyed_persisted(&mut self, now: Instant, group: GroupId, index: u64, out: &mut Effects) {
+        let Some(keyed) = self.keyed.get_mut(&group) else { return };
+        keyed.durable = keyed.durable.max(index);
+        self.release_held(now, group, out);
+    }
+
+    /// What rests on durable deltas only takes its course.
+    fn release_held(&mut self, now: Instant, group: GroupId, out: &mut Effects) {
+        loop {
+            let Some(keyed) = self.keyed.get_mut(&group) else { return };
+            if keyed.held.front().is_none_or(|outcome| index_of(outcome) > keyed.durable) {
+                return;
+            }
+            let Some(outcome) = keyed.held.pop_front() else { return };
+            self.settle(now, group, outcome, out);
+        }
+    }
+
+    /// Something has happened for good: whoever waits for it goes on.
+    fn settle(&mut self, now: Instant, group: GroupId, outcome: Outcome, out: &mut Effects) {
+        let Some(keyed) = self.keyed.get_mut(&group) else { return };
+        match outcome {
+            Outcome::Executed { ticket, reply, delta, .. } => self.executed(now, group, ticket, reply, delta, out),
+            Outcome::Joined { ticket, result, .. } => {
+                if let Some(Waiting::Taking(from, name)) = keyed.waiting.remove(&ticket) {
+                    self.taken(group, from, name, &result);
+                }
+            }
+            Outcome::State { ticket, state, .. } => match keyed.waiting.remove(&ticket) {
+                Some(Waiting::Asked(from, name)) => self.tell_state(group, from, name, state),
+                Some(Waiting::Read(read)) => {
+                    keyed.waiting.insert(ticket, Waiting::Read(read));
+                    let own = self.shared.node();
+                    self.state_came(now, group, own, ticket, state, out);
+                }
+                Some(_) | None => {}
+            },
+            Outcome::Page { ticket, page, .. } => {
+                if let Some(Waiting::Scan(id, _)) = keyed.waiting.remove(&ticket) {
+                    let keys = page.keys.into_iter().map(|(key, _)| key).collect();
+                    self.keyed_answer(id, KeyedAnswer::Page { keys, after: page.next }, out);
+                }
+            }
+            Outcome::Removed { ticket, delta, .. } => {
+                if let Some(Waiting::Flush(_, _, removed)) = keyed.waiting.get_mut(&ticket) {
+                    *removed += 1;
+                }
+                self.spread(now, group, delta);
+            }
+            Outcome::Flushed { ticket, next, .. } => match (next, keyed.waiting.get(&ticket)) {
+                (None, Some(Waiting::Flush(id, _, removed))) => {
+                    let (id, removed) = (*id, *removed);
+                    keyed.waiting.remove(&ticket);
+                    self.keyed_answer(id, KeyedAnswer::Flushed(removed), out);
+                }
+                (Some(after), Some(Waiting::Flush(..))) => {
+                    keyed.jobs.push(Job::Flush { ticket, after: Some(after), budget: FLUSHED_AT_ONCE });
+                }
+                (_, _) => {}
+            },
+            Outcome::Tended { .. } => {}
+        }
+    }
+
+    /// The replicas of a shard, by its configuration as this one knows it.
+    fn replicas_of(&self, group: GroupId) -> Sets {
+        let Some(held) = self.groups.get(&group) else { return Sets::default() };
+        let conf = held.replica.conf_state();
+        let incoming = conf.voters.iter().copied().collect();
+        if conf.is_joint() {
+            return Sets { current: conf.voters_outgoing.iter().copied().collect(), incoming };
+        }
+        Sets { current: incoming, ..Sets::default() }
+    }
+
+    /// Everybody whom a write is sent to, without this node: its replicas, and those that are being filled.
+    fn audience(&self, group: GroupId) -> Vec<NodeId> {
+        let Some(held) = self.groups.get(&group) else { return Vec::new() };
+        let mut all = self.replicas_of(group).everybody();
+        all.extend(held.replica.conf_state().learners.iter().copied());
+        all.remove(&self.shared.node());
+        all.into_iter().collect()
+    }
+
+    fn requirement(&self, group: GroupId, level: Level) -> Requirement {
+        let view = &self.control.view;
+        let zone = |node: NodeId| view.node(node).map_or("", |node| node.spec.zone.as_str());
+        Requirement::new(level, &self.replicas_of(group), zone, zone(self.shared.node()))
+    }
+
+    /// The level that a table's owner has chosen.
+    fn table_level(&self, group: GroupId, access: Access) -> Level {
+        let view = &self.control.view;
+        let table = view.shard(group).and_then(|shard| view.table(&shard.spec.table));
+        let chosen = table.and_then(|table| match access {
+            Access::Read => table.spec.read_level,
+            Access::Write => table.spec.write_level,
+        });
+        chosen.unwrap_or_default()
+    }
+
+    /// Time passes: who has waited too long is told, and what was not acknowledged is sent again.
+    pub(crate) fn tick_keyed(&mut self, now: Instant, out: &mut Effects) {
+        let groups: Vec<_> = self.keyed.keys().copied().collect();
+        for group in groups {
+            self.expire_keyed(now, group, out);
+            self.ask_more(now, group);
+            self.send_again(now, group);
+        }
+    }
+
+    fn expire_keyed(&mut self, now: Instant, group: GroupId, out: &mut Effects) {
+        let Some(keyed) = self.keyed.get_mut(&group) else { return };
+        let is_late = |waiting: &Waiting| match waiting {
+            Waiting::Write(write) => write.deadline <= now,
+            Waiting::Read(read) => read.deadline <= now,
+            Waiting::Local(_, deadline) | Waiting::Scan(_, deadline) | Waiting::Flush(_, deadline, _) => {
+                *deadline <= now
+            }
+            Waiting::Taking(..) | Waiting::Asked(..) | Waiting::Nobody => false,
+        };
+        for (_, waiting) in keyed.waiting.extract_if(.., |_, waiting| is_late(waiting)) {
+            if let Some((id, error)) = waiting.given_up(ErrorKind::Timeout) {
+                out.responses.push((id, Err(error)));
+            }
+        }
+    }
+
+    /// A client no longer waits. What it wrote takes its course.
+    pub(crate) fn cancel_keyed(&mut self, id: RequestId) {
+        for keyed in self.keyed.values_mut() {
+            keyed.waiting.retain(|_, waiting| waiting.client() != Some(id));
+        }
+    }
+
+    /// The replica leaves, or the node stops: who waits is told.
+    pub(crate) fn close_keyed(&mut self, group: GroupId, out: &mut Effects) {
+        let Some(keyed) = self.keyed.remove(&group) else { return };
+        let told = keyed.waiting.into_values().filter_map(|waiting| waiting.given_up(ErrorKind::Stopped));
+        out.responses.extend(told.map(|(id, error)| (id, Err(error))));
+    }
+
+    /// A checkpoint holds what replicas have taken up to an index: the log need not.
+    pub(crate) fn keyed_checkpointed(&self, spaces: &BTreeMap<SpaceId, Applied>, out: &mut Effects) {
+        let held = self.keyed.iter().filter_map(|(group, keyed)| Some((*group, spaces.get(&keyed.space)?.index)));
+        out.wal_release.extend(held.map(|(group, index)| (delta_log(group), index + 1)));
+    }
+}
+
+impl Waiting {
+    /// The client that waits, if it is one.
+    const fn client(&self) -> Option<RequestId> {
+        match self {
+            Self::Write(write) => Some(write.id),
+            Self::Read(read) => Some(read.id),
+            Self::Local(id, _) | Self::Scan(id, _) | Self::Flush(id, _, _) => Some(*id),
+            Self::Taking(..) | Self::Asked(..) | Self::Nobody => None,
+        }
+    }
+
+    /// What a client is told to whom nothing more will be said.
+    fn given_up(self, why: ErrorKind) -> Option<(RequestId, Error)> {
+        let id = self.client()?;
+        let error = match self {
+            Self::Write(_) | Self::Flush(..) => Error::maybe_done(why),
+            Self::Read(_) | Self::Local(..) | Self::Scan(..) | Self::Taking(..) | Self::Asked(..) | Self::Nobody => {
+                Error::not_done(why)
+            }
+        };
+        Some((id, error))
+    }
+}
+
+fn kind_named(name: &[u8]) -> Option<Kind> {
+    Kind::ALL.into_iter().find(|kind| kind.name().as_bytes().eq_ignore_ascii_case(name))
+}

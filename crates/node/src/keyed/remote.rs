@@ -1,0 +1,61 @@
+//! What replicas of a convergent shard say to each other, at its receiver.
+
+use althing_convergent::{Job, JoinError};
+use althing_types::{GroupId, Instant, NodeId};
+use bytes::Bytes;
+
+use super::Waiting;
+use crate::effects::Effects;
+use crate::envelope::{KeyedMessage, Message};
+use crate::node::Node;
+
+impl Node {
+    /// Another replica says something of a shard.
+    pub(crate) fn keyed_message(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        group: GroupId,
+        message: KeyedMessage,
+        out: &mut Effects,
+    ) {
+        let Some(keyed) = self.keyed.get_mut(&group) else {
+            // A replica that is not here, or not yet. Whoever sent a delta keeps it.
+            return;
+        };
+        match message {
+            KeyedMessage::Delta { name, delta } => {
+                let ticket = keyed.ticket(Waiting::Taking(from, name));
+                keyed.jobs.push(Job::Join { ticket, delta });
+            }
+            KeyedMessage::Taken { name } => {
+                self.acknowledged(group, from, name);
+                self.write_taken(group, from, name, out);
+            }
+            KeyedMessage::Refused { name } => self.acknowledged(group, from, name),
+            KeyedMessage::Ask { name, key } => {
+                let ticket = keyed.ticket(Waiting::Asked(from, name));
+                keyed.jobs.push(Job::Read { ticket, key });
+            }
+            KeyedMessage::State { name, state } => self.state_came(now, group, from, name, state, out),
+        }
+    }
+
+    /// A delta of another replica is durable here, or cannot be joined.
+    pub(super) fn taken(&mut self, group: GroupId, from: NodeId, name: u64, result: &Result<(), JoinError>) {
+        let message = match result {
+            Ok(()) => KeyedMessage::Taken { name },
+            // It is sent again, and by then there may be room.
+            Err(JoinError::TooManyGaps { .. }) => return,
+            Err(JoinError::Decode(_) | JoinError::UnknownOwnEvent { .. }) => {
+                self.shared.metrics.frames_refused += 1;
+                KeyedMessage::Refused { name }
+            }
+        };
+        self.shared.peers.send(from, &Message::Keyed(group, message));
+    }
+
+    pub(super) fn tell_state(&mut self, group: GroupId, to: NodeId, name: u64, state: Bytes) {
+        self.shared.peers.send(to, &Message::Keyed(group, KeyedMessage::State { name, state }));
+    }
+}
