@@ -37,7 +37,7 @@ pub enum KeyedRequest {
         limit: u32,
         /// Only keys that fit this glob.
         pattern: Option<Bytes>,
-        /// Only keys that hold this kind of value.
+        /// Only keys that hold this kind of value: `string`, `hash`, `set`, `sorted` or `sketch`.
         kind: Option<Bytes>,
     },
     /// How many keys the shard has.

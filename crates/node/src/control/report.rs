@@ -65,6 +65,9 @@ impl Node {
 
     fn report_of(&self, group: &Group) -> GroupReport {
         let mut report = group.report();
+        if let Some(keyed) = self.keyed.get(&group.id) {
+            (report.keys, report.bytes) = (keyed.size().keys, keyed.size().bytes);
+        }
         if report.stage == Stage::Serving {
             report.stage = self.reported_stage(group.id);
             report.middle = self.outgrown(group.id).and_then(|bytes| group.middle_above(bytes));

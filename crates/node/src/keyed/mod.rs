@@ -435,6 +435,14 @@ impl Waiting {
     }
 }
 
-fn kind_named(name: &[u8]) -> Option<Kind> {
-    Kind::ALL.into_iter().find(|kind| kind.name().as_bytes().eq_ignore_ascii_case(name))
+/// The kind of value that a scan asks for.
+const fn kind_named(name: &[u8]) -> Option<Kind> {
+    match name {
+        b"string" => Some(Kind::String),
+        b"hash" => Some(Kind::Hash),
+        b"set" => Some(Kind::Set),
+        b"sorted" => Some(Kind::Sorted),
+        b"sketch" => Some(Kind::Sketch),
+        _ => None,
+    }
 }

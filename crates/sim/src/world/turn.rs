@@ -3,7 +3,7 @@
 use althing_node::{Done, Effects, Input, ReadWork, Work, read};
 use althing_probe::Mutant;
 use althing_storage::engine::Engine;
-use althing_types::{Duration, NodeId};
+use althing_types::{Duration, Instant, NodeId, WallTime};
 use bytes::Bytes;
 
 use super::links::Passage;
@@ -81,6 +81,8 @@ impl World {
 
     fn tick(&mut self, node: NodeId) {
         self.lie(node);
+        let shown = self.host(node).clock.read(self.agenda.now()).since(Instant::ZERO).as_nanos() / 1_000_000;
+        self.input(node, Input::Wall(WallTime(u64::try_from(shown).unwrap_or(u64::MAX))));
         self.input(node, Input::Tick);
         let span = self.host(node).clock.world_span(althing_node::DEFAULT_TICK);
         self.plan(node, span, Happening::Tick);
