@@ -159,8 +159,8 @@ impl Acceptor {
                     Some(_) | None => Word::Refused { promised: register.promised },
                 }
             }
-            Ask::Accept { version, value, next } => {
-                let accepted = Some(Accepted { ballot, version, value });
+            Ask::Accept { version, parent, value, next } => {
+                let accepted = Some(Accepted { ballot, version, parent, value });
                 let promised = next.map_or(ballot, |next| next.max(ballot)).max(register.promised);
                 if register.accepted != accepted || register.promised != promised {
                     self.remember(key, Register { promised, accepted }, out);
@@ -256,6 +256,3 @@ impl Acceptor {
         self.persist(Record::Shard(self.shard), out);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -20,20 +20,20 @@
 //! * **one round trip**: an acceptance also promises the proposer's next ballot, if it is the same proposer that goes on;
 //! * **reads without writing**: if a quorum has accepted the same ballot, its value is chosen and no later one was chosen when the
 //!   read began; otherwise a read is a round with the identity function;
-//! * **deletion**: a key that is absent may leave nothing behind ([`acceptor`], ADR 20);
+//! * **deletion**: a key that is absent may leave nothing behind ([`acceptor`], ADR 19);
 //! * **moves**: while a replica is replaced, quorums of both sets are needed ([`Config`]).
 //!
 //! # Once, or not at all, or nobody knows
 //!
 //! A change that was sent and not acknowledged may yet be chosen, by whoever finds it. Trying again must not apply it twice. So
-//! a value keeps the ballot at which it was first proposed, its *version*, however often others carry it on. A proposer that tries
-//! again looks at the version that it finds:
+//! a value keeps the ballot at which it was first proposed, its *version*, however often others carry it on, and the version
+//! that it was made from, its *parent*. A proposer that tries again looks at what it finds:
 //!
-//! | version found | what it means | what it does |
+//! | version and parent found | what it means | what it does |
 //! |---|---|---|
-//! | one of its own | its change is there | finishes it: *done* |
-//! | below all of its own | its change is not in what led here, and a new ballot excludes it | computes again |
-//! | another one above | its change may have come first | says *maybe done* |
+//! | one of the two is its own | its change is there, or right below what is | finishes what it found: *done* |
+//! | all of its own are above the parent | they are not in what led here, and a new ballot excludes them | computes again |
+//! | one of its own is below the parent | it may have come first | says *maybe done* |
 //!
 //! An error says which of the two it is: [`Failure::NotDone`] is a promise that nothing was and will be done.
 //!

@@ -37,6 +37,8 @@ pub enum Ask {
     Accept {
         /// At which ballot it was first proposed.
         version: Ballot,
+        /// The version that it was made from.
+        parent: Ballot,
         /// What.
         value: Value,
         /// Promise this ballot as well, which is the same proposer's next.
@@ -117,9 +119,10 @@ impl Request {
         match &self.ask {
             Ask::Read => writer.u8(1),
             Ask::Prepare => writer.u8(2),
-            Ask::Accept { version, value, next } => {
+            Ask::Accept { version, parent, value, next } => {
                 writer.u8(3);
                 version.write(&mut writer);
+                parent.write(&mut writer);
                 write_value(&mut writer, value);
                 writer.bool(next.is_some());
                 next.iter().for_each(|next| next.write(&mut writer));
@@ -145,9 +148,10 @@ impl Request {
             2 => Ask::Prepare,
             3 => {
                 let version = Ballot::read(&mut reader)?;
+                let parent = Ballot::read(&mut reader)?;
                 let value = read_value(&mut reader)?;
                 let has_next = reader.bool("whether there is a next ballot")?;
-                Ask::Accept { version, value, next: has_next.then(|| Ballot::read(&mut reader)).transpose()? }
+                Ask::Accept { version, parent, value, next: has_next.then(|| Ballot::read(&mut reader)).transpose()? }
             }
             4 => Ask::Erase,
             value => return Err(DecodeError::Unknown { field: "a request", value: value.into() }),

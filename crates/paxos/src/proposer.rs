@@ -369,6 +369,3 @@ impl Proposer {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

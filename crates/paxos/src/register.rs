@@ -39,6 +39,8 @@ pub struct Accepted {
     /// At which ballot it was first proposed. Rounds that change nothing carry a value on under their own ballot and
     /// leave this as it is. A register that was absent without a trace has what the acceptors' floors were.
     pub version: Ballot,
+    /// The version that it was made from.
+    pub parent: Ballot,
     /// The value.
     pub value: Value,
 }
@@ -101,6 +103,7 @@ pub(crate) fn write_accepted(writer: &mut Writer, accepted: Option<&Accepted>) {
     if let Some(accepted) = accepted {
         accepted.ballot.write(writer);
         accepted.version.write(writer);
+        accepted.parent.write(writer);
         write_value(writer, &accepted.value);
     }
 }
@@ -111,7 +114,8 @@ pub(crate) fn read_accepted(reader: &mut Reader) -> Result<Option<Accepted>, Dec
     }
     let ballot = Ballot::read(reader)?;
     let version = Ballot::read(reader)?;
-    Ok(Some(Accepted { ballot, version, value: read_value(reader)? }))
+    let parent = Ballot::read(reader)?;
+    Ok(Some(Accepted { ballot, version, parent, value: read_value(reader)? }))
 }
 
 pub(crate) fn write_value(writer: &mut Writer, value: &Value) {

@@ -87,14 +87,14 @@ impl Script {
             "deliver" => self.deliver(args),
             "drop" => self.take(args).map(drop),
             "keep" => self.take(args).map(|taken| self.kept = taken),
-            "late" => Ok(std::mem::take(&mut self.kept).into_iter().for_each(|message| self.world.deliver(message))),
+            "late" => self.late(),
             "settle" => self.settle(),
-            "pass" => Ok(self.world.pass(Duration::from_millis(number(args)?))),
+            "pass" => self.pass(args),
             "join" => self.each_with(args, World::join),
             "configure" => self.each_with(args, World::configure),
             "copy" => self.copy(args),
             "filled" => self.filled(args),
-            "registers" => Ok(self.world.trace = self.world.registers()),
+            "registers" => self.registers(),
             "judge" => self.judge(),
             other => Err(format!("no such command: {other}").into()),
         }
@@ -146,6 +146,22 @@ impl Script {
 
     fn deliver(&mut self, args: &mut ArgumentConsumer<'_>) -> Outcome {
         self.take(args)?.into_iter().for_each(|message| self.world.deliver(message));
+        Ok(())
+    }
+
+    fn late(&mut self) -> Outcome {
+        std::mem::take(&mut self.kept).into_iter().for_each(|message| self.world.deliver(message));
+        Ok(())
+    }
+
+    fn pass(&mut self, args: &mut ArgumentConsumer<'_>) -> Outcome {
+        self.world.pass(Duration::from_millis(number(args)?));
+        Ok(())
+    }
+
+    fn registers(&mut self) -> Outcome {
+        let registers = self.world.registers();
+        self.world.trace.push_str(&registers);
         Ok(())
     }
 

@@ -23,7 +23,7 @@ const FLOORS: [&[&str]; 10] = [
 /// Who may import whom on their own floor.
 const BESIDE: [(&str, &str); 6] = [
     ("meta", "manifest"),
-    ("meta", "paxos", "placement"),
+    ("meta", "placement"),
     ("faultdisk", "env"),
     ("gateway-etcd", "etcd-proto"),
     ("cli", "bench"),

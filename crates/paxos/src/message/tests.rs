@@ -20,8 +20,13 @@ fn value() -> impl Strategy<Value = Held> {
 }
 
 fn accepted() -> impl Strategy<Value = Option<Accepted>> {
-    let accepted = (ballot(), ballot(), value());
-    proptest::option::of(accepted.prop_map(|(ballot, version, value)| Accepted { ballot, version, value }))
+    let accepted = (ballot(), ballot(), ballot(), value());
+    proptest::option::of(accepted.prop_map(|(ballot, version, parent, value)| Accepted {
+        ballot,
+        version,
+        parent,
+        value,
+    }))
 }
 
 fn register() -> impl Strategy<Value = Register> {
@@ -32,11 +37,8 @@ fn request() -> impl Strategy<Value = Request> {
     let ask = prop_oneof![
         Just(Ask::Read),
         Just(Ask::Prepare),
-        (ballot(), value(), proptest::option::of(ballot())).prop_map(|(version, value, next)| Ask::Accept {
-            version,
-            value,
-            next
-        }),
+        (ballot(), ballot(), value(), proptest::option::of(ballot()))
+            .prop_map(|(version, parent, value, next)| Ask::Accept { version, parent, value, next }),
         Just(Ask::Erase),
     ];
     (any::<u64>(), any::<Vec<u8>>(), ballot(), ask).prop_map(|(epoch, key, ballot, ask)| Request {

@@ -57,7 +57,8 @@ mod tests {
         let key = |number: usize| Bytes::from(number.to_string());
         let next = |counter| Ballot { counter, node: NodeId(1), incarnation: 1 };
         for number in 0..3 * MAX_PROMISES {
-            let current = Accepted { ballot: Ballot::ZERO, version: Ballot::ZERO, value: Value::NEVER };
+            let current =
+                Accepted { ballot: Ballot::ZERO, version: Ballot::ZERO, parent: Ballot::ZERO, value: Value::NEVER };
             promises.keep(key(number), Promise { next: next(number as u64), current });
             if number % 2 == 0 {
                 promises.take(&key(number));

@@ -36,6 +36,7 @@ struct Seen {
 #[derive(Clone, Debug)]
 struct Current {
     version: Ballot,
+    parent: Ballot,
     value: Value,
     /// The ballot at which it was accepted last, if it was.
     ballot: Option<Ballot>,
@@ -60,6 +61,17 @@ enum Purpose {
     Keep,
     /// To make every acceptor know that the key is absent.
     Absence,
+}
+
+/// What became of changes that were sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    /// One is what was found, or what that was made from: finishing the one finishes the other.
+    Applied,
+    /// None is in what was found, and the round's ballot keeps them out of what comes.
+    NotApplied,
+    /// One may have come before.
+    Unknown,
 }
 
 #[derive(Debug)]
@@ -88,6 +100,13 @@ enum Phase {
     },
 }
 
+/// A change that was sent.
+#[derive(Clone, Debug)]
+struct Sent {
+    version: Ballot,
+    value: Value,
+}
+
 /// A request that is under way.
 #[derive(Debug)]
 pub struct Round {
@@ -97,8 +116,8 @@ pub struct Round {
     deadline: Instant,
     ballot: Ballot,
     phase: Phase,
-    /// Versions of changes that were sent: each may yet be chosen.
-    own: Vec<Ballot>,
+    /// Changes that were sent: one of them may have been applied, or may yet be.
+    own: Vec<Sent>,
     conflicts: u32,
     timer: u64,
 }
@@ -129,11 +148,11 @@ impl Round {
             Kind::Change => match shared.promises.take(&self.key) {
                 Some(Promise { next, current }) => {
                     self.ballot = next;
-                    let Accepted { ballot, version, value } = current;
+                    let Accepted { ballot, version, parent, value } = current;
                     self.compute(
                         now,
                         shared,
-                        Current { version, value, ballot: Some(ballot), certainty: Certainty::Open },
+                        Current { version, parent, value, ballot: Some(ballot), certainty: Certainty::Open },
                         out,
                     )
                 }
@@ -304,18 +323,26 @@ impl Round {
 
     /// What a change is made of, unless an earlier try of it is there, or may be below.
     fn compute(&mut self, now: Instant, shared: &mut Shared, current: Current, out: &mut Vec<Effect>) -> Step {
-        if self.own.contains(&current.version) {
-            return self.propose(now, shared, current, Purpose::Change, out);
-        }
-        let is_after_own = self.own.iter().any(|own| *own < current.version);
-        if is_after_own && !is(Mutant::PaxosRetrySuperseded) {
-            return self.give_up(Reason::Superseded);
+        match self.fate(&current) {
+            Fate::Applied => return self.propose(now, shared, current, Purpose::Change, out),
+            Fate::Unknown if !is(Mutant::PaxosRetrySuperseded) => return self.give_up(Reason::Superseded),
+            Fate::Unknown | Fate::NotApplied => {}
         }
         let (version, value) = (current.version, current.value.clone());
         self.phase = Phase::Computing { current };
         out.push(Effect::Compute { request: self.request, ballot: self.ballot, version, current: value });
         self.set_timer(self.deadline, out);
         Step::On
+    }
+
+    /// What became of the changes that were sent, given what was found: its version was made from its parent, and from nothing
+    /// that lies between.
+    fn fate(&self, current: &Current) -> Fate {
+        let Current { version, parent, .. } = current;
+        if self.own.iter().any(|sent| sent.version == *version || sent.version == *parent) {
+            return Fate::Applied;
+        }
+        if self.own.iter().any(|sent| sent.version < *parent) { Fate::Unknown } else { Fate::NotApplied }
     }
 
     pub fn computed(
@@ -340,8 +367,8 @@ impl Round {
             Change::Write(value) => Value::Present(value),
             Change::Delete(remains) => Value::Absent(remains),
         };
-        self.own.push(ballot);
-        let next = Current { version: ballot, value, ..current };
+        self.own.push(Sent { version: ballot, value: value.clone() });
+        let next = Current { version: ballot, parent: current.version, value, ..current };
         self.propose(now, shared, next, Purpose::Change, out)
     }
 
@@ -354,12 +381,12 @@ impl Round {
         purpose: Purpose,
         out: &mut Vec<Effect>,
     ) -> Step {
-        let Current { version, value, ballot, .. } = current;
+        let Current { version, parent, value, ballot, .. } = current;
         // If the last one was of this proposer too, it is likely to go on: the next promise comes along.
         let goes_on = ballot.is_some_and(|ballot| ballot.node == shared.ballots.node());
         let next = (purpose == Purpose::Change && goes_on).then(|| shared.ballots.issue());
-        let ask = Ask::Accept { version, value: value.clone(), next };
-        let accepted = Accepted { ballot: self.ballot, version, value };
+        let ask = Ask::Accept { version, parent, value: value.clone(), next };
+        let accepted = Accepted { ballot: self.ballot, version, parent, value };
         let (yes, refused) = (BTreeSet::new(), BTreeSet::new());
         self.phase = Phase::Accepting { ask, accepted, purpose, yes, refused };
         self.ask_all(now, shared, out);
@@ -381,10 +408,14 @@ impl Round {
         if let Ask::Accept { next: Some(next), .. } = ask {
             shared.promises.keep(self.key.clone(), Promise { next: *next, current: accepted.clone() });
         }
-        let Accepted { version, value, .. } = accepted;
+        let Accepted { version, parent, value, .. } = accepted;
         self.chosen(version, &value, out);
         match purpose {
-            Purpose::Change => Step::Over(Ok(Outcome::Changed { version, value })),
+            Purpose::Change => {
+                let is_chained = |sent: &&Sent| sent.version == version || sent.version == parent;
+                let sent = self.own.iter().find(is_chained).expect("a change that is finished was sent").clone();
+                Step::Over(Ok(Outcome::Changed { version: sent.version, value: sent.value }))
+            }
             Purpose::Keep => Step::Over(Ok(Outcome::Kept { version, value })),
             Purpose::Absence => {
                 self.phase = Phase::Erasing { answered: BTreeSet::new() };
@@ -448,7 +479,10 @@ fn floor(seen: &BTreeMap<Peer, Seen>) -> Ballot {
 
 fn current(seen: &Seen, floor: Ballot, certainty: Certainty) -> Current {
     match seen.accepted.clone() {
-        Some(Accepted { ballot, version, value }) => Current { version, value, ballot: Some(ballot), certainty },
-        None => Current { version: floor, value: Value::NEVER, ballot: None, certainty },
+        Some(Accepted { ballot, version, parent, value }) => {
+            Current { version, parent, value, ballot: Some(ballot), certainty }
+        }
+        // Whatever came before the floor is unknown: nothing lies between it and its parent.
+        None => Current { version: floor, parent: floor, value: Value::NEVER, ballot: None, certainty },
     }
 }

@@ -422,7 +422,7 @@ fn show_payload(payload: &Payload) -> String {
         Payload::Request(Request { ballot, ask, .. }) => match ask {
             Ask::Read => format!("Read {ballot}"),
             Ask::Prepare => format!("Prepare {ballot}"),
-            Ask::Accept { version, value, next } => {
+            Ask::Accept { version, value, next, .. } => {
                 let next = next.map_or(String::new(), |next| format!(", next {next}"));
                 format!("Accept {ballot}: {}{next}", show(*version, value))
             }
