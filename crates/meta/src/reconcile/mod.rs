@@ -57,7 +57,7 @@ pub use bootstrap::Founder;
 pub use placement::MAX_MOVING_SHARDS;
 pub use plans::MAX_PLANNED_PER_TURN;
 pub use shards::SIZES_EVERY;
-pub use split::{MAX_SPLIT_KEY_BYTES, MAX_SPLITS};
+pub use split::{MAX_SPLIT_KEY_BYTES, MAX_SPLITS_PER_NODE};
 pub use tables::SHARD_BYTES;
 
 use draft::Draft;

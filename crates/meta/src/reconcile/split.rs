@@ -35,8 +35,9 @@ use crate::reports::Stage;
 use crate::view::View;
 use crate::write::Guard;
 
-/// Shards that are split at the same time. Each copies all that it holds to every node that it is on, beside what clients write.
-pub const MAX_SPLITS: usize = 4;
+/// Splits that a node takes part in at the same time. Each copies all that a shard holds to every node that it is on, beside what
+/// clients write. Shards that grow alike would otherwise be split all at once, and slow clients and each other down.
+pub const MAX_SPLITS_PER_NODE: usize = 1;
 /// Bytes of a key at which a shard is split at the most. It stands in the objects of both halves, which travel with the map. A shard
 /// whose middle is a longer key is not split.
 pub const MAX_SPLIT_KEY_BYTES: usize = 1024;
@@ -212,13 +213,16 @@ struct Candidate<'a> {
 
 /// Hands out ids for the halves of the largest shard that is too large, if there is nothing else to hand out.
 pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>) {
-    if draft.see_claim().is_some() || parents(scene.view).len() >= MAX_SPLITS {
+    if draft.see_claim().is_some() {
         return;
     }
+    let busy = busy_nodes(scene.view);
+    let is_free = |shard: &Shard| shard.status.voters.is_disjoint(&busy);
     let tables = scene.view.tables().filter(|table| is_split(table));
     let largest = tables
         .filter(|table| scene.routed(table).take(MAX_SHARDS as usize).count() < MAX_SHARDS as usize)
         .flat_map(|table| scene.routed(table).filter_map(|shard| candidate(draft, table, shard, scene)))
+        .filter(|candidate| is_free(candidate.shard))
         .max_by_key(|candidate| (candidate.bytes, Reverse(candidate.shard.spec.group)));
     let Some(Candidate { shard, at, .. }) = largest else { return };
     let status = &mut draft.cluster().status;
@@ -229,6 +233,18 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>) {
         split: Some(SplitClaim { parent: shard.spec.group, at: at.to_vec() }),
     });
     status.next_group += 2;
+}
+
+/// The nodes that take part in as many splits as they may.
+fn busy_nodes(view: &View) -> BTreeSet<NodeId> {
+    let mut splits: BTreeMap<NodeId, usize> = BTreeMap::new();
+    for parent in parents(view).into_iter().filter_map(|parent| view.shard(parent)) {
+        for node in &parent.status.voters {
+            *splits.entry(*node).or_default() += 1;
+        }
+    }
+    splits.retain(|_, splits| *splits >= MAX_SPLITS_PER_NODE);
+    splits.into_keys().collect()
 }
 
 /// A shard, if it is to be split: it is too large, where it belongs, and not about to be moved.

@@ -1,6 +1,6 @@
 //! Doing what the map says with this node's own replicas: they come, conform and go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::service::FIRST_SHARD_GROUP;
 use althing_manifest::{Phase, Shard, Slice};
@@ -20,6 +20,10 @@ use crate::replicas::Farewell;
 const MAX_OPENED_PER_TURN: usize = 64;
 /// How often a group that may have left a replica behind is asked.
 const DOUBT_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a replica of a range shard stays when its shard is no more. If the shard was split, calls may wait at replicas that have
+/// not applied the seal yet: they hear of it from those that stay, refuse what is late, and it goes on at the children.
+const RETIRED_LINGERS: Duration = Duration::from_secs(5);
 
 /// What the map wants of this node's replica of a shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,8 +102,16 @@ impl Node {
     fn close_unwanted(&mut self, now: Instant, out: &mut Effects) {
         let own = self.shared.node();
         let (mut gone, mut doubtful) = (Vec::new(), BTreeSet::new());
+        let mut lingering = BTreeMap::new();
         for group in self.groups.values() {
             match self.wish(group.id) {
+                Wish::Gone if group.bounds().is_some() => {
+                    let since = self.control.lingering.get(&group.id).copied().unwrap_or(now);
+                    lingering.insert(group.id, since);
+                    if now.since(since) >= RETIRED_LINGERS {
+                        gone.push((group.id, Farewell::Retired));
+                    }
+                }
                 Wish::Gone => gone.push((group.id, Farewell::Retired)),
                 Wish::Elsewhere if group.is_left_behind(own) || althing_probe::is(Mutant::LeaveAtOnce) => {
                     gone.push((group.id, Farewell::Left));
@@ -110,6 +122,7 @@ impl Node {
                 Wish::Here | Wish::Leaving => {}
             }
         }
+        self.control.lingering = lingering;
         for (group, farewell) in gone {
             self.close_replica(now, group, farewell, out);
         }

@@ -54,6 +54,8 @@ pub(crate) struct Control {
     reported: Option<Instant>,
     /// Questions to groups that may have left this replica behind.
     pub(super) doubts: BTreeMap<GroupId, Doubt>,
+    /// Since when this node knows that the shards of these replicas are no more.
+    pub(super) lingering: BTreeMap<GroupId, Instant>,
     reign: Reign,
 }
 
@@ -85,6 +87,7 @@ impl Control {
             subscribers: BTreeMap::new(),
             reported: None,
             doubts: BTreeMap::new(),
+            lingering: BTreeMap::new(),
             reign: Reign::No,
         }
     }

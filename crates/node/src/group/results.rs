@@ -5,7 +5,7 @@ use althing_api::{Answer, Error, ErrorKind};
 use althing_consensus::Refused;
 use althing_probe::{Mark, Mutant};
 use althing_storage::engine::Applied;
-use althing_strong::{AppliedResult, ApplyOutput, LeaseChange};
+use althing_strong::{AppliedResult, ApplyOutput, LeaseChange, Stage as Bounded};
 use althing_types::{NodeId, RequestId};
 
 use super::requests::{fail, respond};
@@ -220,9 +220,12 @@ impl Group {
 
     /// The replica goes away: everybody who waits is told.
     pub(crate) fn stop(&mut self, cx: &mut Context<'_>, why: &str) {
+        // What a sealed shard has not answered comes after the seal in its log, if at all, and does nothing there.
+        let is_sealed = self.bounds().is_some_and(|bounds| matches!(bounds.stage, Bounded::Sealed(_)));
         for (ticket, proposal) in self.proposals.take_all() {
             let error = match proposal.stage {
                 Stage::Waiting => Error::not_done(ErrorKind::Stopped),
+                Stage::Sent { .. } if is_sealed => Error::not_done(ErrorKind::Stopped),
                 Stage::Sent { .. } => Error::maybe_done(ErrorKind::Stopped),
             };
             fail(cx, ticket, error);

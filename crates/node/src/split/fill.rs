@@ -1,6 +1,6 @@
 //! Filling the children of a shard that is split: what the leader of the parent does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use althing_api::ErrorKind;
 use althing_manifest::{Phase, Slice as Keys};
@@ -18,6 +18,11 @@ use crate::node::Node;
 
 /// How long what was proposed for a split may take before it is proposed again.
 const PROPOSED_WITHIN: Duration = Duration::from_secs(2);
+/// The same once the parent is sealed: clients wait then, and what comes twice does no harm.
+const PROPOSED_WITHIN_SEALED: Duration = Duration::from_millis(250);
+/// Pages that a child is given before it has the first of them, so that filling is not one round of its log per page. Each may
+/// be of [`PAGE_BYTES`] and waits in memory and in the child's log.
+const MAX_PAGES_IN_FLIGHT: usize = 4;
 /// A child that lacks fewer revisions than this, and was told all there was with one page, is near enough for the seal: it gets
 /// the rest in another one.
 const NEAR_REVISIONS: i64 = 1024;
@@ -43,6 +48,8 @@ struct Filling {
 #[derive(Debug)]
 struct Filler {
     work: Work,
+    /// Where the child will stand when it has the pages that it was given, in their order, and when each was given.
+    in_flight: VecDeque<(VersionId, Instant)>,
     distance: Distance,
     /// When the activation was proposed last.
     activating: Option<Instant>,
@@ -55,8 +62,6 @@ enum Work {
     Idle(Option<Box<Feed>>),
     /// The reader makes a page.
     Reading,
-    /// The child was given a page, and will stand there when it has it.
-    Proposed { feed: Box<Feed>, next: VersionId, since: Instant },
     /// No feed of this replica goes on where the child stands: the child must be begun anew.
     Stuck,
 }
@@ -70,13 +75,40 @@ enum Distance {
 
 impl Default for Filler {
     fn default() -> Self {
-        Self { work: Work::Idle(None), distance: Distance::Far, activating: None }
+        Self { work: Work::Idle(None), in_flight: VecDeque::new(), distance: Distance::Far, activating: None }
+    }
+}
+
+impl Filler {
+    /// The child stands here. A page that it should have by now was lost, and with it all that follow: it is told from there again.
+    fn stands(&mut self, now: Instant, next: VersionId, patience: Duration) {
+        while self.in_flight.front().is_some_and(|(end, _)| *end <= next) {
+            self.in_flight.pop_front();
+        }
+        let is_lost = self.in_flight.front().is_some_and(|(_, given)| is_due(Some(*given), now, patience));
+        if is_lost && let Work::Idle(feed) = &mut self.work {
+            *feed = None;
+            self.in_flight.clear();
+        }
+    }
+
+    /// Where the child will stand when it has all that it was given.
+    fn told(&self, next: VersionId) -> VersionId {
+        self.in_flight.back().map_or(next, |(end, _)| *end)
+    }
+}
+
+/// How long what is proposed for a parent may take.
+const fn patience(sealed: Option<&Seal>) -> Duration {
+    match sealed {
+        Some(_) => PROPOSED_WITHIN_SEALED,
+        None => PROPOSED_WITHIN,
     }
 }
 
 /// Whether something that was proposed at this moment should have happened by now.
-fn is_due(proposed: Option<Instant>, now: Instant) -> bool {
-    proposed.is_none_or(|at| now.since(at) >= PROPOSED_WITHIN)
+fn is_due(proposed: Option<Instant>, now: Instant, patience: Duration) -> bool {
+    proposed.is_none_or(|at| now.since(at) >= patience)
 }
 
 impl Node {
@@ -165,29 +197,36 @@ impl Node {
         let filler = &mut filling.fillers[side];
         let Some(bounds) = self.groups.get(&child).and_then(Group::bounds) else { return };
         let Stage::Filling { next, .. } = bounds.stage else { return };
+        let patience = patience(sealed);
+        filler.stands(now, next, patience);
         let feed = match std::mem::replace(&mut filler.work, Work::Idle(None)) {
             Work::Idle(feed) => feed,
-            Work::Proposed { feed, next: wanted, .. } if next >= wanted => Some(feed),
-            Work::Proposed { since, .. } if now.since(since) >= PROPOSED_WITHIN => None,
             // The seal came first, so the child is further than it seemed from here.
             Work::Stuck if sealed.is_some() => None,
-            work @ (Work::Proposed { .. } | Work::Reading | Work::Stuck) => {
+            work @ (Work::Reading | Work::Stuck) => {
                 filler.work = work;
                 return;
             }
         };
-        if next < end {
+        let told = filler.told(next);
+        if told < end {
+            // After the seal clients wait for the rest.
+            if sealed.is_none() && filler.in_flight.len() >= MAX_PAGES_IN_FLIGHT {
+                filler.work = Work::Idle(feed);
+                return;
+            }
             filler.work = Work::Reading;
-            let source = match feed.filter(|feed| feed.next() == next) {
+            let source = match feed.filter(|feed| feed.next() == told) {
                 Some(feed) => FeedSource::Next(feed),
-                None => FeedSource::Start { reader, slice: bounds.slice, from: next },
+                None => FeedSource::Start { reader, slice: bounds.slice, from: told },
             };
             let max_bytes = self.page_bytes();
             return out.reads.push(ReadWork::Feed { parent, child, source, max_bytes });
         }
         filler.work = Work::Idle(feed);
         filler.distance = Distance::Near;
-        if let Some(seal) = sealed.filter(|_| is_due(filler.activating, now)) {
+        // The activation follows the last pages in the child's log: it need not wait until they are applied.
+        if let Some(seal) = sealed.filter(|_| is_due(filler.activating, now, patience)) {
             filler.activating = Some(now);
             let command = Command::Activate { revision: seal.revision, compacted: seal.compacted };
             self.with(now, child, out, |group, cx| group.propose_unasked(cx, command));
@@ -234,15 +273,17 @@ impl Node {
         // A page that is not full told all there was.
         let is_full = page.bytes() >= page_bytes;
         filler.distance = if behind < NEAR_REVISIONS && !is_full { Distance::Near } else { Distance::Far };
-        filler.work = Work::Proposed { feed, next: page.next, since: now };
+        filler.work = Work::Idle(Some(feed));
+        filler.in_flight.push_back((page.next, now));
         self.with(now, child, out, |group, cx| group.propose_unasked(cx, Command::Ingest(page)));
+        self.fill(now, parent, out);
     }
 
     /// Seals a parent whose children are both near; bars it from children that are stuck. Both go through its log, so whichever
     /// comes first counts, and the control plane takes children away only after a bar.
     fn seal_or_bar(&mut self, now: Instant, parent: GroupId, out: &mut Effects) {
         let Some(filling) = self.fillings.0.get_mut(&parent) else { return };
-        if !is_due(filling.sealing, now) {
+        if !is_due(filling.sealing, now, PROPOSED_WITHIN) {
             return;
         }
         let (at, children) = (filling.at.clone(), filling.children);

@@ -310,7 +310,7 @@ fn a_claim_for_a_shard_that_moves_or_is_gone_is_lost() {
 }
 
 #[test]
-fn so_many_are_split_at_once_and_the_largest_first() {
+fn a_node_takes_part_in_one_split_at_a_time_and_the_largest_comes_first() {
     let mut stand = Stand::new();
     let names = ["a", "b", "c", "d", "e", "f"];
     for name in names {
@@ -323,8 +323,11 @@ fn so_many_are_split_at_once_and_the_largest_first() {
         stand.told.insert(group, (Stage::Serving, TOO_MUCH + index, Some(Bytes::from_static(b"m"))));
     }
     stand.settle();
-    assert_eq!(parents(&stand.view), groups[2..].iter().copied().collect());
-    assert_eq!(parents(&stand.view).len(), MAX_SPLITS);
+    assert_eq!(parents(&stand.view), groups[5..].iter().copied().collect());
+    let halves: Vec<_> = stand.view.children(groups[5]).map(|half| half.spec.group).collect();
+    halves.into_iter().for_each(|half| stand.tell(half, Stage::Serving));
+    stand.settle();
+    assert_eq!(parents(&stand.view), groups[4..5].iter().copied().collect());
 }
 
 #[test]
