@@ -256,3 +256,6 @@ impl Acceptor {
         self.persist(Record::Shard(self.shard), out);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -369,3 +369,6 @@ impl Proposer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

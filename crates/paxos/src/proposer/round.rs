@@ -159,7 +159,11 @@ impl Round {
                 None => self.prepare(now, shared, out),
             },
             Kind::Forget if shared.config.stage() == Stage::Moving => Step::Over(Err(Failure::NotDone(Reason::Moving))),
-            Kind::Forget => self.prepare(now, shared, out),
+            Kind::Forget => {
+                // It would be below the floor.
+                shared.promises.take(&self.key);
+                self.prepare(now, shared, out)
+            }
         }
     }
 
