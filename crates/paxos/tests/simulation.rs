@@ -243,6 +243,42 @@ fn what_clients_are_told_is_linearizable_whatever_happens() {
     }
 }
 
+/// A run in which nothing happens is linearizable too.
+#[test]
+fn the_runs_come_along_the_rare_paths() {
+    let mut trace = String::new();
+    let (mut moved, mut certain, mut all) = (0, 0, 0);
+    for seed in 0..40 {
+        let mut simulation = Simulation::new(seed);
+        simulation.world.tracing = Tracing::On;
+        (0..4_000).for_each(|_| simulation.step());
+        trace.push_str(&simulation.world.trace);
+        moved += simulation.epoch / 2;
+        let history = &simulation.world.history;
+        let is_certain = |operation: &&support::history::Operation| {
+            matches!(operation.returned, Some((_, support::history::Return::Value(..))))
+        };
+        certain += history.iter().filter(is_certain).count();
+        all += history.len();
+    }
+    let paths = [
+        "forgotten",
+        ", next ",
+        "Erased",
+        "Refused",
+        "WrongEpoch",
+        "absent (version",
+        "maybe done: another",
+        "not done",
+    ];
+    for path in paths {
+        println!("{path}: {}", trace.matches(path).count());
+        assert!(trace.contains(path), "no run comes along {path:?}");
+    }
+    println!("{moved} moves, {certain} of {all} operations are certain");
+    assert!(moved > 40 && certain * 2 > all, "{moved} moves, {certain} of {all}");
+}
+
 #[test]
 fn one_seed_is_one_run() {
     let trace = |seed| {
