@@ -1,4 +1,4 @@
-//! Shards of convergent tables: data without a leader (ADR 19).
+//! Shards of convergent tables: data without a leader (ADR 20).
 //!
 //! Such a shard has a Raft group like every other, which says who its replicas are and moves them. Its data goes beside that:
 //!

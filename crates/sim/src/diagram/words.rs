@@ -4,7 +4,7 @@ use althing_api::kv::{KeyRange, RangeEnd};
 use althing_api::request::{Answer, Body, Request};
 use althing_api::watch::WatchEvent;
 use althing_api::{Call, Error};
-use althing_node::envelope::{Message, open_frame};
+use althing_node::envelope::{KeyedMessage, Message, open_frame};
 use bytes::Bytes;
 
 use crate::workload::News;
@@ -43,6 +43,17 @@ fn message_word(message: &Message) -> String {
         Message::MapWant { have } => format!("map after {have}?"),
         Message::MapUpdate(_) => "map".to_owned(),
         Message::Report(_) => "report".to_owned(),
+        Message::Keyed(group, message) => format!("g{group} {}", keyed_word(message)),
+    }
+}
+
+fn keyed_word(message: &KeyedMessage) -> &'static str {
+    match message {
+        KeyedMessage::Delta { .. } => "delta",
+        KeyedMessage::Taken { .. } => "taken",
+        KeyedMessage::Refused { .. } => "no delta",
+        KeyedMessage::Ask { .. } => "key?",
+        KeyedMessage::State { .. } => "key",
     }
 }
 

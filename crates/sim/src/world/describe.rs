@@ -48,5 +48,6 @@ fn word(message: &Message) -> String {
         Message::MapWant { have } => format!("MapWant({have})"),
         Message::MapUpdate(update) => format!("MapUpdate({} bytes)", update.len()),
         Message::Report(report) => format!("Report({} bytes)", report.len()),
+        Message::Keyed(group, message) => format!("g{group} {message:?}"),
     }
 }

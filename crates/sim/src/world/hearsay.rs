@@ -99,6 +99,7 @@ impl Hearsay {
             | Message::Routed { .. }
             | Message::WrongShard { .. }
             | Message::Stream { .. }
+            | Message::Keyed(..)
             | Message::MapWant { .. } => false,
         }
     }

@@ -31,7 +31,7 @@ impl World {
                 }
             }
             Work::Import { .. } | Work::Install { .. } => self.moment(node, Moment::SnapshotComing),
-            Work::DropSpace(_) | Work::Open { .. } | Work::Close { .. } => {}
+            Work::DropSpace(_) | Work::Open { .. } | Work::Close { .. } | Work::Keyed { .. } => {}
         }
     }
 }

@@ -81,7 +81,8 @@ impl World {
 
     fn tick(&mut self, node: NodeId) {
         self.lie(node);
-        let shown = self.host(node).clock.read(self.agenda.now()).since(Instant::ZERO).as_nanos() / 1_000_000;
+        let now = self.agenda.now();
+        let shown = self.host(node).clock.read(now).since(Instant::ZERO).as_nanos() / 1_000_000;
         self.input(node, Input::Wall(WallTime(u64::try_from(shown).unwrap_or(u64::MAX))));
         self.input(node, Input::Tick);
         let span = self.host(node).clock.world_span(althing_node::DEFAULT_TICK);

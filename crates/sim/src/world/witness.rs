@@ -72,7 +72,7 @@ impl World {
                     self.ledger.configurations.begins(*group, node, conf);
                 }
             }
-            Work::Import { .. } | Work::DropSpace(_) | Work::Open { .. } | Work::Close { .. } => {}
+            Work::Import { .. } | Work::DropSpace(_) | Work::Open { .. } | Work::Close { .. } | Work::Keyed { .. } => {}
         }
     }
 
@@ -163,7 +163,7 @@ impl World {
                 self.ledger.logs.opens(state.group, node, applied);
                 self.ledger.configurations.begins(state.group, node, decode(&state.conf_state));
             }
-            Done::Imported { .. } | Done::Closed { .. } | Done::CompactionFinished { .. } => {}
+            Done::Imported { .. } | Done::Closed { .. } | Done::CompactionFinished { .. } | Done::Keyed { .. } => {}
         }
     }
 
