@@ -34,8 +34,9 @@ const FLOORS: [&[&str]; 10] = [
 ];
 
 /// Who may import whom on their own floor.
-const BESIDE: [(&str, &str); 9] = [
+const BESIDE: [(&str, &str); 10] = [
     ("crdt", "clock"),
+    ("datatypes", "clock"),
     ("datatypes", "crdt"),
     ("manifest", "quorum"),
     ("meta", "manifest"),

@@ -70,6 +70,10 @@ pub struct ServerArgs {
     #[arg(long, env = "ALTHING_TABLE_LISTEN", value_name = "TABLE=IP:PORT", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table_listen: Option<Vec<String>>,
+    /// Where to listen for clients of Redis. Default: nowhere.
+    #[arg(long, env = "ALTHING_LISTEN_REDIS", value_name = "IP:PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen_redis: Option<SocketAddr>,
     /// Where to listen for other nodes, TCP and UDP. Default: 127.0.0.1:2380.
     #[arg(long, env = "ALTHING_LISTEN_PEER", value_name = "IP:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -51,6 +51,8 @@ pub struct Settings {
     pub listen_client: SocketAddr,
     /// Where it listens for clients of single tables.
     pub table_listen: Vec<TablePort>,
+    /// Where it listens for clients of Redis, if at all.
+    pub listen_redis: Option<SocketAddr>,
     /// Where it listens for other nodes.
     pub listen_peer: SocketAddr,
     /// Where clients reach it.
@@ -105,6 +107,9 @@ impl Settings {
             for port in &table_listen {
                 refuse_insecure("table_listen", port.listen, "client", client_tls.as_ref())?;
             }
+            if let Some(listen) = args.listen_redis {
+                refuse_insecure("listen_redis", listen, "client", client_tls.as_ref())?;
+            }
             refuse_insecure("listen_peer", listen_peer, "peer", peer_tls.as_ref())?;
         }
         let mut members = parse_members(args.initial_cluster.as_deref().unwrap_or_default())?;
@@ -130,6 +135,7 @@ impl Settings {
             members,
             listen_client,
             table_listen,
+            listen_redis: args.listen_redis,
             listen_peer,
             peer_url,
             client_tls,

@@ -1,7 +1,8 @@
 //! Which nodes there are, and where each stands.
 //!
 //! Node i of a cluster (from 0) has its etcd API on base + 100·i and its peer port one above: 2379 and 2380, 2479 and 2480,
-//! 2579 and 2580. Data is in DIR/n1, DIR/n2, …, the cluster's secret in DIR/cluster.key.
+//! 2579 and 2580. Its port for clients of Redis is 4,000 above the first: 6379, 6479, 6579; or 2 above it, where there are no such
+//! ports. Data is in DIR/n1, DIR/n2, …, the cluster's secret in DIR/cluster.key.
 
 use std::fs::File;
 use std::io::Write;
@@ -16,6 +17,11 @@ use althing_cli::config::ServerArgs;
 /// What lies between the ports of one node and those of the next.
 const PORT_STEP: u16 = 100;
 
+/// What makes 6379 of 2379.
+const REDIS_OFFSET: u16 = 4000;
+/// Ports that are kept for the nodes after the first.
+const REDIS_ROOM: u16 = 2000;
+
 /// One node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NodePlan {
@@ -25,6 +31,8 @@ pub struct NodePlan {
     pub etcd: SocketAddr,
     /// Where it listens for the others.
     pub peer: SocketAddr,
+    /// Where it listens for clients of Redis.
+    pub redis: SocketAddr,
     /// Where its data is.
     pub dir: PathBuf,
 }
@@ -45,13 +53,13 @@ pub struct Plan {
 impl Plan {
     /// The cluster that the command line asks for.
     pub fn new(args: &DevArgs) -> Result<Self, CliError> {
-        let last = u32::from(args.base_port) + u32::from(PORT_STEP) * u32::from(args.nodes - 1) + 1;
+        let last = u32::from(args.base_port) + u32::from(PORT_STEP) * u32::from(args.nodes - 1) + 2;
         if last > u32::from(u16::MAX) || args.base_port == 0 {
             return Err(CliError::usage(format!(
                 "--base-port {}: {} nodes need ports up to {last}; choose one from 1 to {}",
                 args.base_port,
                 args.nodes,
-                u32::from(u16::MAX) - u32::from(PORT_STEP) * u32::from(args.nodes - 1) - 1
+                u32::from(u16::MAX) - u32::from(PORT_STEP) * u32::from(args.nodes - 1) - 2
             )));
         }
         let dir = std::path::absolute(&args.dir).map_err(CliError::usage)?;
@@ -94,6 +102,7 @@ impl Plan {
             initial_cluster: Some(members.collect()),
             listen_client: Some(node.etcd),
             listen_peer: Some(node.peer),
+            listen_redis: Some(node.redis),
             cluster_key_file: Some(self.key_file()),
             log: self.log.clone(),
             ..ServerArgs::default()
@@ -115,6 +124,7 @@ impl Plan {
         flag("initial-cluster", args.initial_cluster.map(|members| members.join(",")));
         flag("listen-client", args.listen_client.map(|address| address.to_string()));
         flag("listen-peer", args.listen_peer.map(|address| address.to_string()));
+        flag("listen-redis", args.listen_redis.map(|address| address.to_string()));
         flag("cluster-key-file", args.cluster_key_file.map(|file| file.display().to_string()));
         flag("log-level", Some(args.log.log_level.unwrap_or_else(|| "warn".to_owned())));
         flag(
@@ -135,10 +145,17 @@ impl NodePlan {
         Self {
             etcd: SocketAddr::from(([127, 0, 0, 1], port)),
             peer: SocketAddr::from(([127, 0, 0, 1], port + 1)),
+            redis: SocketAddr::from(([127, 0, 0, 1], port + redis_offset(base_port))),
             dir: dir.join(&name),
             name,
         }
     }
+}
+
+/// How far the port for clients of Redis lies above that of the etcd API.
+const fn redis_offset(base_port: u16) -> u16 {
+    // Some nodes further on there must be ports as well.
+    if base_port < u16::MAX - REDIS_OFFSET - REDIS_ROOM { REDIS_OFFSET } else { 2 }
 }
 
 /// How many nodes a directory holds: n1, n2, … without a gap.
@@ -161,13 +178,13 @@ mod tests {
     #[test]
     fn three_nodes_stand_a_hundred_ports_apart() {
         let plan = Plan::new(&args(&["--dir", "/d"])).unwrap();
-        let stands = plan.nodes.iter().map(|node| format!("{} {} {}", node.name, node.etcd, node.peer));
+        let stands = plan.nodes.iter().map(|node| format!("{} {} {} {}", node.name, node.etcd, node.peer, node.redis));
         assert_eq!(
             stands.collect::<Vec<_>>(),
             [
-                "n1 127.0.0.1:2379 127.0.0.1:2380",
-                "n2 127.0.0.1:2479 127.0.0.1:2480",
-                "n3 127.0.0.1:2579 127.0.0.1:2580"
+                "n1 127.0.0.1:2379 127.0.0.1:2380 127.0.0.1:6379",
+                "n2 127.0.0.1:2479 127.0.0.1:2480 127.0.0.1:6479",
+                "n3 127.0.0.1:2579 127.0.0.1:2580 127.0.0.1:6579"
             ]
         );
     }

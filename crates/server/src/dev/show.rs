@@ -24,6 +24,7 @@ fn machine(processes: &[Process<'_>]) -> String {
             "pid": pid,
             "etcd": node.etcd.to_string(),
             "peer": node.peer.to_string(),
+            "redis": node.redis.to_string(),
             "dir": node.dir.display().to_string(),
         })
     };
@@ -36,7 +37,10 @@ fn people(plan: &Plan, processes: &[Process<'_>], is_terminal: bool) -> String {
     let first = &plan.nodes[0].etcd;
     let mut text = format!("{bold}Althing serves{plain}, data in {}\n\n", plan.dir.display());
     for (node, pid) in processes {
-        text.push_str(&format!("  {}  etcd {}  peer {}  pid {pid}\n", node.name, node.etcd, node.peer));
+        text.push_str(&format!(
+            "  {}  etcd {}  redis {}  peer {}  pid {pid}\n",
+            node.name, node.etcd, node.redis, node.peer
+        ));
     }
     text.push_str(&format!(
         "\n{bold}etcdctl{plain}\n  \
@@ -68,14 +72,20 @@ mod tests {
 
     fn node() -> NodePlan {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        NodePlan { name: "n1".into(), etcd: address(2379), peer: address(2380), dir: "/d/n1".into() }
+        NodePlan {
+            name: "n1".into(),
+            etcd: address(2379),
+            peer: address(2380),
+            redis: address(6379),
+            dir: "/d/n1".into(),
+        }
     }
 
     #[test]
     fn json_is_one_line_that_names_every_node() {
         assert_eq!(
             machine(&[(&node(), 7)]),
-            "{\"nodes\":[{\"dir\":\"/d/n1\",\"etcd\":\"127.0.0.1:2379\",\"name\":\"n1\",\"peer\":\"127.0.0.1:2380\",\"pid\":7}]}\n"
+            "{\"nodes\":[{\"dir\":\"/d/n1\",\"etcd\":\"127.0.0.1:2379\",\"name\":\"n1\",\"peer\":\"127.0.0.1:2380\",\"pid\":7,\"redis\":\"127.0.0.1:6379\"}]}\n"
         );
     }
 
@@ -85,7 +95,7 @@ mod tests {
         let node = node();
         let text = people(&plan, &[(&node, 7)], false);
         assert!(!text.contains('\x1b'));
-        assert!(text.contains("  n1  etcd 127.0.0.1:2379  peer 127.0.0.1:2380  pid 7\n"));
+        assert!(text.contains("  n1  etcd 127.0.0.1:2379  redis 127.0.0.1:6379  peer 127.0.0.1:2380  pid 7\n"));
         assert!(text.contains("ETCDCTL_ENDPOINTS=127.0.0.1:2379\n"));
         assert!(people(&plan, &[(&node, 7)], true).contains("\x1b[1metcdctl\x1b[0m"));
     }
