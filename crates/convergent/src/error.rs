@@ -17,6 +17,12 @@ pub enum ConvergentError {
         /// What is wrong with it.
         source: DecodeError,
     },
+    /// The space stands at an index, and has no head. Build the replica anew from the others.
+    #[error("the space stands at {index} and has no head")]
+    Headless {
+        /// Where it stands.
+        index: u64,
+    },
     /// A delta of the log does not parse. It was written by a newer version, or the log is damaged.
     #[error("the delta {index} of the log does not parse: {source}")]
     Entry {

@@ -1,8 +1,30 @@
-//! Reads from several replicas.
+//! Reads from several replicas, and what each of them lacks.
+//!
+//! What must stand beside a key's state so that states of several replicas can be joined? One holds a dot, another does not: the
+//! dot is news to the other, or was removed there, and only what the other *knows* tells which. The dots that can be asked about
+//! are those of this key, but the other replica cannot send what it knows of just these: it keeps nothing of what it has
+//! removed, and does not know what the first one holds. So it sends all that it knows of the shard. As runs of numbers
+//! ([`Known`]) that is one run for each actor, and one more for each gap: some fifteen bytes for each actor.
+//!
+//! The vector without the gaps' far side would be shorter, and wrong. A replica that has taken `a7` and misses `a6` would not
+//! say that it knows `a7`; if it has also removed what `a7` wrote, a read from it and from one who still holds `a7` would show
+//! it, although the removal was acknowledged.
+//!
+//! The joined state is that of a replica that has joined the states of all (a property test compares with one that has taken
+//! all of their deltas). What it makes known beyond the dots that it holds is not about this key alone, so what a replica is
+//! told to repair it is only what its state lacks, and the dots that went ([`crate::keyed::diff`]).
 
-use althing_codec::DecodeError;
+use althing_clock::{Coded, DotContext};
+use althing_codec::{DecodeError, Reader, Writer};
+use althing_crdt::Join;
 use althing_datatypes::{Op, OpError, Reply};
 use bytes::Bytes;
+
+use crate::delta::{KeyDelta, check_version, read_key};
+use crate::keyed::{Keyed, diff};
+use crate::known::Known;
+
+const VERSION: u8 = 1;
 
 /// What a read from several replicas comes to.
 #[derive(Clone, PartialEq, Debug)]
@@ -11,11 +33,18 @@ pub struct Evaluated {
     pub reply: Result<Reply, OpError>,
     /// For each state, in their order: the delta that its replica lacks, if any ([`crate::Job::Join`]).
     pub missing: Vec<Option<Bytes>>,
+    /// The joined state.
+    pub state: Keyed,
+    /// What whoever reads this has seen: for [`crate::Job::Execute`].
+    pub context: DotContext,
 }
 
 /// Why states could not be joined.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum EvaluateError {
+    /// There is none.
+    #[error("there is no state to be joined")]
+    Nothing,
     /// One of them is no state.
     #[error("the state of the {place}-th replica does not parse: {source}")]
     State {
@@ -37,8 +66,12 @@ pub enum EvaluateError {
 /// # Errors
 /// [`EvaluateError`]
 pub fn evaluate(op: &Op, states: &[Bytes], now_ms: i64, seed: u64) -> Result<Evaluated, EvaluateError> {
-    let _ = (op, states, now_ms, seed);
-    unimplemented!()
+    let answers = decode(states)?;
+    let joined = join(&answers);
+    let missing = answers.iter().map(|answer| answer.missing(&joined.state)).collect();
+    let reply = althing_datatypes::execute(op.clone(), &joined.state, now_ms, seed).map(|(reply, _)| reply);
+    let context = joined.known.seen_with(|visit| joined.state.dots(visit));
+    Ok(Evaluated { reply, missing, state: joined.state, context })
 }
 
 /// For each state the delta that its replica lacks, if any.
@@ -46,15 +79,66 @@ pub fn evaluate(op: &Op, states: &[Bytes], now_ms: i64, seed: u64) -> Result<Eva
 /// # Errors
 /// [`EvaluateError`]
 pub fn repair(states: &[Bytes]) -> Result<Vec<Option<Bytes>>, EvaluateError> {
-    let _ = states;
-    unimplemented!()
+    let answers = decode(states)?;
+    let joined = join(&answers);
+    Ok(answers.iter().map(|answer| answer.missing(&joined.state)).collect())
 }
 
-/// The delta that says: whoever joins this has joined the state of every key as a replica held it that knew all that `state` (of any key) says.
-///
-/// # Errors
-/// [`EvaluateError`]
-pub fn attest(state: &Bytes) -> Result<Bytes, EvaluateError> {
-    let _ = state;
-    unimplemented!()
+/// What one replica says of a key.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Answer {
+    key: Bytes,
+    known: Known,
+    state: Keyed,
+}
+
+/// The bytes of an answer.
+pub(crate) fn encode_answer(key: &[u8], known: &Known, state: &Keyed) -> Bytes {
+    let mut writer = Writer::with_capacity(128);
+    writer.u8(VERSION);
+    writer.bytes(key);
+    known.write(&mut writer);
+    state.write(&mut writer);
+    writer.finish()
+}
+
+impl Answer {
+    fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        check_version(&mut reader, "a key's answer", VERSION)?;
+        let key = read_key(&mut reader)?;
+        let answer = Self { key, known: Known::read(&mut reader)?, state: Keyed::read(&mut reader)? };
+        reader.finish()?;
+        Ok(answer)
+    }
+
+    fn missing(&self, joined: &Keyed) -> Option<Bytes> {
+        let delta = diff::missing(&self.state, joined)?;
+        Some(KeyDelta { key: self.key.clone(), time: None, delta }.encode())
+    }
+}
+
+fn decode(states: &[Bytes]) -> Result<Vec<Answer>, EvaluateError> {
+    let mut answers: Vec<Answer> = Vec::with_capacity(states.len());
+    for (place, state) in states.iter().enumerate() {
+        let answer = Answer::decode(state.clone()).map_err(|source| EvaluateError::State { place, source })?;
+        if answers.first().is_some_and(|first| first.key != answer.key) {
+            return Err(EvaluateError::OtherKey { place });
+        }
+        answers.push(answer);
+    }
+    if answers.is_empty() { Err(EvaluateError::Nothing) } else { Ok(answers) }
+}
+
+fn join(answers: &[Answer]) -> Answer {
+    let mut joined = answers[0].clone();
+    for other in &answers[1..] {
+        if other.state != joined.state {
+            let mine = joined.known.among(|visit| other.state.dots(visit));
+            let theirs = other.known.among(|visit| joined.state.dots(visit));
+            joined.state.join(&mine, other.state.clone(), &theirs);
+        }
+        joined.known.join(&other.known);
+    }
+    joined
 }

@@ -30,7 +30,7 @@ pub enum Job {
     Join {
         /// The host's number.
         ticket: u64,
-        /// What [`Outcome::Executed`], [`Outcome::Removed`] or [`crate::evaluate()`] gave elsewhere, or [`crate::attest`].
+        /// What [`Outcome::Executed`], [`Outcome::Removed`] or [`crate::evaluate()`] gave elsewhere, or [`Outcome::Attested`].
         delta: Bytes,
     },
     /// The state of a key, for a read from several replicas or for repair.
@@ -55,6 +55,14 @@ pub enum Job {
         after: Option<Bytes>,
         /// At most so many keys.
         budget: usize,
+        /// The node's wall clock, in milliseconds since 1970.
+        now_ms: i64,
+    },
+    /// What is known here, for whoever repairs himself from here: see [`crate::delta`]. It is asked for before the first key of a
+    /// repair is read, and joined after the last.
+    Attest {
+        /// The host's number.
+        ticket: u64,
     },
     /// Removes what has expired for longer than clocks may differ, and what nobody needs any more.
     Tend {
@@ -112,7 +120,7 @@ pub enum Refusal {
         /// What is allowed.
         limit: usize,
     },
-    /// The key's name is longer than `althing_types::limits::MAX_KEY_BYTES`, or empty names are asked for.
+    /// The key's name is longer than `althing_types::limits::MAX_KEY_BYTES`.
     #[error("a key of {bytes} bytes, of {limit} at most")]
     KeyTooLong {
         /// How long it is.
@@ -198,6 +206,15 @@ pub enum Outcome {
         /// That of the delta.
         index: u64,
         /// To be logged under `index`, then sent to the other replicas.
+        delta: Bytes,
+    },
+    /// Of [`Job::Attest`].
+    Attested {
+        /// The job's.
+        ticket: u64,
+        /// What it rests on.
+        index: u64,
+        /// For [`Job::Join`] of another replica.
         delta: Bytes,
     },
     /// Of [`Job::Flush`]: the end of the page.

@@ -1,0 +1,142 @@
+//! Jobs about one key, and about what is known.
+
+use althing_clock::DotContext;
+use althing_crdt::{Join, Seen};
+use althing_datatypes::{Edit, Op, Reply};
+use althing_types::limits::MAX_KEY_BYTES;
+use bytes::Bytes;
+
+use super::Shard;
+use crate::delta::{Attestation, Message};
+use crate::error::ConvergentError;
+use crate::evaluate::encode_answer;
+use crate::job::{Job, JoinError, Outcome, Refusal};
+use crate::keyed::edit::check;
+use crate::known::MAX_GAPS;
+
+/// What has come of an operation: the answer, and the delta if something has changed.
+type Executed = (Result<Reply, Refusal>, Option<Bytes>);
+
+impl Shard {
+    /// Runs one job.
+    pub(super) fn run(&mut self, job: Job, out: &mut Vec<Outcome>) -> Result<(), ConvergentError> {
+        let outcome = match job {
+            Job::Execute { ticket, key, op, seen, now_ms, seed } => {
+                let (reply, delta) = self.execute(&key, op, seen.as_ref(), now_ms, seed)?;
+                Outcome::Executed { ticket, index: self.index, reply, delta }
+            }
+            Job::Join { ticket, delta } => {
+                let (result, logged) = match self.join(delta.clone())? {
+                    Ok(News::Some) => (Ok(()), Some(delta)),
+                    Ok(News::None) => (Ok(()), None),
+                    Err(error) => (Err(error), None),
+                };
+                Outcome::Joined { ticket, index: self.index, logged, result }
+            }
+            Job::Read { ticket, key } => {
+                self.slot(&key)?;
+                let slot = self.cache.get(&key).expect("it was loaded");
+                let state = encode_answer(&key, &self.head.known, &slot.state);
+                Outcome::State { ticket, index: self.index, state }
+            }
+            Job::Attest { ticket } => {
+                let (known, taken) = (self.head.known.clone(), self.head.taken.clone());
+                let delta = Attestation { known, taken }.encode();
+                Outcome::Attested { ticket, index: self.index, delta }
+            }
+            Job::Scan { ticket, request } => {
+                let page = self.scan(&request)?;
+                Outcome::Page { ticket, index: self.index, page }
+            }
+            Job::Flush { ticket, after, budget, now_ms } => {
+                let next = self.flush(ticket, after.as_ref(), budget, now_ms, out)?;
+                Outcome::Flushed { ticket, index: self.index, next }
+            }
+            Job::Tend { ticket, now_ms, budget } => {
+                let rest = self.tend(ticket, now_ms, budget, out)?;
+                Outcome::Tended { ticket, index: self.index, rest }
+            }
+        };
+        out.push(outcome);
+        Ok(())
+    }
+
+    fn execute(
+        &mut self,
+        key: &Bytes,
+        op: Op,
+        seen: Option<&DotContext>,
+        now_ms: i64,
+        seed: u64,
+    ) -> Result<Executed, ConvergentError> {
+        if key.len() > MAX_KEY_BYTES {
+            return Ok((Err(Refusal::KeyTooLong { bytes: key.len(), limit: MAX_KEY_BYTES }), None));
+        }
+        let slot = self.slot(key)?;
+        let (reply, mut edits) = match althing_datatypes::execute(op, &slot.state, now_ms, seed) {
+            Ok(outcome) => outcome,
+            Err(error) => return Ok((Err(error.into()), None)),
+        };
+        if edits.is_empty() {
+            return Ok((Ok(reply), None));
+        }
+        if slot.state.shows().is_none() && !slot.state.is_bottom() && edits[0] != Edit::Delete {
+            // What nothing is shown of may have a deadline left, which a new key must not inherit.
+            edits.insert(0, Edit::Delete);
+        }
+        if let Err(refusal) = check(&slot.state, slot.bytes, &edits, seen.map_or(Seen::All, Seen::Context)) {
+            return Ok((Err(refusal), None));
+        }
+        let delta = self.edit(key, now_ms, seen, |editor| edits.into_iter().for_each(|edit| editor.edit(edit)))?;
+        Ok((Ok(reply), delta))
+    }
+
+    fn join(&mut self, delta: Bytes) -> Result<Result<News, JoinError>, ConvergentError> {
+        let message = match Message::decode(delta) {
+            Ok(message) => message,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        if let Err(error) = self.check(&message) {
+            return Ok(Err(error));
+        }
+        if self.has(&message) {
+            return Ok(Ok(News::None));
+        }
+        self.take(message)?;
+        Ok(Ok(News::Some))
+    }
+
+    fn check(&self, message: &Message) -> Result<(), JoinError> {
+        let (counter, known) = (message.last_of(self.actor), self.head.known.last(self.actor));
+        if counter > known {
+            return Err(JoinError::UnknownOwnEvent { counter, known });
+        }
+        let gaps = self.head.known.gaps() + 1;
+        match message {
+            Message::Key(message) if gaps > MAX_GAPS && self.head.known.is_gap(&message.delta.context) => {
+                Err(JoinError::TooManyGaps { gaps, limit: MAX_GAPS })
+            }
+            Message::Key(_) | Message::Attestation(_) => Ok(()),
+        }
+    }
+
+    /// Whether all of it was taken before.
+    fn has(&self, message: &Message) -> bool {
+        match message {
+            Message::Key(message) => {
+                let writes = &message.delta.writes;
+                !writes.is_empty() && self.head.taken.covers(writes)
+            }
+            Message::Attestation(Attestation { known, taken }) => {
+                self.head.known.includes(known) && self.head.taken.includes(taken)
+            }
+        }
+    }
+}
+
+/// Whether a delta has told something new.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum News {
+    Some,
+    None,
+}

@@ -1,0 +1,323 @@
+//! The state machine of one replica.
+//!
+//! It is driven by one thread, which owns it, in batches: [`Shard::work`] runs jobs in their order, writes what they have changed as
+//! one batch of the engine, and answers. What a job has changed the next one sees. Every delta that was taken, its own or
+//! another's, has a number, and the host logs it under that; after a crash the engine stands at some number, and
+//! [`Shard::replay`] takes the deltas after it again.
+//!
+//! A dot is never issued twice. The next one follows the actor's last that is known, what is known is written with every
+//! batch and follows from the log, and nothing leaves the node before it is durable there. A replica whose store is lost
+//! comes back under a new actor; one that does not is told by its own events coming back ([`JoinError::UnknownOwnEvent`]).
+//!
+//! [`JoinError::UnknownOwnEvent`]: crate::JoinError::UnknownOwnEvent
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use althing_clock::{Actor, DotContext, Hlc};
+use althing_codec::Writer;
+use althing_crdt::{Bottoms, Join};
+use althing_datatypes::Edit;
+use althing_storage::engine::{Applied, Batch, Engine};
+use althing_types::{Duration, SpaceId};
+use bytes::Bytes;
+
+use crate::cache::{Cache, Slot, Stored};
+use crate::delta::{KeyDelta, Message};
+use crate::error::ConvergentError;
+use crate::job::{Job, Outcome};
+use crate::keyed::Keyed;
+use crate::keyed::edit::{Edited, Editor, next_dot};
+use crate::layout::{self, Head, Label};
+
+mod jobs;
+mod pages;
+
+/// How a shard is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShardConfig {
+    /// Bytes of decoded keys that are kept in memory, about.
+    pub cache_bytes: usize,
+    /// By how much the clocks of two nodes may differ.
+    pub max_clock_skew: Duration,
+}
+
+impl Default for ShardConfig {
+    fn default() -> Self {
+        Self { cache_bytes: 16 * 1024 * 1024, max_clock_skew: Duration::from_millis(500) }
+    }
+}
+
+/// How much a shard holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Size {
+    /// Keys that are there, including those that have expired and are not removed yet.
+    pub keys: u64,
+    /// Bytes of all keys and their states.
+    pub bytes: u64,
+}
+
+/// What becomes of a key's mark ([`crate::layout`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mark {
+    Set,
+    Clear,
+}
+
+/// One replica of a shard.
+///
+/// Opened with [`Shard::open`], brought up to the log's end with [`Shard::replay`], then asked with [`Shard::work`]. After an error
+/// it is not to be used any more.
+pub struct Shard {
+    engine: Arc<dyn Engine>,
+    space: SpaceId,
+    actor: Actor,
+    config: ShardConfig,
+    index: u64,
+    head: Head,
+    clock: Hlc,
+    cache: Cache,
+    /// Keys that have changed since the last commit. All of them are in the cache.
+    dirty: BTreeSet<Bytes>,
+    marks: BTreeMap<Bytes, Mark>,
+    committed: u64,
+}
+
+impl Shard {
+    /// Opens the replica that the space holds; a space that does not exist is an empty one. `actor` was never used by another store
+    /// than this one.
+    ///
+    /// # Errors
+    /// [`ConvergentError`]
+    pub fn open(
+        engine: Arc<dyn Engine>,
+        space: SpaceId,
+        actor: Actor,
+        config: ShardConfig,
+    ) -> Result<Self, ConvergentError> {
+        let index = engine.applied().get(&space).map_or(0, |applied| applied.index);
+        let head = match engine.get(space, layout::HEAD)? {
+            Some(bytes) => Head::decode(bytes)?,
+            None if index == 0 => Head::default(),
+            None => return Err(ConvergentError::Headless { index }),
+        };
+        let clock = Hlc::new(config.max_clock_skew, head.time);
+        let cache = Cache::new(config.cache_bytes);
+        let (dirty, marks) = (BTreeSet::new(), BTreeMap::new());
+        Ok(Self { engine, space, actor, config, index, head, clock, cache, dirty, marks, committed: index })
+    }
+
+    /// How many deltas were taken: the number of the last one.
+    #[must_use]
+    pub const fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// Under which name it writes.
+    #[must_use]
+    pub const fn actor(&self) -> Actor {
+        self.actor
+    }
+
+    /// How much it holds.
+    #[must_use]
+    pub const fn size(&self) -> Size {
+        self.head.size
+    }
+
+    /// How many gaps there are in what it knows: stretches of events that have not come, or were lost.
+    #[must_use]
+    pub fn gaps(&self) -> usize {
+        self.head.known.gaps()
+    }
+
+    /// Takes a delta of the log again, under its index. One at or below [`Shard::index`] is skipped.
+    ///
+    /// # Errors
+    /// [`ConvergentError`]
+    pub fn replay(&mut self, index: u64, delta: Bytes) -> Result<(), ConvergentError> {
+        if index <= self.index {
+            return Ok(());
+        }
+        if index != self.index + 1 {
+            return Err(ConvergentError::OutOfOrder { expected: self.index + 1, found: index });
+        }
+        let message = Message::decode(delta).map_err(|source| ConvergentError::Entry { index, source })?;
+        if let Message::Key(KeyDelta { time: Some(time), delta, .. }) = &message
+            && self.is_own(&delta.writes)
+        {
+            self.clock = Hlc::new(self.config.max_clock_skew, self.clock.last().max(*time));
+        }
+        self.take(message)?;
+        self.commit()?;
+        self.cache.shrink();
+        Ok(())
+    }
+
+    /// Runs jobs in their order, as one batch of the engine, and appends the answers to `out` in the same order.
+    ///
+    /// # Errors
+    /// [`ConvergentError`]; nothing is answered then.
+    pub fn work(&mut self, jobs: Vec<Job>, out: &mut Vec<Outcome>) -> Result<(), ConvergentError> {
+        let mut answers = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            self.run(job, &mut answers)?;
+        }
+        self.commit()?;
+        self.cache.shrink();
+        out.append(&mut answers);
+        Ok(())
+    }
+
+    /// The hash of a key's state: equal on two replicas exactly if their states are, as hashes go.
+    ///
+    /// # Errors
+    /// [`ConvergentError`]
+    pub fn digest(&mut self, key: &Bytes) -> Result<u128, ConvergentError> {
+        let digest = self.slot(key)?.state.digest();
+        self.cache.shrink();
+        Ok(digest)
+    }
+
+    /// Whether these are writes of this replica.
+    fn is_own(&self, writes: &DotContext) -> bool {
+        writes.next_dot(self.actor).counter > 1
+    }
+
+    /// The key, decoded; from now on it is in the cache until that is shrunk.
+    fn slot(&mut self, key: &Bytes) -> Result<&mut Slot, ConvergentError> {
+        if self.cache.get(key).is_none() {
+            let slot = match self.engine.get(self.space, &layout::key(key))? {
+                None => Slot::new(Keyed::default(), None, 0),
+                Some(record) => {
+                    let bytes = record.len();
+                    let (label, state) = layout::decode_key(record)?;
+                    Slot::new(state, Some(Stored { bytes, label }), bytes)
+                }
+            };
+            self.cache.insert(key.clone(), slot);
+        }
+        Ok(self.cache.get(key).expect("it was there, or was inserted"))
+    }
+
+    /// Edits a key that is in the cache, and numbers the delta, if anything was to be changed.
+    fn edit(
+        &mut self,
+        key: &Bytes,
+        now_ms: i64,
+        seen: Option<&DotContext>,
+        edit: impl FnOnce(&mut Editor<'_>),
+    ) -> Result<Option<Bytes>, ConvergentError> {
+        self.slot(key)?;
+        let next = next_dot(self.actor, self.head.known.last(self.actor));
+        let slot = self.cache.get(key).expect("it was loaded");
+        let mut editor = Editor::new(&mut slot.state, &mut self.clock, now_ms, next, seen);
+        edit(&mut editor);
+        let Some(Edited { delta, time }) = editor.finish() else { return Ok(None) };
+        let message = KeyDelta { key: key.clone(), time, delta };
+        let bytes = message.encode();
+        self.note(key, &message.delta.context, &message.delta.writes, bytes.len());
+        Ok(Some(bytes))
+    }
+
+    /// Removes all that is held of a key, as far as it can be removed.
+    fn delete(&mut self, key: &Bytes, now_ms: i64) -> Result<Option<Bytes>, ConvergentError> {
+        self.edit(key, now_ms, None, |editor| editor.edit(Edit::Delete))
+    }
+
+    /// Takes a delta: of another replica, or of the log.
+    fn take(&mut self, message: Message) -> Result<(), ConvergentError> {
+        let KeyDelta { key, delta, .. } = match message {
+            Message::Key(delta) => delta,
+            Message::Attestation(attestation) => {
+                self.head.known.join(&attestation.known);
+                self.head.taken.join(&attestation.taken);
+                self.index += 1;
+                return Ok(());
+            }
+        };
+        let mine = self.head.known.among(|visit| delta.store.dots(visit));
+        if !self.is_own(&delta.writes) && delta.store.has_run_of(self.actor) {
+            self.marks.insert(key.clone(), Mark::Set);
+        }
+        let before = self.slot(&key)?;
+        before.state.apply(&mine, delta.store.clone(), &delta.context, Bottoms::Drop);
+        let mut writer = Writer::default();
+        althing_clock::Coded::write(&delta.store, &mut writer);
+        self.note(&key, &delta.context, &delta.writes, writer.len());
+        Ok(())
+    }
+
+    /// Notes that a key, which is in the cache, has taken a delta of so many bytes.
+    fn note(&mut self, key: &Bytes, context: &DotContext, writes: &DotContext, bytes: usize) {
+        self.index += 1;
+        self.head.known.extend(context);
+        self.head.taken.extend(writes);
+        let slot = self.cache.get(key).expect("what was changed is in the cache");
+        let before = slot.bytes;
+        slot.bytes += bytes;
+        self.cache.resize(key, before, before + bytes);
+        if !self.dirty.contains(key) {
+            self.dirty.insert(key.clone());
+        }
+    }
+
+    /// Writes what has changed since the last commit.
+    fn commit(&mut self) -> Result<(), ConvergentError> {
+        if self.index == self.committed && self.dirty.is_empty() && self.marks.is_empty() {
+            return Ok(());
+        }
+        let engine = Arc::clone(&self.engine);
+        let mut batch = engine.begin(self.space);
+        for key in std::mem::take(&mut self.dirty) {
+            self.write_key(&key, &mut *batch);
+        }
+        for (key, mark) in std::mem::take(&mut self.marks) {
+            match mark {
+                Mark::Set => batch.put(&layout::mark(&key), b""),
+                Mark::Clear => batch.delete(&layout::mark(&key)),
+            }
+        }
+        self.head.time = self.clock.last();
+        batch.put(layout::HEAD, &self.head.encode());
+        batch.commit(Applied { index: self.index, term: 0 })?;
+        self.committed = self.index;
+        Ok(())
+    }
+
+    /// Writes one key, its place by deadline, and the counts.
+    fn write_key(&mut self, key: &Bytes, batch: &mut dyn Batch) {
+        let slot = self.cache.get(key).expect("what has changed is in the cache");
+        let label = Label::of(&slot.state);
+        let before = slot.stored;
+        let stored = if slot.state.is_bottom() {
+            before.iter().for_each(|_| batch.delete(&layout::key(key)));
+            None
+        } else {
+            let record = layout::encode_key(label, &slot.state);
+            batch.put(&layout::key(key), &record);
+            Some(Stored { bytes: record.len(), label })
+        };
+        let bytes = slot.bytes;
+        slot.stored = stored;
+        slot.bytes = stored.map_or(0, |stored| stored.bytes);
+        let after = slot.bytes;
+        self.cache.resize(key, bytes, after);
+        let due = |stored: Option<Stored>| stored.and_then(|stored| stored.label.due_ms);
+        if due(before) != due(stored) {
+            due(before).into_iter().for_each(|at_ms| batch.delete(&layout::deadline(at_ms, key)));
+            due(stored).into_iter().for_each(|at_ms| batch.put(&layout::deadline(at_ms, key), b""));
+        }
+        let size = &mut self.head.size;
+        size.keys = size.keys + shown(stored) - shown(before);
+        size.bytes = size.bytes + weight(key, stored) - weight(key, before);
+    }
+}
+
+fn shown(stored: Option<Stored>) -> u64 {
+    u64::from(stored.is_some_and(|stored| stored.label.kind.is_some()))
+}
+
+fn weight(key: &Bytes, stored: Option<Stored>) -> u64 {
+    stored.map_or(0, |stored| (key.len() + stored.bytes) as u64)
+}

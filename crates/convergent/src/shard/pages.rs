@@ -1,0 +1,110 @@
+//! Jobs about many keys, a page at a time.
+//!
+//! They walk through what is written in the engine, so what earlier jobs of the batch have changed is written first.
+
+use std::ops::Bound;
+
+use althing_datatypes::glob;
+use bytes::Bytes;
+
+use super::{Mark, Shard};
+use crate::error::ConvergentError;
+use crate::job::{Outcome, Page, Rest, ScanRequest};
+use crate::layout;
+
+/// Keys that one page looks at, at most: the replica does nothing else meanwhile.
+pub const MAX_PAGE_KEYS: usize = 10_000;
+
+impl Shard {
+    /// A page of the keys.
+    pub(super) fn scan(&mut self, request: &ScanRequest) -> Result<Page, ConvergentError> {
+        self.commit()?;
+        let (after, count) = (after(request.after.as_ref()), request.count.clamp(1, MAX_PAGE_KEYS));
+        let end = layout::end(layout::KEYS_PREFIX);
+        let view = self.engine.view();
+        let mut records = view.scan(self.space, (as_bound(&after), Bound::Excluded(&end)));
+        let mut page = Page::default();
+        for record in records.by_ref().take(count) {
+            let (key, value) = record?;
+            let name = layout::name(&key);
+            page.next = Some(name.clone());
+            let Some(kind) = layout::decode_label(value)?.shown(request.now_ms) else { continue };
+            let is_wanted = request.kind.is_none_or(|wanted| wanted == kind)
+                && request.pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, &name));
+            if is_wanted {
+                page.keys.push((name, kind));
+            }
+        }
+        if records.next().transpose()?.is_none() {
+            page.next = None;
+        }
+        Ok(page)
+    }
+
+    /// Removes a page of keys.
+    pub(super) fn flush(
+        &mut self,
+        ticket: u64,
+        from: Option<&Bytes>,
+        budget: usize,
+        now_ms: i64,
+        out: &mut Vec<Outcome>,
+    ) -> Result<Option<Bytes>, ConvergentError> {
+        self.commit()?;
+        let budget = budget.clamp(1, MAX_PAGE_KEYS);
+        let names = self.names(&after(from), &layout::end(layout::KEYS_PREFIX), budget)?;
+        for name in &names {
+            let delta = self.delete(name, now_ms)?;
+            self.removed(ticket, delta, out);
+        }
+        Ok(names.last().filter(|_| names.len() == budget).cloned())
+    }
+
+    /// Removes what is due, and drops what others have reset of this replica's counters.
+    pub(super) fn tend(
+        &mut self,
+        ticket: u64,
+        now_ms: i64,
+        budget: usize,
+        out: &mut Vec<Outcome>,
+    ) -> Result<Rest, ConvergentError> {
+        self.commit()?;
+        let budget = budget.clamp(1, MAX_PAGE_KEYS);
+        let skew_ms = i64::try_from(self.config.max_clock_skew.as_millis()).unwrap_or(i64::MAX);
+        let end = layout::deadline(now_ms.saturating_sub(skew_ms).saturating_add(1), b"");
+        let due = self.names(&Bound::Included(layout::DEADLINES_PREFIX.to_vec()), &end, budget)?;
+        for name in &due {
+            let delta = self.delete(name, now_ms)?;
+            self.removed(ticket, delta, out);
+        }
+        let end = layout::end(layout::MARKS_PREFIX);
+        let start = Bound::Included(layout::MARKS_PREFIX.to_vec());
+        let marked = self.names(&start, &end, budget - due.len())?;
+        for name in &marked {
+            let delta = self.edit(name, now_ms, None, |editor| editor.forget())?;
+            self.marks.insert(name.clone(), Mark::Clear);
+            self.removed(ticket, delta, out);
+        }
+        Ok(if due.len() + marked.len() < budget { Rest::None } else { Rest::Some })
+    }
+
+    /// The names of the keys whose records lie within bounds.
+    fn names(&self, start: &Bound<Vec<u8>>, end: &[u8], count: usize) -> Result<Vec<Bytes>, ConvergentError> {
+        let view = self.engine.view();
+        let records = view.scan(self.space, (as_bound(start), Bound::Excluded(end))).take(count);
+        records.map(|record| Ok(layout::name(&record?.0))).collect()
+    }
+
+    fn removed(&self, ticket: u64, delta: Option<Bytes>, out: &mut Vec<Outcome>) {
+        out.extend(delta.map(|delta| Outcome::Removed { ticket, index: self.index, delta }));
+    }
+}
+
+/// From where the records of keys after this one begin.
+fn after(name: Option<&Bytes>) -> Bound<Vec<u8>> {
+    name.map_or_else(|| Bound::Included(layout::KEYS_PREFIX.to_vec()), |name| Bound::Excluded(layout::key(name)))
+}
+
+fn as_bound(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
+    bound.as_ref().map(Vec::as_slice)
+}
