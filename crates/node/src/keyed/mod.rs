@@ -130,6 +130,7 @@ const fn index_of(outcome: &Outcome) -> u64 {
         | Outcome::State { index, .. }
         | Outcome::Page { index, .. }
         | Outcome::Removed { index, .. }
+        | Outcome::Attested { index, .. }
         | Outcome::Flushed { index, .. }
         | Outcome::Tended { index, .. } => *index,
     }
@@ -145,6 +146,7 @@ fn logged(outcome: &Outcome) -> Option<(u64, &Bytes)> {
         | Outcome::Joined { .. }
         | Outcome::State { .. }
         | Outcome::Page { .. }
+        | Outcome::Attested { .. }
         | Outcome::Flushed { .. }
         | Outcome::Tended { .. } => None,
     }
@@ -218,7 +220,8 @@ impl Node {
             }
             KeyedRequest::Flush => {
                 let ticket = keyed.ticket(Waiting::Flush(id, deadline, 0));
-                keyed.jobs.push(Job::Flush { ticket, after: None, budget: FLUSHED_AT_ONCE });
+                let now_ms = self.wall.at(now);
+                keyed.jobs.push(Job::Flush { ticket, after: None, budget: FLUSHED_AT_ONCE, now_ms });
             }
         }
     }
@@ -318,11 +321,12 @@ impl Node {
                     self.keyed_answer(id, KeyedAnswer::Flushed(removed), out);
                 }
                 (Some(after), Some(Waiting::Flush(..))) => {
-                    keyed.jobs.push(Job::Flush { ticket, after: Some(after), budget: FLUSHED_AT_ONCE });
+                    let now_ms = self.wall.at(now);
+                    keyed.jobs.push(Job::Flush { ticket, after: Some(after), budget: FLUSHED_AT_ONCE, now_ms });
                 }
                 (_, _) => {}
             },
-            Outcome::Tended { .. } => {}
+            Outcome::Tended { .. } | Outcome::Attested { .. } => {}
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod control;
 mod deadlines;
+mod keyed;
 mod learners;
 mod membership;
 mod quota;
@@ -34,6 +35,8 @@ struct Cluster {
     watched: Vec<WatchEvent>,
     /// Whose frames stay on their way, and those that have.
     slow: Option<NodeId>,
+    /// A node that the others do not hear, nor it them.
+    cut_off: Option<NodeId>,
     on_their_way: Vec<(NodeId, Input)>,
 }
 
@@ -70,6 +73,7 @@ impl Cluster {
             told: Vec::new(),
             watched: Vec::new(),
             slow: None,
+            cut_off: None,
             on_their_way: Vec::new(),
         }
     }
@@ -111,6 +115,9 @@ impl Cluster {
         node.flush(self.now, &mut out);
         let mut told: Vec<_> =
             out.frames.into_iter().map(|(to, bytes)| (to, Input::Frame { from: id, bytes })).collect();
+        if let Some(lonely) = self.cut_off {
+            told.retain(|(to, _)| lonely != id && lonely != *to);
+        }
         if self.slow == Some(id) {
             self.on_their_way.append(&mut told);
         }
