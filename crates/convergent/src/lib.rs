@@ -6,6 +6,7 @@ pub mod delta;
 pub mod error;
 pub mod evaluate;
 pub mod fields;
+mod insist;
 pub mod job;
 pub mod keyed;
 pub mod known;

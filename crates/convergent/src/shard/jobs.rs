@@ -10,6 +10,7 @@ use super::Shard;
 use crate::delta::{Attestation, Message};
 use crate::error::ConvergentError;
 use crate::evaluate::encode_answer;
+use crate::insist;
 use crate::job::{Job, JoinError, Outcome, Refusal};
 use crate::keyed::edit::check;
 use crate::known::MAX_GAPS;
@@ -72,11 +73,13 @@ impl Shard {
         if key.len() > MAX_KEY_BYTES {
             return Ok((Err(Refusal::KeyTooLong { bytes: key.len(), limit: MAX_KEY_BYTES }), None));
         }
+        let insisted = insist::of(&op);
         let slot = self.slot(key)?;
         let (reply, mut edits) = match althing_datatypes::execute(op, &slot.state, now_ms, seed) {
             Ok(outcome) => outcome,
             Err(error) => return Ok((Err(error.into()), None)),
         };
+        insist::complete(&mut edits, insisted);
         if edits.is_empty() {
             return Ok((Ok(reply), None));
         }
