@@ -58,6 +58,15 @@ pub enum Job {
         /// The node's wall clock, in milliseconds since 1970.
         now_ms: i64,
     },
+    /// A page of the names of all keys of which anything is held, whether or not it can be seen: what a repair goes through.
+    Names {
+        /// The host's number.
+        ticket: u64,
+        /// After this key; `None` is from the beginning.
+        after: Option<Bytes>,
+        /// At most so many.
+        count: usize,
+    },
     /// What is known here, for whoever repairs himself from here: see [`crate::delta`]. It is asked for before the first key of a
     /// repair is read, and joined after the last.
     Attest {
@@ -207,6 +216,17 @@ pub enum Outcome {
         index: u64,
         /// To be logged under `index`, then sent to the other replicas.
         delta: Bytes,
+    },
+    /// Of [`Job::Names`].
+    Names {
+        /// The job's.
+        ticket: u64,
+        /// What it rests on.
+        index: u64,
+        /// The names, in their order.
+        names: Vec<Bytes>,
+        /// Where to go on; `None` after the last key.
+        next: Option<Bytes>,
     },
     /// Of [`Job::Attest`].
     Attested {

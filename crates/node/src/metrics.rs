@@ -52,6 +52,8 @@ pub struct Metrics {
     pub splits: u64,
     /// The longest time that nobody served a shard that was being split, in nanoseconds.
     pub split_pause_nanos: u64,
+    /// Rounds of repair between replicas of convergent shards that came to their end.
+    pub rounds: u64,
     /// Writes that this node's reconcilers have proposed.
     pub reconciled: u64,
     /// Bytes of the engine on disk, as the host has said last.

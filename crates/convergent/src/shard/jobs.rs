@@ -40,6 +40,10 @@ impl Shard {
                 let state = encode_answer(&key, &self.head.known, &slot.state);
                 Outcome::State { ticket, index: self.index, state }
             }
+            Job::Names { ticket, after, count } => {
+                let (names, next) = self.page_of_names(after.as_ref(), count)?;
+                Outcome::Names { ticket, index: self.index, names, next }
+            }
             Job::Attest { ticket } => {
                 let (known, taken) = (self.head.known.clone(), self.head.taken.clone());
                 let delta = Attestation { known, taken }.encode();

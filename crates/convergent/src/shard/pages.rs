@@ -41,6 +41,19 @@ impl Shard {
         Ok(page)
     }
 
+    /// A page of the names of all keys, and where to go on.
+    pub(super) fn page_of_names(
+        &mut self,
+        from: Option<&Bytes>,
+        count: usize,
+    ) -> Result<(Vec<Bytes>, Option<Bytes>), ConvergentError> {
+        self.commit()?;
+        let count = count.clamp(1, MAX_PAGE_KEYS);
+        let names = self.names(&after(from), &layout::end(layout::KEYS_PREFIX), count)?;
+        let next = names.last().filter(|_| names.len() == count).cloned();
+        Ok((names, next))
+    }
+
     /// Removes a page of keys.
     pub(super) fn flush(
         &mut self,

@@ -21,6 +21,7 @@
 mod outstanding;
 mod reads;
 mod remote;
+mod rounds;
 mod wall;
 mod writes;
 
@@ -39,9 +40,11 @@ use bytes::Bytes;
 
 use self::outstanding::Outstanding;
 use self::reads::Read;
+use self::rounds::{Names, Rounds, Side};
 pub(crate) use self::wall::Wall;
 use self::writes::Write;
 use crate::effects::{Effects, Work};
+use crate::envelope::{KeyedMessage, Message};
 use crate::input::KeyedState;
 use crate::node::Node;
 
@@ -80,6 +83,8 @@ pub(crate) struct Keyed {
     /// What other replicas have not acknowledged.
     outstanding: BTreeMap<NodeId, Outstanding>,
     size: Size,
+    /// Its repair.
+    rounds: Rounds,
     /// Where it stands in the engine.
     space: SpaceId,
 }
@@ -101,6 +106,12 @@ enum Waiting {
     Taking(NodeId, u64),
     /// Another replica, for the state of a key.
     Asked(NodeId, u64),
+    /// Another replica, for the names of keys.
+    Named(NodeId, u64),
+    /// Another replica, for what is known here.
+    Attested(NodeId, u64),
+    /// This replica's own round of repair, of this name.
+    Round(u64),
     /// Nobody.
     Nobody,
 }
@@ -130,6 +141,7 @@ const fn index_of(outcome: &Outcome) -> u64 {
         | Outcome::State { index, .. }
         | Outcome::Page { index, .. }
         | Outcome::Removed { index, .. }
+        | Outcome::Names { index, .. }
         | Outcome::Attested { index, .. }
         | Outcome::Flushed { index, .. }
         | Outcome::Tended { index, .. } => *index,
@@ -146,6 +158,7 @@ fn logged(outcome: &Outcome) -> Option<(u64, &Bytes)> {
         | Outcome::Joined { .. }
         | Outcome::State { .. }
         | Outcome::Page { .. }
+        | Outcome::Names { .. }
         | Outcome::Attested { .. }
         | Outcome::Flushed { .. }
         | Outcome::Tended { .. } => None,
@@ -288,12 +301,13 @@ impl Node {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         match outcome {
             Outcome::Executed { ticket, reply, delta, .. } => self.executed(now, group, ticket, reply, delta, out),
-            Outcome::Joined { ticket, result, .. } => {
-                if let Some(Waiting::Taking(from, name)) = keyed.waiting.remove(&ticket) {
-                    self.taken(group, from, name, &result);
-                }
-            }
+            Outcome::Joined { ticket, result, .. } => match keyed.waiting.remove(&ticket) {
+                Some(Waiting::Taking(from, name)) => self.taken(group, from, name, &result),
+                Some(Waiting::Round(_)) => self.round_joined(now, group, ticket, &result),
+                Some(_) | None => {}
+            },
             Outcome::State { ticket, state, .. } => match keyed.waiting.remove(&ticket) {
+                Some(Waiting::Round(_)) => self.compared(now, group, ticket, Side::Own, state),
                 Some(Waiting::Asked(from, name)) => self.tell_state(group, from, name, state),
                 Some(Waiting::Read(read)) => {
                     keyed.waiting.insert(ticket, Waiting::Read(read));
@@ -326,7 +340,26 @@ impl Node {
                 }
                 (_, _) => {}
             },
-            Outcome::Tended { .. } | Outcome::Attested { .. } => {}
+            Outcome::Names { ticket, names, next, .. } => match keyed.waiting.remove(&ticket) {
+                Some(Waiting::Named(from, name)) => {
+                    let message = KeyedMessage::Names { name, keys: names, after: next };
+                    self.shared.peers.send(from, &Message::Keyed(group, message));
+                }
+                Some(Waiting::Round(name)) => {
+                    let names = Names { whose: Side::Own, keys: names, after: next };
+                    self.names_came(now, group, name, names);
+                }
+                Some(_) | None => {}
+            },
+            Outcome::Attested { ticket, delta, .. } => match keyed.waiting.remove(&ticket) {
+                Some(Waiting::Attested(from, name)) => {
+                    let message = KeyedMessage::Attested { name, delta };
+                    self.shared.peers.send(from, &Message::Keyed(group, message));
+                }
+                Some(Waiting::Round(name)) => self.attested_came(now, group, name, Side::Own, delta),
+                Some(_) | None => {}
+            },
+            Outcome::Tended { .. } => {}
         }
     }
 
@@ -374,6 +407,7 @@ impl Node {
             self.expire_keyed(now, group, out);
             self.ask_more(now, group);
             self.send_again(now, group);
+            self.tick_round(now, group);
         }
     }
 
@@ -385,7 +419,12 @@ impl Node {
             Waiting::Local(_, deadline) | Waiting::Scan(_, deadline) | Waiting::Flush(_, deadline, _) => {
                 *deadline <= now
             }
-            Waiting::Taking(..) | Waiting::Asked(..) | Waiting::Nobody => false,
+            Waiting::Taking(..)
+            | Waiting::Asked(..)
+            | Waiting::Named(..)
+            | Waiting::Attested(..)
+            | Waiting::Round(_)
+            | Waiting::Nobody => false,
         };
         for (_, waiting) in keyed.waiting.extract_if(.., |_, waiting| is_late(waiting)) {
             if let Some((id, error)) = waiting.given_up(ErrorKind::Timeout) {
@@ -422,7 +461,12 @@ impl Waiting {
             Self::Write(write) => Some(write.id),
             Self::Read(read) => Some(read.id),
             Self::Local(id, _) | Self::Scan(id, _) | Self::Flush(id, _, _) => Some(*id),
-            Self::Taking(..) | Self::Asked(..) | Self::Nobody => None,
+            Self::Taking(..)
+            | Self::Asked(..)
+            | Self::Named(..)
+            | Self::Attested(..)
+            | Self::Round(_)
+            | Self::Nobody => None,
         }
     }
 
@@ -431,9 +475,15 @@ impl Waiting {
         let id = self.client()?;
         let error = match self {
             Self::Write(_) | Self::Flush(..) => Error::maybe_done(why),
-            Self::Read(_) | Self::Local(..) | Self::Scan(..) | Self::Taking(..) | Self::Asked(..) | Self::Nobody => {
-                Error::not_done(why)
-            }
+            Self::Read(_)
+            | Self::Local(..)
+            | Self::Scan(..)
+            | Self::Taking(..)
+            | Self::Asked(..)
+            | Self::Named(..)
+            | Self::Attested(..)
+            | Self::Round(_)
+            | Self::Nobody => Error::not_done(why),
         };
         Some((id, error))
     }

@@ -5,9 +5,13 @@ use althing_types::{GroupId, Instant, NodeId};
 use bytes::Bytes;
 
 use super::Waiting;
+use super::rounds::{Names, Side};
 use crate::effects::Effects;
 use crate::envelope::{KeyedMessage, Message};
 use crate::node::Node;
+
+/// Names of keys that another replica is told at once. As many as it compares at once.
+const NAMED_AT_ONCE: usize = 64;
 
 impl Node {
     /// Another replica says something of a shard.
@@ -37,7 +41,22 @@ impl Node {
                 let ticket = keyed.ticket(Waiting::Asked(from, name));
                 keyed.jobs.push(Job::Read { ticket, key });
             }
-            KeyedMessage::State { name, state } => self.state_came(now, group, from, name, state, out),
+            KeyedMessage::State { name, state } => {
+                self.their_state_came(now, group, from, name, &state);
+                self.state_came(now, group, from, name, state, out);
+            }
+            KeyedMessage::Attest { name } => {
+                let ticket = keyed.ticket(Waiting::Attested(from, name));
+                keyed.jobs.push(Job::Attest { ticket });
+            }
+            KeyedMessage::Attested { name, delta } => self.attested_came(now, group, name, Side::Theirs, delta),
+            KeyedMessage::Name { name, after } => {
+                let ticket = keyed.ticket(Waiting::Named(from, name));
+                keyed.jobs.push(Job::Names { ticket, after, count: NAMED_AT_ONCE });
+            }
+            KeyedMessage::Names { name, keys, after } => {
+                self.names_came(now, group, name, Names { whose: Side::Theirs, keys, after });
+            }
         }
     }
 

@@ -123,6 +123,32 @@ fn a_node_that_is_cut_off_takes_writes_at_one_and_nothing_is_lost_when_it_is_bac
 }
 
 #[test]
+fn what_a_dead_coordinator_owed_comes_by_repair_and_what_was_removed_stays_so() {
+    let mut cluster = carts();
+    let keys: Vec<_> = (0..150).map(|number| format!("k{number}")).collect();
+    for key in &keys {
+        cluster.operate(1, key, &set("old"), Some(Level::All)).unwrap();
+    }
+    cluster.cut_off = Some(NodeId(3));
+    cluster.ticks(50);
+    for (number, key) in keys.iter().enumerate() {
+        let op = if number % 3 == 0 { Op::Key(KeyOp::Delete) } else { set("new") };
+        cluster.ask_key(1, key, &op);
+    }
+    // It dies with all that it would have sent again.
+    cluster.nodes.remove(&NodeId(1));
+    cluster.ticks(50);
+    cluster.cut_off = None;
+    cluster.ticks(300);
+    for (number, key) in keys.iter().enumerate() {
+        let wanted = if number % 3 == 0 { Reply::Nil } else { text("new") };
+        assert_eq!(cluster.operate(3, key, &READ, Some(Level::One)).unwrap(), wanted, "{key}");
+    }
+    let rounds = cluster.nodes.values().map(|one| one.node.metrics().rounds).sum::<u64>();
+    assert!(rounds > 0, "nothing was repaired");
+}
+
+#[test]
 fn what_the_level_asks_for_must_be_there() {
     let mut cluster = carts();
     cluster.nodes.remove(&NodeId(2));

@@ -54,6 +54,10 @@ fn keyed_word(message: &KeyedMessage) -> &'static str {
         KeyedMessage::Refused { .. } => "no delta",
         KeyedMessage::Ask { .. } => "key?",
         KeyedMessage::State { .. } => "key",
+        KeyedMessage::Attest { .. } => "known?",
+        KeyedMessage::Attested { .. } => "known",
+        KeyedMessage::Name { .. } => "keys?",
+        KeyedMessage::Names { .. } => "keys",
     }
 }
 
