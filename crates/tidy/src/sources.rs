@@ -30,10 +30,12 @@ const WORLD: [&str; 9] = [
 ];
 
 /// What crates must not say outside their tests, benches and examples.
-const FORBIDDEN: [(&str, &[&str]); 19] = [
+const FORBIDDEN: [(&str, &[&str]); 21] = [
     ("types", &WORLD),
     ("codec", &WORLD),
+    ("clock", &WORLD),
     ("consensus", &WORLD),
+    ("crdt", &WORLD),
     ("manifest", &WORLD),
     ("meta", &WORLD),
     ("placement", &WORLD),

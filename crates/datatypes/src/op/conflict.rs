@@ -1,0 +1,231 @@
+use super::{BitsOp, Existence, ExpireIf, HashOp, KeyOp, Op, ScoreIf, ScoreWrite, SetOp, SketchOp, SortedOp, StringOp};
+
+/// What two replicas come to that have both run an operation without seeing the other's. Rules for each command are in the table
+/// of `docs/compatibility.md`; this is what tables that refuse or arrange conditional writes go by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Conflict {
+    /// Both count: sums are added up, what was added is there, what was seen and removed is gone. Reads are of this kind.
+    Converges,
+    /// Each has written a whole value: the latest is shown, the others stay beside it as siblings.
+    LastWriterWins,
+    /// What was done hangs on what was there, so that both may have been told yes: it needs compare-and-set.
+    Conditional,
+}
+
+impl Op {
+    /// Whether it leaves everything as it is, whatever is there.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        match self {
+            Self::Key(op) => key_is_read(op),
+            Self::String(op) => string_is_read(op),
+            Self::Bits(op) => bits_are_read(op),
+            Self::Hash(op) => hash_is_read(op),
+            Self::Set(op) => set_is_read(op),
+            Self::Sorted(op) => sorted_is_read(op),
+            Self::Sketch(op) => sketch_is_read(op),
+        }
+    }
+
+    /// What two replicas come to that both run it.
+    #[must_use]
+    pub fn conflict(&self) -> Conflict {
+        match self {
+            Self::Key(op) => of_key(op),
+            Self::String(op) => of_string(op),
+            Self::Bits(BitsOp::Set { .. }) => Conflict::LastWriterWins,
+            Self::Bits(op @ BitsOp::Field(_)) if !bits_are_read(op) => Conflict::LastWriterWins,
+            Self::Bits(BitsOp::Get { .. } | BitsOp::Count(_) | BitsOp::Position { .. } | BitsOp::Field(_)) => {
+                Conflict::Converges
+            }
+            Self::Hash(op) => of_hash(op),
+            Self::Set(_) | Self::Sketch(_) => Conflict::Converges,
+            Self::Sorted(op) => of_sorted(op),
+        }
+    }
+}
+
+fn key_is_read(op: &KeyOp) -> bool {
+    match op {
+        KeyOp::Exists
+        | KeyOp::Kind
+        | KeyOp::TimeToLive(_)
+        | KeyOp::ExpireTime(_)
+        | KeyOp::Encoding
+        | KeyOp::RefCount
+        | KeyOp::IdleTime
+        | KeyOp::Frequency
+        | KeyOp::Dump
+        | KeyOp::Whole => true,
+        KeyOp::Delete | KeyOp::Expire { .. } | KeyOp::Persist | KeyOp::Restore { .. } | KeyOp::Replace { .. } => false,
+    }
+}
+
+fn of_key(op: &KeyOp) -> Conflict {
+    match op {
+        KeyOp::Expire { condition, .. } => match condition {
+            // Concurrent deadlines join to the later, which is what GT asks for.
+            ExpireIf::Always | ExpireIf::Later => Conflict::Converges,
+            ExpireIf::None | ExpireIf::Some | ExpireIf::Earlier | ExpireIf::SomeEarlier => Conflict::Conditional,
+        },
+        KeyOp::Restore { condition, .. } | KeyOp::Replace { condition, .. } => match condition {
+            Existence::Any => Conflict::LastWriterWins,
+            Existence::Absent | Existence::Present => Conflict::Conditional,
+        },
+        KeyOp::Delete | KeyOp::Persist => Conflict::Converges,
+        KeyOp::Exists
+        | KeyOp::Kind
+        | KeyOp::TimeToLive(_)
+        | KeyOp::ExpireTime(_)
+        | KeyOp::Encoding
+        | KeyOp::RefCount
+        | KeyOp::IdleTime
+        | KeyOp::Frequency
+        | KeyOp::Dump
+        | KeyOp::Whole => Conflict::Converges,
+    }
+}
+
+fn string_is_read(op: &StringOp) -> bool {
+    match op {
+        StringOp::Get | StringOp::Length | StringOp::GetRange { .. } | StringOp::GetExpire(super::GetExpiry::Keep) => {
+            true
+        }
+        StringOp::Set { .. }
+        | StringOp::GetDelete
+        | StringOp::GetExpire(super::GetExpiry::Persist | super::GetExpiry::Set(_))
+        | StringOp::Append(_)
+        | StringOp::SetRange { .. }
+        | StringOp::Increment(_)
+        | StringOp::IncrementFloat(_) => false,
+    }
+}
+
+fn of_string(op: &StringOp) -> Conflict {
+    match op {
+        StringOp::Set { condition: Existence::Any, .. } => Conflict::LastWriterWins,
+        StringOp::Set { condition: Existence::Absent | Existence::Present, .. } => Conflict::Conditional,
+        StringOp::Append(_) | StringOp::SetRange { .. } => Conflict::LastWriterWins,
+        StringOp::Get
+        | StringOp::Length
+        | StringOp::GetRange { .. }
+        | StringOp::GetDelete
+        | StringOp::GetExpire(_)
+        | StringOp::Increment(_)
+        | StringOp::IncrementFloat(_) => Conflict::Converges,
+    }
+}
+
+fn bits_are_read(op: &BitsOp) -> bool {
+    match op {
+        BitsOp::Get { .. } | BitsOp::Count(_) | BitsOp::Position { .. } => true,
+        BitsOp::Set { .. } => false,
+        BitsOp::Field(steps) => steps.iter().all(super::FieldOp::is_read),
+    }
+}
+
+fn hash_is_read(op: &HashOp) -> bool {
+    match op {
+        HashOp::Get(_)
+        | HashOp::GetMany(_)
+        | HashOp::GetAll
+        | HashOp::Fields
+        | HashOp::Values
+        | HashOp::Len
+        | HashOp::Contains(_)
+        | HashOp::ValueLength(_)
+        | HashOp::Random { .. }
+        | HashOp::Scan(_) => true,
+        HashOp::Set(_)
+        | HashOp::SetIfAbsent { .. }
+        | HashOp::Remove(_)
+        | HashOp::Increment { .. }
+        | HashOp::IncrementFloat { .. } => false,
+    }
+}
+
+fn of_hash(op: &HashOp) -> Conflict {
+    match op {
+        HashOp::Set(_) => Conflict::LastWriterWins,
+        HashOp::SetIfAbsent { .. } => Conflict::Conditional,
+        HashOp::Get(_)
+        | HashOp::GetMany(_)
+        | HashOp::GetAll
+        | HashOp::Fields
+        | HashOp::Values
+        | HashOp::Len
+        | HashOp::Contains(_)
+        | HashOp::ValueLength(_)
+        | HashOp::Random { .. }
+        | HashOp::Scan(_)
+        | HashOp::Remove(_)
+        | HashOp::Increment { .. }
+        | HashOp::IncrementFloat { .. } => Conflict::Converges,
+    }
+}
+
+fn set_is_read(op: &SetOp) -> bool {
+    match op {
+        SetOp::Contains(_)
+        | SetOp::ContainsMany(_)
+        | SetOp::Len
+        | SetOp::Members
+        | SetOp::Random(_)
+        | SetOp::Scan(_) => true,
+        SetOp::Add(_) | SetOp::Remove(_) | SetOp::Pop(_) => false,
+    }
+}
+
+fn sketch_is_read(op: &SketchOp) -> bool {
+    match op {
+        SketchOp::Count | SketchOp::Read => true,
+        SketchOp::Add(_) | SketchOp::Merge(_) => false,
+    }
+}
+
+fn sorted_is_read(op: &SortedOp) -> bool {
+    match op {
+        SortedOp::Len
+        | SortedOp::Score(_)
+        | SortedOp::Scores(_)
+        | SortedOp::Rank { .. }
+        | SortedOp::Count(_)
+        | SortedOp::CountLex(_)
+        | SortedOp::Range { .. }
+        | SortedOp::Random { .. }
+        | SortedOp::Scan(_) => true,
+        SortedOp::Add { .. }
+        | SortedOp::Increment { .. }
+        | SortedOp::Remove(_)
+        | SortedOp::RemoveRange(_)
+        | SortedOp::Pop { .. } => false,
+    }
+}
+
+fn of_sorted(op: &SortedOp) -> Conflict {
+    match op {
+        SortedOp::Add { write, .. } => of_score(*write, Conflict::LastWriterWins),
+        SortedOp::Increment { write, .. } => of_score(*write, Conflict::Converges),
+        SortedOp::Len
+        | SortedOp::Score(_)
+        | SortedOp::Scores(_)
+        | SortedOp::Rank { .. }
+        | SortedOp::Count(_)
+        | SortedOp::CountLex(_)
+        | SortedOp::Range { .. }
+        | SortedOp::Random { .. }
+        | SortedOp::Scan(_)
+        | SortedOp::Remove(_)
+        | SortedOp::RemoveRange(_)
+        | SortedOp::Pop { .. } => Conflict::Converges,
+    }
+}
+
+fn of_score(write: ScoreWrite, unconditional: Conflict) -> Conflict {
+    match (write.existence, write.score) {
+        (Existence::Any, ScoreIf::Any) => unconditional,
+        (Existence::Absent | Existence::Present, _) | (Existence::Any, ScoreIf::Greater | ScoreIf::Less) => {
+            Conflict::Conditional
+        }
+    }
+}
