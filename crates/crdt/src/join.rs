@@ -72,6 +72,9 @@ impl Seen<'_> {
 /// A state of which what was seen can be removed.
 pub trait Reset: Join {
     /// The delta that removes what was seen: its store is returned, and what its context must have is added to `removed`.
+    ///
+    /// The store of a great map mentions each key. Where that is too much, and no counter is within, a bottom that is joined as a
+    /// state beside the removed dots does the same ([`Join::join`]).
     #[must_use]
     fn reset(&self, seen: Seen<'_>, removed: &mut DotContext) -> Self;
 }

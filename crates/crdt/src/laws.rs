@@ -1,8 +1,8 @@
 //! The laws of convergence, for every type at once.
 //!
-//! [`check`] makes a history of some replicas from a seed: writes that know nothing of each other, deltas that overtake each other,
-//! come twice, or travel merged, whole states that are joined, replicas that lose everything and come back under a new actor. Then it
-//! asks for what Shapiro et al. (2011) and Almeida et al. (2018) promise:
+//! [`check`] makes a history of some replicas from a seed: writes that know nothing of each other, deltas that overtake each
+//! other, come twice, or travel merged, whole states that are joined, replicas that lose everything and come back under a new
+//! actor. Then it asks for what Shapiro et al. (2011) and Almeida et al. (2018) promise:
 //!
 //! * joins are commutative, associative, idempotent, and nothing is neutral;
 //! * a delta that is applied does what joining it as a state does, and doing it again changes nothing;
@@ -255,6 +255,14 @@ impl<T: Subject> History<T> {
         self.hostility(&reference)
     }
 
+    /// Bytes by chance, of a version that is known.
+    fn noise(&mut self) -> Vec<u8> {
+        let len = self.chance.below(40);
+        // Small numbers, so that some of it means something.
+        let byte = |chance: &mut Chance| if chance.below(3) == 0 { chance.any() as u8 } else { chance.below(3) as u8 };
+        (0..=len).map(|place| if place == 0 { T::VERSION } else { byte(&mut self.chance) }).collect()
+    }
+
     /// Bytes that were changed are refused, or are those of another value.
     fn hostility(&mut self, state: &Causal<T>) -> Result<(), Broken> {
         for _ in 0..8 {
@@ -264,6 +272,9 @@ impl<T: Subject> History<T> {
                 bytes[place] = self.chance.any() as u8;
             }
             bytes.truncate(bytes.len() - self.chance.below(bytes.len().min(3)));
+            if self.chance.below(3) == 0 {
+                bytes = self.noise();
+            }
             if let Ok(other) = Causal::<T>::decode(bytes.into()) {
                 let again = Causal::decode(other.encode()).ok();
                 self.expect("whatever is read can be written", &again.as_ref(), &Some(&other))?;

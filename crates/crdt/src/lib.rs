@@ -8,7 +8,7 @@
 //! * What travels is a **delta**: a small state that says what one write did ([`Delta`]). Every write here returns its delta, and is
 //!   done by applying it, at home as elsewhere.
 //! * A removal leaves nothing behind. A state holds the **dots** of its live events only, beside a **context** of all events that
-//!   were taken: a dot that is in the context and not in the state is gone ([`store`]).
+//!   are known: a dot that is in the context and not in the state is gone ([`store`]).
 //! * The context stands *beside* the state and may serve many ([`Join::join`] is given both sides'): a shard has one for all its keys.
 //!
 //! | type | concurrent writes come to |
@@ -48,11 +48,11 @@
 //! assert!(left.store.contains(&"milk"));
 //! ```
 //!
-//! The algebra is one trait, [`Join`], and its laws are tested once for all types ([`laws`]). What can be forgotten when everybody has
-//! seen it is said in [`stability`]. Byte forms are drawn in `docs/formats/convergent.md`.
+//! The algebra is one trait, [`Join`], and its laws are tested once for all types ([`laws`]). What can be forgotten when
+//! everybody has seen it is said in [`stability`]. Byte forms are drawn in `docs/formats/convergent.md`.
 
 pub mod counter;
-pub mod few;
+mod few;
 pub mod flag;
 pub mod g_counter;
 pub mod hll;

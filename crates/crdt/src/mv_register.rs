@@ -5,8 +5,8 @@
 //! names the dots that it replaces, and the replica's context remembers them.
 //!
 //! Every sibling has the time of its write, which only chooses the one that a reader without an eye for siblings is shown, and
-//! may have a deadline. A deadline is part of the dotted value and does not change: to give a value another one is to write it again.
-//! Of siblings with the same value that were given different ones concurrently, the later shows longest.
+//! may have a deadline. A deadline is part of the dotted value and does not change: to give a value another one is to write it
+//! again. Of siblings with the same value that were given different ones concurrently, the later shows longest.
 
 use std::cmp::Ordering;
 

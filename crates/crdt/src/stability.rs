@@ -1,9 +1,10 @@
 //! Causal stability: what may be forgotten once everybody has seen it.
 //!
-//! A write is stable when all replicas of the shard, of the present and the pending map, have taken it ([`DotContext::stable`]; Baquero, Almeida, Shoker, *Pure Operation-Based Replicated Data Types*, 2017, §5). There, messages
-//! arrive in causal order, so that nothing concurrent to a stable event can still come. Here deltas overtake each other: a replica
-//! may have written something before it saw the event, and its delta may still be on its way. So an event is **settled** when all
-//! have seen it, and all have seen what anybody had written by then ([`Cut`]). That says little where little is kept:
+//! A write is stable when all replicas of the shard, of the present and the pending map, have taken it ([`DotContext::stable`];
+//! Baquero, Almeida, Shoker, *Pure Operation-Based Replicated Data Types*, 2017, §5). There, messages arrive in causal order,
+//! so that nothing concurrent to a stable event can still come. Here deltas overtake each other: a replica may have written
+//! something before it saw the event, and its delta may still be on its way. So an event is **settled** when all have seen it,
+//! and all have seen what anybody had written by then ([`Cut`]). That says little where little is kept:
 //!
 //! | type | what goes | why then |
 //! |---|---|---|
@@ -13,8 +14,8 @@
 //! | sets, maps, registers, flags | nothing | what is removed leaves no trace but in the context; a live dot is what tells a removal from news, however old it is |
 //! | [`crate::GCounter`], [`crate::GSet`], [`crate::TwoPhaseSet`], [`crate::Hll`] | nothing | they are made of what has happened |
 //!
-//! A delta that is kept for a replica may go once that replica has taken its writes, whatever its type ([`crate::Causal::has`]). What
-//! only its context covers has perhaps not been taken: see [`crate::Delta`].
+//! A delta that is kept for a replica may go once that replica has taken its writes, whatever its type
+//! ([`crate::Causal::has`]). What only its context covers has perhaps not been taken: see [`crate::Delta`].
 
 use althing_clock::{Actor, Dot, DotContext, VersionVector};
 
@@ -29,8 +30,8 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// Looks at what the replicas have taken as they reported it, one report of each replica of the present and the pending map, and says what
-    /// is settled. A look at part of the replicas would say too much.
+    /// Looks at what the replicas have taken as they reported it, one report of each replica of the present and the pending
+    /// map, and says what is settled. A look at part of the replicas would say too much.
     ///
     /// What a replica wrote that is gone, and that none of the others has, is not seen here: before it no longer counts, its deltas
     /// that are kept anywhere (hints) must have been delivered, or be thrown away.

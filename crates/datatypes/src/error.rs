@@ -31,6 +31,9 @@ pub enum OpError {
     /// A score would be infinity less infinity.
     #[error("resulting score is not a number (NaN)")]
     ScoreNotANumber,
+    /// What HINCRBYFLOAT is to add is not finite.
+    #[error("value is NaN or Infinity")]
+    InfiniteSent,
     /// A score or a bound that was sent is not a number.
     #[error("value is not a valid float")]
     NanSent,

@@ -245,6 +245,71 @@ fn nobody_sees_that_something_was_forgotten() {
     may_be_settled::<Flag>();
 }
 
+/// Replicas whose deltas are lost half of the time repair key by key, beside the one context that each has for all its keys.
+fn is_repaired<V>(seed: u64)
+where
+    V: Subject + Reset + NotADotSet,
+{
+    let mut history = History::<DotMap<Bytes, V>>::new(seed);
+    for _ in 0..40 {
+        let (at, other) = (history.chance.below(REPLICAS), history.chance.below(REPLICAS));
+        match history.chance.below(4) {
+            0 | 1 => {
+                history.write(at).unwrap();
+                if let Some(delta) = history.deltas.last().cloned() {
+                    history.replicas[other].apply(delta);
+                }
+            }
+            2 => {
+                let key = history.chance.word();
+                repair(&mut history.replicas, &key, at, other);
+            }
+            _ => history.join(at),
+        }
+    }
+    // Each with each, until nothing changes any more: what one has removed only he can tell.
+    loop {
+        let before = history.replicas.clone();
+        for key in [b"a", b"b", b"c"].map(|key| Bytes::from_static(key)) {
+            for (at, other) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+                repair(&mut history.replicas, &key, at, other);
+            }
+        }
+        if before == history.replicas {
+            break;
+        }
+    }
+    let mut reference = Causal::<DotMap<Bytes, V>>::default();
+    history.deltas.iter().for_each(|delta| reference.apply(delta.clone()));
+    // After such a round what others know and have taken is known and taken here too.
+    let others = history.replicas.clone();
+    for replica in &mut history.replicas {
+        assert_eq!(replica.store, reference.store, "seed {seed}");
+        for other in &others {
+            replica.context.join(&other.context);
+            replica.taken.join(&other.taken);
+        }
+        for delta in &history.deltas {
+            assert!(replica.has(delta));
+            replica.apply(delta.clone());
+        }
+        assert_eq!(*replica, reference, "seed {seed}");
+    }
+}
+
+fn repair<V: Join>(replicas: &mut [Causal<DotMap<Bytes, V>>; REPLICAS], key: &Bytes, at: usize, other: usize) {
+    let store = replicas[other].store.get(key).cloned().unwrap_or_default();
+    let context = replicas[other].context.clone();
+    replicas[at].join_key(key, store, &context);
+}
+
+#[test]
+fn keys_may_be_repaired_one_by_one_beside_a_context_of_all() {
+    (0..300).for_each(is_repaired::<Flag>);
+    (0..300).for_each(is_repaired::<(MvRegister<Bytes>, PnCounter)>);
+    (0..300).for_each(is_repaired::<OrSet<Bytes>>);
+}
+
 /// A flag that gets it wrong: it takes dots that it has seen removed.
 #[derive(Clone, PartialEq, Debug, Default)]
 struct Resurrecting(DotSet);

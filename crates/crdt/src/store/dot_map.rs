@@ -4,14 +4,15 @@
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::btree_map::{Entry, Range};
 use std::mem;
+use std::ops::Bound;
 
 use althing_clock::coded::ascending;
 use althing_clock::{Coded, Dot, DotContext};
 use althing_codec::{DecodeError, Reader, Writer};
 
-use crate::join::{Bottoms, Delta, Join, Reset, Seen};
+use crate::join::{Bottoms, Causal, Delta, Join, Reset, Seen};
 use crate::stability::{Stability, Stable};
 
 /// Keys and what is held under each. In a state no key's store is bottom; in a delta one that is says that it is removed.
@@ -32,9 +33,9 @@ impl<K: Ord + Clone, V: Join> DotMap<K, V> {
         self.0.iter()
     }
 
-    /// The keys in order, from the first after `after`: for walks in steps.
-    pub fn iter_after<'a>(&'a self, after: &K) -> impl Iterator<Item = (&'a K, &'a V)> {
-        self.0.range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded))
+    /// The keys after this one, or all, and their stores, in order: for walks in steps.
+    pub fn iter_after(&self, after: Option<&K>) -> Range<'_, K, V> {
+        self.0.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
     }
 
     /// How many keys there are.
@@ -110,6 +111,24 @@ impl<K: Ord, V> DotMap<K, V> {
     }
 }
 
+impl<K: Ord + Clone, V: Join> Causal<DotMap<K, V>> {
+    /// Joins what another replica holds under one key, as a repair does that goes from key to key.
+    ///
+    /// Of the other's context only the dots that are held under the key become known here: the rest is about keys that were not
+    /// joined. So a removal is known to those who have taken it and to those who held what it removed, and a third one does not
+    /// learn of it from the second: everyone must repair with everyone. Nothing counts as taken either. Once all keys that
+    /// differ were joined, between two replicas, what the other had taken *before the first of them* was taken here too, and
+    /// may be joined to [`Causal::taken`], and its context as of then to [`Causal::context`].
+    pub fn join_key(&mut self, key: &K, other: V, theirs: &DotContext) {
+        let mut store = self.store.0.remove(key).unwrap_or_default();
+        store.join(&self.context, other, theirs);
+        if !store.is_bottom() {
+            store.dots(&mut |dot| self.context.insert(dot));
+            self.store.0.insert(key.clone(), store);
+        }
+    }
+}
+
 impl<K: Ord, V> Default for DotMap<K, V> {
     fn default() -> Self {
         Self(BTreeMap::new())
@@ -161,7 +180,13 @@ impl<K: Ord + Clone, V: Join> Join for DotMap<K, V> {
 
 impl<K: Ord + Clone, V: Reset> Reset for DotMap<K, V> {
     fn reset(&self, seen: Seen<'_>, removed: &mut DotContext) -> Self {
-        self.0.iter().map(|(key, store)| (key.clone(), store.reset(seen, removed))).collect()
+        let is_seen = |store: &V| {
+            let mut found = false;
+            store.dots(&mut |dot| found |= seen.contains(dot));
+            found
+        };
+        let touched = self.0.iter().filter(|(_, store)| is_seen(store));
+        touched.map(|(key, store)| (key.clone(), store.reset(seen, removed))).collect()
     }
 }
 

@@ -92,6 +92,22 @@ impl<E: Ord + Clone> SortedSet<E> {
         self.index.iter_from(rank).map(|(score, element)| (element, score.get()))
     }
 
+    /// Elements and scores before this place, in descending order.
+    pub fn iter_back_from(&self, rank: usize) -> impl Iterator<Item = (&E, f64)> {
+        self.index.iter_back_from(rank).map(|(score, element)| (element, score.get()))
+    }
+
+    /// How many there are before the first element for which `below` does not hold. Those for which it holds come first: a
+    /// range within one score, by element, is found like this.
+    pub fn count_while(&self, below: impl Fn(Real, &E) -> bool) -> usize {
+        self.index.count_while(|(score, element)| below(*score, element))
+    }
+
+    /// The elements that are there and their scores, by element, from the first after `after`: for walks in steps.
+    pub fn iter_by_element<'a>(&'a self, after: Option<&E>) -> impl Iterator<Item = (&'a E, f64)> {
+        self.scores.iter_after(after).filter_map(|(element, score)| Some((element, visible(score)?.get())))
+    }
+
     /// The write `dot`: the element has this score, whatever of it was seen.
     #[must_use]
     pub fn write(&self, dot: Dot, time: Timestamp, element: E, score: Real) -> Delta<Self> {
@@ -246,6 +262,11 @@ mod tests {
         assert_eq!((a.store.count_below(score(2.0)), a.store.count_to(score(9.0))), (1, 3));
         let top: Vec<&str> = a.store.iter_from(2).map(|(element, _)| *element).collect();
         assert_eq!(top, ["a", "b"]);
+        let down: Vec<&str> = a.store.iter_back_from(3).map(|(element, _)| *element).collect();
+        assert_eq!(down, ["a", "c", "d"]);
+        assert_eq!(a.store.count_while(|candidate, element| (candidate, *element) < (score(9.5), "b")), 3);
+        let by_element: Vec<&str> = a.store.iter_by_element(Some(&"a")).map(|(element, _)| *element).collect();
+        assert_eq!(by_element, ["b", "c", "d"]);
     }
 
     #[test]

@@ -76,14 +76,27 @@ impl<T: Ord> Ranked<T> {
         before + self.chunks.get(place).map_or(0, |chunk| chunk.partition_point(&below))
     }
 
-    /// The items from this place on.
+    /// The items from this place on, ascending.
     pub fn iter_from(&self, rank: usize) -> impl Iterator<Item = &T> {
+        let (place, within) = self.locate(rank);
+        self.chunks[place..].iter().flatten().skip(within)
+    }
+
+    /// The items before this place, descending.
+    pub fn iter_back_from(&self, rank: usize) -> impl Iterator<Item = &T> {
+        let (place, within) = self.locate(rank);
+        let partly = self.chunks.get(place).map_or(&[][..], |chunk| &chunk[..within]);
+        partly.iter().rev().chain(self.chunks[..place].iter().rev().flat_map(|chunk| chunk.iter().rev()))
+    }
+
+    /// The chunk that has this place, and where in it; after the last chunk if there are fewer items.
+    fn locate(&self, rank: usize) -> (usize, usize) {
         let (mut place, mut within) = (0, rank);
         while let Some(chunk) = self.chunks.get(place).filter(|chunk| within >= chunk.len()) {
             within -= chunk.len();
             place += 1;
         }
-        self.chunks.iter().skip(place).flatten().skip(within)
+        (place, within)
     }
 
     /// The first chunk that does not end below the item.
@@ -146,6 +159,8 @@ mod tests {
             }
             check(&ranked, &model);
             prop_assert!(ranked.iter_from(from).eq(model.iter().skip(from)));
+            let before: Vec<&u16> = model.iter().take(from).collect();
+            prop_assert!(ranked.iter_back_from(from).eq(before.into_iter().rev()));
         }
     }
 }

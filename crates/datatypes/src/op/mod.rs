@@ -76,7 +76,7 @@ pub enum When {
 pub struct Scan {
     /// Where to go on: 0 at the beginning, then what the last step's [`crate::Reply::Page`] says.
     pub cursor: u64,
-    /// Shows only elements (or fields) that fit this pattern: see `crate::glob`.
+    /// Shows only elements (or fields) that fit this pattern: see [`crate::glob`].
     pub pattern: Option<Bytes>,
     /// How many elements a step looks at, about; a hint.
     pub count: u64,
