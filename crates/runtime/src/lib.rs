@@ -16,6 +16,7 @@
 //! socket of its own, on which nothing waits.
 
 mod admission;
+pub mod catalog;
 pub mod clients;
 pub mod clock;
 pub mod directory;
@@ -34,5 +35,6 @@ pub mod transport;
 
 pub use gossip::{Board, GossipOptions, Resolver, Resolving, SystemResolver};
 pub use handle::Handle;
-pub use start::{Running, StartError, StartOptions, start};
+pub use catalog::Catalog;
+pub use start::{Running, ServePort, StartError, StartOptions, start};
 pub use threads::Fatal;

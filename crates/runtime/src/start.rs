@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -19,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::admission::Doors;
+use crate::catalog::Catalog;
 use crate::clients::{self, Gateway};
 use crate::directory::{DataDir, DirectoryError, ENGINE_DIR, WAL_DIR};
 use crate::driver::{Driver, Ending, Event, Ports};
@@ -37,6 +39,17 @@ use crate::transport::address::Address;
 use crate::transport::handshake::Identity;
 use crate::transport::{Transport, TransportOptions};
 
+/// Serves the clients of a port of its own until the receiver's sender is gone.
+pub type ServePort = Box<
+    dyn FnOnce(
+            tokio::net::TcpListener,
+            Arc<dyn Service>,
+            Arc<Catalog>,
+            watch::Receiver<()>,
+        ) -> Pin<Box<dyn Future<Output = ()> + Send>>
+        + Send,
+>;
+
 /// What a node is started with.
 pub struct StartOptions {
     /// Its data directory: locked, and founded for this node.
@@ -51,6 +64,8 @@ pub struct StartOptions {
     pub clients: TcpListener,
     /// Where it listens for clients that cannot name a table: one port for each of these tables.
     pub tables: Vec<(TableName, TcpListener)>,
+    /// Where it listens for clients of another protocol, and what serves them.
+    pub port: Option<(TcpListener, ServePort)>,
     /// Where it listens for other nodes.
     pub peers: TcpListener,
     /// TLS for clients.
@@ -234,6 +249,7 @@ pub fn start<G: Gateway>(
         ports: crew.ports.clone(),
         clients: options.clients,
         tables: options.tables,
+        port: options.port,
         peers: options.peers,
         client_tls: options.client_tls,
         dir: options.dir,
@@ -427,6 +443,7 @@ struct Shell {
     ports: Ports,
     clients: TcpListener,
     tables: Vec<(TableName, TcpListener)>,
+    port: Option<(TcpListener, ServePort)>,
     peers: TcpListener,
     client_tls: Option<TlsAcceptor>,
     /// Holds the directory's lock for as long as anything of the node runs.
@@ -467,12 +484,18 @@ impl Shell {
             let serving = clients::serve(listener(port)?, self.client_tls.clone(), gateway, pace, stopping.clone());
             clients.push(tokio::spawn(serving));
         }
+        let catalog = Arc::new(Catalog::default());
+        if let Some((port, serve)) = self.port {
+            let service = Arc::new(Handle(Arc::clone(&self.shared)));
+            clients.push(tokio::spawn(serve(listener(port)?, service, Arc::clone(&catalog), stopping.clone())));
+        }
         let mut driver = Driver {
             node: self.node,
             clock: self.clock,
             tick: self.tick,
             shared: self.shared,
             published: self.published,
+            catalog,
             metrics: self.metrics,
             transport,
             hints: self.hints,

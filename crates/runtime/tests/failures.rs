@@ -156,6 +156,7 @@ fn alone(path: &Path, disk: FailingDisk) -> (Running, Receiver<Result<(), Fatal>
         hints: BTreeMap::new(),
         clients: TcpListener::bind("127.0.0.1:0").unwrap(),
         tables: Vec::new(),
+        port: None,
         peers: TcpListener::bind("127.0.0.1:0").unwrap(),
         client_tls: None,
         peer_tls: None,

@@ -111,6 +111,7 @@ fn launch(root: &std::path::Path, groups: u64) -> Result<Vec<Running>, Box<dyn E
             hints: BTreeMap::new(),
             clients: TcpListener::bind("127.0.0.1:0")?,
             tables: Vec::new(),
+            port: None,
             peers,
             client_tls: None,
             peer_tls: None,

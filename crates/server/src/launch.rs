@@ -14,7 +14,7 @@ use althing_gateway_etcd as gateway;
 use althing_node::{ControlPlane, NodeConfig};
 use althing_runtime::directory::{Birth, DataDir, Owner};
 use althing_runtime::transport::address::{Address, BadAddress};
-use althing_runtime::{Fatal, GossipOptions, Running, StartOptions, SystemResolver, start, tls};
+use althing_runtime::{Fatal, GossipOptions, Running, ServePort, StartOptions, SystemResolver, start, tls};
 use althing_types::{NodeId, TableName};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc::UnboundedSender;
@@ -36,6 +36,7 @@ pub async fn launch(
     let clients = bind("listen-client", settings.listen_client)?;
     let tables = table_ports(&settings)?;
     let peers = bind("listen-peer", settings.listen_peer)?;
+    let redis = settings.listen_redis.map(|address| bind("listen-redis", address)).transpose()?;
     let gossip = gossip(&settings)?;
     let client_tls = settings.client_tls.as_ref().map(tls::for_clients).transpose().map_err(CliError::usage)?;
     let peer_tls = settings.peer_tls.as_ref().map(tls::for_peers).transpose().map_err(CliError::usage)?;
@@ -54,6 +55,7 @@ pub async fn launch(
         dir,
         clients,
         tables,
+        port: redis.map(|port| redis_port(port, &clock, owner.node)),
         peers,
         client_tls,
         peer_tls,
@@ -74,6 +76,12 @@ pub async fn launch(
         let _ = ended.send((name, result));
     };
     start(options, serve, tell).map_err(CliError::failed)
+}
+
+/// The port for clients of Redis, and what serves it.
+fn redis_port(listener: TcpListener, clock: &Arc<dyn Clock>, node: NodeId) -> (TcpListener, ServePort) {
+    let port = listener.local_addr().map_or(0, |address| address.port());
+    (listener, crate::redis::port(Arc::clone(clock), node, port))
 }
 
 /// The ports of single tables.

@@ -5,6 +5,7 @@ mod join;
 mod launch;
 mod logging;
 mod port;
+mod redis;
 mod server;
 mod signals;
 

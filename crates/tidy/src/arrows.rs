@@ -27,7 +27,7 @@ const FLOORS: [&[&str]; 10] = [
     &["storage"],
     &["convergent", "strong"],
     &["node"],
-    &["etcd-proto", "gateway-etcd", "gateway-http"],
+    &["etcd-proto", "gateway-etcd", "gateway-http", "gateway-redis"],
     &["runtime", "sim"],
     &["cli", "bench", "server"],
     &["tidy"],
@@ -75,7 +75,7 @@ const ONLY_IN: [(&str, &[&str]); 10] = [
     ("redb", &["storage"]),
     ("hyper", &["runtime", "gateway-etcd"]),
     ("tonic", &["etcd-proto", "gateway-etcd", "cli", "bench", "server"]),
-    ("tokio", &["gateway-etcd", "gateway-http", "runtime", "cli", "bench", "server"]),
+    ("tokio", &["gateway-etcd", "gateway-http", "gateway-redis", "runtime", "cli", "bench", "server"]),
 ];
 
 /// One import: who, whom, and for what.

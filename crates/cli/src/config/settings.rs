@@ -108,7 +108,8 @@ impl Settings {
                 refuse_insecure("table_listen", port.listen, "client", client_tls.as_ref())?;
             }
             if let Some(listen) = args.listen_redis {
-                refuse_insecure("listen_redis", listen, "client", client_tls.as_ref())?;
+                // This port has no TLS.
+                refuse_insecure("listen_redis", listen, "client", None)?;
             }
             refuse_insecure("listen_peer", listen_peer, "peer", peer_tls.as_ref())?;
         }

@@ -22,6 +22,7 @@ use althing_types::{GroupId, RequestId, SpaceId, StreamId};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::admission::{Ended, Place};
+use crate::catalog::Catalog;
 use crate::feed::Feed;
 use crate::handle::Shared;
 use crate::mailbox::{Lane, Left};
@@ -130,6 +131,7 @@ pub(crate) struct Driver {
     pub tick: Duration,
     pub shared: Arc<Shared>,
     pub published: Arc<Published>,
+    pub catalog: Arc<Catalog>,
     pub metrics: ShellMetrics,
     pub transport: Transport,
     /// Where peers can be found beside what their member entries say.
@@ -222,6 +224,7 @@ impl Driver {
     fn compare_maps(&mut self, out: &mut Effects) {
         let own = u64::try_from(self.node.map().revision().0).unwrap_or_default();
         self.shared.board.set_map_epoch(own);
+        self.catalog.renew(self.node.map());
         if self.shared.board.newest_map_epoch() > own {
             self.tell(Input::MapBehind, out);
         }

@@ -1,0 +1,51 @@
+//! The rows, a file per group.
+
+mod bits;
+mod clusters;
+mod connections;
+mod generic;
+mod hashes;
+mod pubsub;
+mod servers;
+mod sets;
+mod sketches;
+mod sorted;
+mod strings;
+mod transactions;
+
+use super::Action::{Composed, Container, Exec, Keyed, Session};
+use super::Flag::{
+    Admin, Denyoom, Fast, Loading, Movablekeys, NoAuth, NoMulti, Noscript, Pubsub, Readonly, Stale, Write,
+};
+use super::Merges::{
+    AddWins, Conditional, Counts, EachKey, LastWriter, LaterDeadline, Nothing, PerField, ReadModifyWrite, Reads,
+    ReadsThenWrites, RemovesSeen, Union,
+};
+use super::keys::{ALL, Keys, ONE, TWO};
+use super::{Command, Flag, Group};
+
+/// Flags that many rows have.
+const R: &[Flag] = &[Readonly];
+const RF: &[Flag] = &[Readonly, Fast];
+const W: &[Flag] = &[Write];
+const WF: &[Flag] = &[Write, Fast];
+const WD: &[Flag] = &[Write, Denyoom];
+const WDF: &[Flag] = &[Write, Denyoom, Fast];
+/// The key after a subcommand's name.
+const THIRD: Keys = Keys::Range { first: 2, last: 2, step: 1 };
+
+/// All rows. Althing's own commands, named `AL.…`, will be a table beside these.
+pub const TABLES: [&[Command]; 12] = [
+    generic::ROWS,
+    strings::ROWS,
+    bits::ROWS,
+    hashes::ROWS,
+    sets::ROWS,
+    sorted::ROWS,
+    sketches::ROWS,
+    pubsub::ROWS,
+    transactions::ROWS,
+    connections::ROWS,
+    servers::ROWS,
+    clusters::ROWS,
+];

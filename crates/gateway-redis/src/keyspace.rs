@@ -1,0 +1,294 @@
+//! The table that a connection stands in, as commands use it.
+
+use std::sync::Arc;
+
+use althing_api::keyed::{Access, KeyedAnswer, KeyedRequest};
+use althing_api::request::Body;
+use althing_api::{Answer, Call, Error, Reply as Coming, Request, Target};
+use althing_datatypes::codec::Message;
+use althing_datatypes::op::{Existence, KeyOp, SetAnswer, SetExpiry, StringOp};
+use althing_datatypes::{Content, Op, OpError, Reply, Whole};
+use althing_types::GroupId;
+use bytes::Bytes;
+
+use crate::cursors::Cursors;
+pub use crate::cursors::Position;
+use crate::gateway::Shared;
+use crate::refusal::Refusal;
+use crate::run::{refused, wrong_reply};
+use crate::tables::Table;
+
+/// Operations of one command that are under way at a time. A command of ten thousand keys must not fill the node's queue.
+const MAX_AT_ONCE: usize = 256;
+/// Shards that one step of a scan asks at the most.
+const MAX_SHARDS_PER_STEP: usize = 64;
+/// Keys among which a random one is drawn.
+const RANDOM_SAMPLE: u32 = 64;
+
+/// What an operation came to: a reply, or why the value does not allow it.
+pub type Operated = Result<Reply, OpError>;
+
+/// A table and the node that holds it. Clones are cheap.
+#[derive(Clone)]
+pub struct Keyspace {
+    shared: Arc<Shared>,
+    table: Arc<Table>,
+}
+
+impl Keyspace {
+    pub(crate) fn new(shared: Arc<Shared>, table: Arc<Table>) -> Self {
+        Self { shared, table }
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The same node's other table.
+    #[must_use]
+    pub(crate) fn beside(&self, table: Arc<Table>) -> Self {
+        Self::new(Arc::clone(&self.shared), table)
+    }
+
+    /// The gateway.
+    #[must_use]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Where scans stand.
+    #[must_use]
+    pub fn cursors(&self) -> &Cursors {
+        &self.shared.cursors
+    }
+
+    fn call(&self, target: Target, request: KeyedRequest) -> Coming {
+        let call = Call { target, request: Request::Keyed(request), timeout: None, require_leader: false };
+        self.shared.service.call(call)
+    }
+
+    /// Starts an operation on one key. It runs whether or not the reply is waited for.
+    #[must_use]
+    pub fn start(&self, key: Bytes, op: &Op) -> Coming {
+        let access = if op.is_read() { Access::Read } else { Access::Write };
+        let request = KeyedRequest::Operate { key, operation: op.encode(), access, level: None };
+        self.call(Target::Table(self.table.name.clone()), request)
+    }
+
+    /// An operation on one key, and what it came to.
+    ///
+    /// # Errors
+    /// If the node could not do it.
+    pub async fn ask(&self, key: &Bytes, op: Op) -> Result<Operated, Refusal> {
+        operated(self.start(key.clone(), &op).await)
+    }
+
+    /// Operations on keys of which no two that change something are the same, side by side; replies in their order.
+    ///
+    /// # Errors
+    /// The first error of the node. The others were started all the same.
+    pub async fn each(&self, operations: Vec<(Bytes, Op)>) -> Result<Vec<Operated>, Refusal> {
+        let mut coming = std::collections::VecDeque::new();
+        let (mut all, mut failure) = (Vec::new(), None);
+        let mut take = |result: Result<Operated, Refusal>| match result {
+            Ok(operated) => all.push(operated),
+            Err(error) => failure = failure.take().or(Some(error)),
+        };
+        for (key, op) in operations {
+            if coming.len() >= MAX_AT_ONCE && let Some(first) = coming.pop_front() {
+                take(operated(first.await));
+            }
+            coming.push_back(self.start(key, &op));
+        }
+        for reply in coming {
+            take(operated(reply.await));
+        }
+        failure.map_or(Ok(all), Err)
+    }
+
+    /// The same operation on each of these keys.
+    ///
+    /// # Errors
+    /// As [`Keyspace::each`].
+    pub async fn each_of(&self, keys: &[Bytes], op: Op) -> Result<Vec<Operated>, Refusal> {
+        self.each(keys.iter().map(|key| (key.clone(), op.clone())).collect()).await
+    }
+
+    /// How many of the keys are there.
+    ///
+    /// # Errors
+    /// If the node could not tell.
+    pub async fn count_existing(&self, keys: &[Bytes]) -> Result<i64, Refusal> {
+        self.each_of(keys, Op::Key(KeyOp::Exists)).await?.into_iter().try_fold(0, |sum, result| match result {
+            Ok(Reply::Int(number)) => Ok(sum + number),
+            Ok(_) => Err(wrong_reply()),
+            Err(error) => Err(refused(error, "exists")),
+        })
+    }
+
+    /// Makes a key this string, or nothing if it is empty.
+    ///
+    /// # Errors
+    /// If it could not be done.
+    pub async fn store_string(&self, key: &Bytes, value: Bytes) -> Result<(), Refusal> {
+        let op = if value.is_empty() {
+            Op::Key(KeyOp::Delete)
+        } else {
+            let (expiry, condition, answer) = (SetExpiry::Clear, Existence::Any, SetAnswer::Done);
+            Op::String(StringOp::Set { value, expiry, condition, answer })
+        };
+        self.ask(key, op).await?.map(drop).map_err(|error| refused(error, "set"))
+    }
+
+    /// Makes a key this, or nothing.
+    ///
+    /// # Errors
+    /// If it could not be done.
+    pub async fn replace(
+        &self,
+        key: &Bytes,
+        content: Option<Content>,
+        deadline_ms: Option<i64>,
+    ) -> Result<(), Refusal> {
+        let whole = content.map(|content| Whole { content, deadline_ms });
+        let op = Op::Key(KeyOp::Replace { whole, condition: Existence::Any });
+        self.ask(key, op).await?.map(drop).map_err(|error| refused(error, "set"))
+    }
+
+    /// The table's shards now: they change when one splits.
+    fn shards(&self) -> Result<Vec<GroupId>, Refusal> {
+        let table = self.shared.tables.by_name(self.table.name.as_str());
+        table.map(|table| table.shards.clone()).ok_or_else(|| {
+            Refusal::new(format!("ERR there is no table {} any more", self.table.name))
+        })
+    }
+
+    async fn page(
+        &self,
+        shard: GroupId,
+        after: Option<Bytes>,
+        limit: u32,
+        pattern: Option<Bytes>,
+        kind: Option<Bytes>,
+    ) -> Result<(Vec<Bytes>, Option<Bytes>), Refusal> {
+        let request = KeyedRequest::Scan { after, limit, pattern, kind };
+        match keyed(self.call(Target::Group(shard), request).await)? {
+            KeyedAnswer::Page { keys, after } => Ok((keys, after)),
+            KeyedAnswer::Operated(_) | KeyedAnswer::Refused(_) | KeyedAnswer::Count(_) | KeyedAnswer::Flushed(_) => {
+                Err(wrong_reply())
+            }
+        }
+    }
+
+    /// One step of a scan of the table: keys, and where to go on. A step that comes to the end of a shard goes on in the next.
+    ///
+    /// # Errors
+    /// If the node could not do it.
+    pub async fn scan(
+        &self,
+        position: Position,
+        count: u64,
+        pattern: Option<Bytes>,
+        kind: Option<Bytes>,
+    ) -> Result<(Vec<Bytes>, Option<Position>), Refusal> {
+        let shards = self.shards()?;
+        let wanted = usize::try_from(count).unwrap_or(usize::MAX);
+        let (mut found, mut after, mut asked) = (Vec::new(), position.after, 0);
+        let begun = position.shard;
+        let rest = shards.into_iter().skip_while(|&shard| begun.is_some_and(|begun| shard < begun));
+        for shard in rest {
+            if begun != Some(shard) {
+                // The shard that the scan stood in is over or gone.
+                after = None;
+            }
+            if asked >= MAX_SHARDS_PER_STEP || found.len() >= wanted {
+                return Ok((found, Some(Position { shard: Some(shard), after })));
+            }
+            let limit = u32::try_from(wanted - found.len()).unwrap_or(u32::MAX);
+            let (keys, next) = self.page(shard, after.take(), limit, pattern.clone(), kind.clone()).await?;
+            asked += 1;
+            found.extend(keys);
+            if let Some(next) = next {
+                return Ok((found, Some(Position { shard: Some(shard), after: Some(next) })));
+            }
+        }
+        Ok((found, None))
+    }
+
+    /// How many keys the table has.
+    ///
+    /// # Errors
+    /// If the node could not tell.
+    pub async fn size(&self) -> Result<u64, Refusal> {
+        let mut sum = 0;
+        let coming: Vec<Coming> =
+            self.shards()?.into_iter().map(|shard| self.call(Target::Group(shard), KeyedRequest::Count)).collect();
+        for reply in coming {
+            match keyed(reply.await)? {
+                KeyedAnswer::Count(count) => sum += count,
+                KeyedAnswer::Operated(_)
+                | KeyedAnswer::Refused(_)
+                | KeyedAnswer::Page { .. }
+                | KeyedAnswer::Flushed(_) => {
+                    return Err(wrong_reply());
+                }
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Removes every key of the table.
+    ///
+    /// # Errors
+    /// If a shard could not; the others did.
+    pub async fn flush(&self) -> Result<(), Refusal> {
+        let coming: Vec<Coming> =
+            self.shards()?.into_iter().map(|shard| self.call(Target::Group(shard), KeyedRequest::Flush)).collect();
+        let mut result = Ok(());
+        for reply in coming {
+            result = result.and(keyed(reply.await).map(drop));
+        }
+        result
+    }
+
+    /// Some key; not each equally likely.
+    ///
+    /// # Errors
+    /// If the node could not do it.
+    pub async fn random_key(&self) -> Result<Option<Bytes>, Refusal> {
+        let mut shards = self.shards()?;
+        if shards.is_empty() {
+            return Ok(None);
+        }
+        let (first, anywhere) = (self.shared.draw(shards.len()), self.shared.draw(256));
+        shards.rotate_left(first);
+        let somewhere = Bytes::from(vec![u8::try_from(anywhere).unwrap_or(0)]);
+        for shard in shards {
+            for after in [Some(somewhere.clone()), None] {
+                let (keys, _) = self.page(shard, after, RANDOM_SAMPLE, None, None).await?;
+                if !keys.is_empty() {
+                    return Ok(keys.get(self.shared.draw(keys.len())).cloned());
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What an operation came to, from the node's answer.
+pub(crate) fn operated(answer: Result<Answer, Error>) -> Result<Operated, Refusal> {
+    match keyed(answer)? {
+        KeyedAnswer::Operated(bytes) => Reply::decode(&bytes).map(Ok).map_err(|_| wrong_reply()),
+        KeyedAnswer::Refused(bytes) => OpError::decode(&bytes).map(Err).map_err(|_| wrong_reply()),
+        KeyedAnswer::Page { .. } | KeyedAnswer::Count(_) | KeyedAnswer::Flushed(_) => Err(wrong_reply()),
+    }
+}
+
+fn keyed(answer: Result<Answer, Error>) -> Result<KeyedAnswer, Refusal> {
+    match answer?.body {
+        Body::Keyed(answer) => Ok(answer),
+        _ => Err(wrong_reply()),
+    }
+}
