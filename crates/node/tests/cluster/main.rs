@@ -7,6 +7,7 @@ mod deadlines;
 mod learners;
 mod membership;
 mod quota;
+mod routing;
 mod splits;
 
 use std::collections::BTreeMap;
