@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use crate::error::ErrorKind;
+use crate::keyed::KeyedRequest;
 use crate::kv::{KeyRange, Operation, RangeEnd, TxnRequest};
 use crate::request::Request;
 
@@ -104,6 +105,8 @@ pub fn shard_keys(request: &Request) -> Keys<'_> {
         Request::Put(put) => Keys::Single(&put.key),
         Request::DeleteRange(delete) => Keys::of(&delete.keys),
         Request::Txn(txn) => Keys::of_txn(txn),
+        Request::Keyed(KeyedRequest::Operate { key, .. }) => Keys::Single(key),
+        Request::Keyed(KeyedRequest::Scan { .. } | KeyedRequest::Count | KeyedRequest::Flush) => Keys::None,
         Request::Compact { .. }
         | Request::LeaseGrant { .. }
         | Request::LeaseRevoke(_)
@@ -145,6 +148,7 @@ pub fn cross_shard(request: &Request) -> ErrorKind {
         | Request::Status
         | Request::Alarm { .. }
         | Request::Hash
+        | Request::Keyed(_)
         | Request::MoveLeader(_) => GROUP,
     };
     ErrorKind::CrossShard(reason.to_owned())

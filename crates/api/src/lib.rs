@@ -8,6 +8,7 @@
 
 pub mod cluster;
 pub mod error;
+pub mod keyed;
 pub mod keys;
 pub mod kv;
 pub mod lease;

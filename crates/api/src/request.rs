@@ -3,6 +3,7 @@
 use althing_types::{ClusterId, LeaseId, NodeId, Revision};
 
 use crate::cluster::{Alarm, AlarmAction, AlarmKind, HashKv, Member, NodeStatus};
+use crate::keyed::{KeyedAnswer, KeyedRequest};
 use crate::kv::{
     DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, TxnRequest,
     TxnResponse,
@@ -87,6 +88,8 @@ pub enum Request {
     HashKv(Option<Revision>),
     /// The leader: hand leadership over.
     MoveLeader(NodeId),
+    /// A replica of the key, with as many others as the level asks for.
+    Keyed(KeyedRequest),
 }
 
 impl Request {
@@ -96,6 +99,7 @@ impl Request {
         match self {
             Self::Txn(txn) => txn.is_read_only(),
             Self::Alarm { action, .. } => *action == AlarmAction::Get,
+            Self::Keyed(request) => request.is_read_only(),
             Self::Range(_)
             | Self::LeaseTimeToLive { .. }
             | Self::LeaseLeases
@@ -185,4 +189,6 @@ pub enum Body {
     HashKv(HashKv),
     /// To `MoveLeader`.
     MoveLeader,
+    /// To `Keyed`.
+    Keyed(KeyedAnswer),
 }

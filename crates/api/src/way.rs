@@ -53,6 +53,8 @@ impl Request {
             | Self::Txn(_)
             | Self::LeaseGrant { .. }
             | Self::Compact { physical: false, .. } => (Way::Write, Work::Clients),
+            Self::Keyed(request) if request.is_read_only() => (Way::Read, Work::Clients),
+            Self::Keyed(_) => (Way::Write, Work::Clients),
             Self::LeaseRevoke(_)
             | Self::MemberAdd { .. }
             | Self::MemberPromote(_)

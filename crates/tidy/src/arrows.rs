@@ -9,7 +9,7 @@ use crate::repository::{assert_none, members};
 /// The floors, from the ground up. Crates on one floor do not import each other, except for [`BESIDE`].
 const FLOORS: [&[&str]; 10] = [
     &["types", "codec", "probe"],
-    &["consensus", "gossip", "manifest", "meta", "placement", "resilience"],
+    &["consensus", "gossip", "manifest", "merkle", "meta", "paxos", "placement", "quorum", "resilience"],
     &["env", "api", "faultdisk"],
     &["storage"],
     &["strong"],

@@ -11,6 +11,7 @@ use super::found::{
     read_delete_response, read_put_response, read_range_response, read_txn_response, write_delete_response,
     write_put_response, write_range_response, write_txn_response,
 };
+use super::keyed::{read_keyed_answer, write_keyed_answer};
 use super::{read_list, read_revision, unknown, write_list, write_revision};
 use crate::lease::{LeaseGranted, LeaseStatus};
 use crate::request::{Answer, Body, Header};
@@ -33,6 +34,7 @@ mod tag {
     pub(super) const HASH: u8 = 18;
     pub(super) const HASH_KV: u8 = 19;
     pub(super) const MOVE_LEADER: u8 = 20;
+    pub(super) const KEYED: u8 = 21;
 }
 
 /// Writes an answer.
@@ -86,6 +88,10 @@ fn write_body(writer: &mut Writer, body: &Body) {
         | Body::Hash(_)
         | Body::HashKv(_)
         | Body::MoveLeader => write_cluster_body(writer, body),
+        Body::Keyed(answer) => {
+            writer.u8(tag::KEYED);
+            write_keyed_answer(writer, answer);
+        }
     }
 }
 
@@ -176,6 +182,7 @@ fn read_body(reader: &mut Reader) -> Result<Body, DecodeError> {
         tag::HASH => Body::Hash(reader.fixed_u32("hash")?),
         tag::HASH_KV => Body::HashKv(read_hash_kv(reader)?),
         tag::MOVE_LEADER => Body::MoveLeader,
+        tag::KEYED => Body::Keyed(read_keyed_answer(reader)?),
         value => return unknown("answer", value),
     })
 }

@@ -13,6 +13,7 @@ mod call;
 pub mod cluster;
 mod error;
 pub mod found;
+mod keyed;
 pub mod kv;
 mod request;
 mod watch;

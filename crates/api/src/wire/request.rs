@@ -4,6 +4,7 @@ use althing_codec::{DecodeError, Reader, Writer};
 use althing_types::{LeaseId, NodeId};
 
 use super::cluster::{alarm_action_tag, alarm_kind_tag, read_alarm_action, read_alarm_kind, read_urls, write_urls};
+use super::keyed::{read_keyed, write_keyed};
 use super::kv::{read_delete, read_put, read_range, read_txn, write_delete, write_put, write_range, write_txn};
 use super::{read_option, read_revision, unknown, write_option, write_revision};
 use crate::request::Request;
@@ -29,6 +30,7 @@ mod tag {
     pub(super) const HASH: u8 = 18;
     pub(super) const HASH_KV: u8 = 19;
     pub(super) const MOVE_LEADER: u8 = 20;
+    pub(super) const KEYED: u8 = 21;
 }
 
 /// Writes a request.
@@ -67,6 +69,10 @@ pub fn write_request(writer: &mut Writer, request: &Request) {
         | Request::MemberUpdate { .. } => write_member_request(writer, request),
         Request::Status | Request::Alarm { .. } | Request::Hash | Request::HashKv(_) | Request::MoveLeader(_) => {
             write_maintenance_request(writer, request);
+        }
+        Request::Keyed(request) => {
+            writer.u8(tag::KEYED);
+            write_keyed(writer, request);
         }
     }
 }
@@ -175,6 +181,7 @@ pub fn read_request(reader: &mut Reader) -> Result<Request, DecodeError> {
         tag::HASH => Request::Hash,
         tag::HASH_KV => Request::HashKv(read_option(reader, "revision", read_revision)?),
         tag::MOVE_LEADER => Request::MoveLeader(node(reader)?),
+        tag::KEYED => Request::Keyed(read_keyed(reader)?),
         value => return unknown("request", value),
     })
 }

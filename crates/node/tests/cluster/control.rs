@@ -11,7 +11,7 @@ use althing_manifest::{Node as NodeObject, NodeSpec, Object, Schedule, Table, Ta
 use althing_node::{Applier, ControlPlane, Input, LogRecovery, Node, NodeConfig};
 use althing_storage::engine::Engine;
 use althing_storage::engine::model::ModelEngine;
-use althing_types::{ClusterId, GroupId, Instant, NodeId, StreamId, TableName};
+use althing_types::{ClusterId, GroupId, NodeId, StreamId, TableName};
 
 use super::{Cluster, One, members};
 
@@ -32,7 +32,7 @@ pub fn cluster() -> Cluster {
         (id, node_with(NodeConfig { peer_urls, ..config }))
     };
     let nodes = founders.iter().map(|member| one(member.id)).collect();
-    let mut cluster = Cluster { nodes, now: Instant::ZERO, told: Vec::new(), watched: Vec::new() };
+    let mut cluster = Cluster { nodes, ..Cluster::new(&[], &[]) };
     cluster.until("the objects of a new cluster", |cluster| cluster.objects().contains_key("clusters/cluster"));
     cluster
 }

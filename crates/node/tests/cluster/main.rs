@@ -33,6 +33,9 @@ struct Cluster {
     told: Vec<(RequestId, Result<Answer, Error>)>,
     /// What streams of watches were told and nobody has looked at.
     watched: Vec<WatchEvent>,
+    /// Whose frames stay on their way, and those that have.
+    slow: Option<NodeId>,
+    on_their_way: Vec<(NodeId, Input)>,
 }
 
 fn members(count: usize) -> Vec<Member> {
@@ -67,6 +70,8 @@ impl Cluster {
             now: Instant::ZERO,
             told: Vec::new(),
             watched: Vec::new(),
+            slow: None,
+            on_their_way: Vec::new(),
         }
     }
 
@@ -107,6 +112,9 @@ impl Cluster {
         node.flush(self.now, &mut out);
         let mut told: Vec<_> =
             out.frames.into_iter().map(|(to, bytes)| (to, Input::Frame { from: id, bytes })).collect();
+        if self.slow == Some(id) {
+            self.on_their_way.append(&mut told);
+        }
         told.extend(out.wal.map(|batch| (id, Input::Persisted { seq: batch.seq })));
         if !out.work.is_empty() {
             told.push((id, Input::Done(applier.work(out.work).unwrap())));

@@ -94,6 +94,35 @@ fn calls_that_are_under_way_go_on_at_the_children() {
 }
 
 #[test]
+fn a_call_that_reaches_the_parent_after_its_split_goes_on_at_a_child() {
+    let mut cluster = cluster();
+    range_table(&mut cluster);
+    let parent = cluster.shards("log").remove(0);
+    let slow = *parent.status.voters.iter().find(|node| Some(**node) != parent.status.leader).unwrap();
+    let fast = parent.status.leader.unwrap();
+    cluster.slow = Some(slow);
+    let late = RequestId(99);
+    cluster.all(vec![(slow, Input::Request { id: late, call: call("log", put("late", "x".to_owned())) })]);
+    for number in 0..100 {
+        cluster.call(fast, call("log", put(&key(number), "y".repeat(200)))).unwrap();
+    }
+    let serves = |shard: &Shard| shard.spec.group == parent.spec.group && shard.spec.phase == Phase::Serving;
+    while cluster.shards("log").iter().any(serves) {
+        cluster.tick();
+    }
+    // Long enough that a node leaves what its map does not name.
+    cluster.ticks(10);
+    assert!(cluster.told.iter().all(|(id, _)| *id != late));
+    cluster.slow = None;
+    let arriving = std::mem::take(&mut cluster.on_their_way);
+    cluster.all(arriving);
+    cluster.until("the call is answered", |cluster| cluster.told.iter().any(|(id, _)| *id == late));
+    let answer = cluster.told.drain(..).find(|(id, _)| *id == late).unwrap().1;
+    assert!(answer.is_ok(), "{answer:?}");
+    assert_eq!(value(cluster.call(fast, call("log", get("late")))), b"x");
+}
+
+#[test]
 fn a_range_over_several_shards_is_refused_with_the_reason() {
     let mut cluster = cluster();
     range_table(&mut cluster);

@@ -1,5 +1,6 @@
 //! Strategies for everything that has bytes.
 
+use althing_quorum::Level;
 use althing_types::{ClusterId, Duration, GroupId, LeaseId, NodeId, Revision, TableName, WatchId};
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -8,6 +9,7 @@ use proptest::prelude::*;
 
 use crate::cluster::{Alarm, AlarmAction, AlarmKind, HashKv, Member, NodeStatus};
 use crate::error::{Error, ErrorKind, Outcome};
+use crate::keyed::{Access, KeyedAnswer, KeyedRequest};
 use crate::kv::{
     Compare, CompareOperator, CompareTarget, Consistency, DeleteRangeRequest, DeleteRangeResponse, Event, EventKind,
     KeyRange, KeyValue, Operation, OperationResponse, PutLease, PutRequest, PutResponse, PutValue, RangeEnd,
@@ -146,6 +148,7 @@ fn request() -> impl Strategy<Value = Request> {
             Just(Request::Hash),
             option::of(revision()).prop_map(Request::HashKv),
             node().prop_map(Request::MoveLeader),
+            keyed_request().prop_map(Request::Keyed),
         ],
     ]
 }
@@ -157,6 +160,34 @@ fn data_request() -> impl Strategy<Value = Request> {
         delete().prop_map(Request::DeleteRange),
         txn_of(operation().boxed()).prop_map(Request::Txn),
         (revision(), any::<bool>()).prop_map(|(revision, physical)| Request::Compact { revision, physical }),
+    ]
+}
+
+fn keyed_request() -> impl Strategy<Value = KeyedRequest> {
+    let access = prop::sample::select(vec![Access::Read, Access::Write]);
+    let level = option::of(prop::sample::select(Level::ALL.to_vec()));
+    let bytes_or_none = || option::of(bytes());
+    prop_oneof![
+        (bytes(), bytes(), access, level).prop_map(|(key, operation, access, level)| KeyedRequest::Operate {
+            key,
+            operation,
+            access,
+            level
+        }),
+        (bytes_or_none(), any::<u32>(), bytes_or_none(), bytes_or_none())
+            .prop_map(|(after, limit, pattern, kind)| KeyedRequest::Scan { after, limit, pattern, kind }),
+        Just(KeyedRequest::Count),
+        Just(KeyedRequest::Flush),
+    ]
+}
+
+fn keyed_answer() -> impl Strategy<Value = KeyedAnswer> {
+    prop_oneof![
+        bytes().prop_map(KeyedAnswer::Operated),
+        bytes().prop_map(KeyedAnswer::Refused),
+        (vec(bytes(), 0..3), option::of(bytes())).prop_map(|(keys, after)| KeyedAnswer::Page { keys, after }),
+        any::<u64>().prop_map(KeyedAnswer::Count),
+        any::<u64>().prop_map(KeyedAnswer::Flushed),
     ]
 }
 
@@ -304,6 +335,7 @@ fn cluster_body() -> impl Strategy<Value = Body> {
         any::<u32>().prop_map(Body::Hash),
         hash_kv.prop_map(Body::HashKv),
         Just(Body::MoveLeader),
+        keyed_answer().prop_map(Body::Keyed),
     ]
 }
 

@@ -1,0 +1,124 @@
+//! The bytes of what is asked of keyed values, and of the answers.
+
+use althing_codec::{DecodeError, Reader, Writer};
+use althing_quorum::Level;
+
+use super::{read_list, read_option, unknown, write_list, write_option};
+use crate::keyed::{Access, KeyedAnswer, KeyedRequest};
+
+mod tag {
+    pub(super) const READ: u8 = 1;
+    pub(super) const WRITE: u8 = 2;
+    pub(super) const SCAN: u8 = 3;
+    pub(super) const COUNT: u8 = 4;
+    pub(super) const FLUSH: u8 = 5;
+}
+
+const fn level_tag(level: Level) -> u8 {
+    match level {
+        Level::One => 1,
+        Level::Quorum => 2,
+        Level::All => 3,
+        Level::LocalQuorum => 4,
+        Level::EachQuorum => 5,
+        Level::Any => 6,
+    }
+}
+
+fn read_level(reader: &mut Reader) -> Result<Option<Level>, DecodeError> {
+    let tag = reader.u8("level")?;
+    match Level::ALL.into_iter().find(|level| level_tag(*level) == tag) {
+        None if tag != 0 => unknown("level", tag),
+        level => Ok(level),
+    }
+}
+
+pub(super) fn write_keyed(writer: &mut Writer, request: &KeyedRequest) {
+    match request {
+        KeyedRequest::Operate { key, operation, access, level } => {
+            writer.u8(match access {
+                Access::Read => tag::READ,
+                Access::Write => tag::WRITE,
+            });
+            writer.bytes(key);
+            writer.bytes(operation);
+            writer.u8(level.map_or(0, level_tag));
+        }
+        KeyedRequest::Scan { after, limit, pattern, kind } => {
+            writer.u8(tag::SCAN);
+            write_option(writer, after.as_ref(), |writer, key| writer.bytes(key));
+            writer.u64(u64::from(*limit));
+            write_option(writer, pattern.as_ref(), |writer, pattern| writer.bytes(pattern));
+            write_option(writer, kind.as_ref(), |writer, kind| writer.bytes(kind));
+        }
+        KeyedRequest::Count => writer.u8(tag::COUNT),
+        KeyedRequest::Flush => writer.u8(tag::FLUSH),
+    }
+}
+
+pub(super) fn read_keyed(reader: &mut Reader) -> Result<KeyedRequest, DecodeError> {
+    let operate = |reader: &mut Reader, access| {
+        Ok(KeyedRequest::Operate {
+            key: reader.bytes("key")?,
+            operation: reader.bytes("operation")?,
+            access,
+            level: read_level(reader)?,
+        })
+    };
+    match reader.u8("keyed request")? {
+        tag::READ => operate(reader, Access::Read),
+        tag::WRITE => operate(reader, Access::Write),
+        tag::SCAN => Ok(KeyedRequest::Scan {
+            after: read_option(reader, "after", |reader| reader.bytes("after"))?,
+            limit: {
+                let limit = reader.u64("limit")?;
+                u32::try_from(limit).map_err(|_| DecodeError::Unknown { field: "limit", value: limit })?
+            },
+            pattern: read_option(reader, "pattern", |reader| reader.bytes("pattern"))?,
+            kind: read_option(reader, "kind", |reader| reader.bytes("kind"))?,
+        }),
+        tag::COUNT => Ok(KeyedRequest::Count),
+        tag::FLUSH => Ok(KeyedRequest::Flush),
+        tag => unknown("keyed request", tag),
+    }
+}
+
+pub(super) fn write_keyed_answer(writer: &mut Writer, answer: &KeyedAnswer) {
+    match answer {
+        KeyedAnswer::Operated(reply) => {
+            writer.u8(tag::READ);
+            writer.bytes(reply);
+        }
+        KeyedAnswer::Refused(error) => {
+            writer.u8(tag::WRITE);
+            writer.bytes(error);
+        }
+        KeyedAnswer::Page { keys, after } => {
+            writer.u8(tag::SCAN);
+            write_list(writer, keys, |writer, key| writer.bytes(key));
+            write_option(writer, after.as_ref(), |writer, key| writer.bytes(key));
+        }
+        KeyedAnswer::Count(count) => {
+            writer.u8(tag::COUNT);
+            writer.u64(*count);
+        }
+        KeyedAnswer::Flushed(count) => {
+            writer.u8(tag::FLUSH);
+            writer.u64(*count);
+        }
+    }
+}
+
+pub(super) fn read_keyed_answer(reader: &mut Reader) -> Result<KeyedAnswer, DecodeError> {
+    match reader.u8("keyed answer")? {
+        tag::READ => Ok(KeyedAnswer::Operated(reader.bytes("reply")?)),
+        tag::WRITE => Ok(KeyedAnswer::Refused(reader.bytes("refusal")?)),
+        tag::SCAN => Ok(KeyedAnswer::Page {
+            keys: read_list(reader, "keys", |reader| reader.bytes("key"))?,
+            after: read_option(reader, "after", |reader| reader.bytes("after"))?,
+        }),
+        tag::COUNT => Ok(KeyedAnswer::Count(reader.u64("count")?)),
+        tag::FLUSH => Ok(KeyedAnswer::Flushed(reader.u64("count")?)),
+        tag => unknown("keyed answer", tag),
+    }
+}
