@@ -18,6 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::ErrorKind;
+use althing_consensus::HardState;
 use althing_probe::Mark;
 use althing_storage::wal::{Record, RecordKind};
 use althing_types::{GroupId, Instant};
@@ -96,9 +97,14 @@ impl Node {
             althing_probe::hit(Mark::ReplicaCameBack);
             log.bind(promise);
         }
+        let hard_state = log.recovered.hard_state;
         let config = GroupConfig { id, hibernate: true, quota_bytes: None };
         let group = Group::new(&self.shared.config, &config, log, state);
         let group = group.expect("a replica that was born this moment contradicts nothing");
+        if hard_state != HardState::default() {
+            let payload = hard_state.encode();
+            self.shared.wal.push(Record { group: id, kind: RecordKind::HardState, index: 0, payload });
+        }
         out.wal_release.push(group.release());
         self.groups.insert(id, group);
         self.wake(id);

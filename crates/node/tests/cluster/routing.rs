@@ -209,14 +209,14 @@ fn a_leader_that_died_while_meta_is_down_is_asked_once_and_not_again() {
     (0..100).for_each(|_| drop(router.tick()));
     let asked = router.asks(put("k", "v"), Some(Duration::from_millis(300)));
     assert_eq!(asked.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [leader]);
-    (0..10).for_each(|_| drop(router.tick()));
+    (0..16).for_each(|_| drop(router.tick()));
     assert!(matches!(router.told()[..], [Err(Error { kind: ErrorKind::Timeout, outcome: Outcome::MaybeDone })]));
     let mut silent = BTreeSet::from([leader]);
     for _ in 0..2 {
         let asked = router.asks(put("k", "v"), Some(Duration::from_millis(300)));
         let [(to, _)] = &asked[..] else { panic!("{} were asked", asked.len()) };
         assert!(silent.insert(*to), "{to} did not answer a moment ago");
-        (0..10).for_each(|_| drop(router.tick()));
+        (0..16).for_each(|_| drop(router.tick()));
     }
     assert_eq!(silent, router.voters);
     // One that speaks is asked, and one whose connection broke is not.
