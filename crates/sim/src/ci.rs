@@ -20,7 +20,7 @@ pub const SEEDS: Range<u64> = 0..120;
 pub const MUTANT_SEEDS: Range<u64> = 0..400;
 
 /// Their seeds in clusters with a control plane.
-pub const TABLE_SEEDS: Range<u64> = 0..8;
+pub const TABLE_SEEDS: Range<u64> = 0..60;
 
 /// Their seeds where a mistake of the control plane is looked for.
 pub const TABLE_MUTANT_SEEDS: Range<u64> = 0..40;
