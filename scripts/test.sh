@@ -58,7 +58,6 @@ install_go_suites() {
 }
 
 go_suites() {
-  cargo build --quiet --bin althing || return 1
   ALTHING=$target/debug/althing ./scripts/go-suites.sh
 }
 
@@ -71,12 +70,13 @@ rust_tests() {
 }
 
 tours() {
-  cargo build --quiet --bin althing || return 1
   ALTHING=$target/debug/althing PATH="$work/venv/bin:$PATH" NODE_PATH="$work/node_modules" ./scripts/tours.sh
 }
 
 install_clients
 find_protoc
+# Once for all parts: the tests of the server need its binary, so it is built with them.
+cargo test --workspace --quiet --no-run || exit 1
 run "rust tests" rust_tests
 run "client tours" tours
 if install_go_suites; then

@@ -47,6 +47,20 @@ impl KeyRange {
         Self { start: key.into(), end: RangeEnd::Single }
     }
 
+    /// Every key that begins with `prefix`; every key of the table if that is empty.
+    #[must_use]
+    pub fn under(prefix: impl Into<Bytes>) -> Self {
+        let start = prefix.into();
+        // The next key that does not begin so: the last byte that can be raised is, and what follows it goes.
+        let raised = start.iter().rposition(|byte| *byte < u8::MAX);
+        let end = raised.map_or(RangeEnd::Unbounded, |last| {
+            let mut end = start[..=last].to_vec();
+            end[last] += 1;
+            RangeEnd::Before(end.into())
+        });
+        Self { start, end }
+    }
+
     /// Every key of the table.
     #[must_use]
     pub fn all() -> Self {
@@ -256,6 +270,20 @@ pub struct Compare {
     pub target: CompareTarget,
 }
 
+impl Compare {
+    /// Holds if what a comparison looks at is this.
+    #[must_use]
+    pub fn is(key: impl Into<Bytes>, target: CompareTarget) -> Self {
+        Self { keys: KeyRange::single(key), operator: CompareOperator::Equal, target }
+    }
+
+    /// Holds if a key was written last at this revision; at zero, if there is no such key.
+    #[must_use]
+    pub fn mod_is(key: impl Into<Bytes>, revision: Revision) -> Self {
+        Self::is(key, CompareTarget::Mod(revision))
+    }
+}
+
 /// A transaction: if every comparison holds, `success`, else `failure`, atomically at one revision.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct TxnRequest {
@@ -353,4 +381,22 @@ pub struct Event {
     pub kv: KeyValue,
     /// The version before, if there was one, it is not compacted, and somebody asked.
     pub prev_kv: Option<KeyValue>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_under_a_prefix_are_those_that_begin_with_it() {
+        let end = |prefix: &'static [u8]| KeyRange::under(prefix).end;
+        assert_eq!(end(b"/a/"), RangeEnd::Before("/a0".into()));
+        assert_eq!(end(b"a\xff\xff"), RangeEnd::Before("b".into()));
+        assert_eq!(end(b"\xff"), RangeEnd::Unbounded);
+        assert_eq!(KeyRange::under(""), KeyRange::all());
+        let keys = KeyRange::under("a/");
+        let held: Vec<_> =
+            ["a", "a/", "a/b", "a0", "b"].into_iter().filter(|key| keys.contains(key.as_bytes())).collect();
+        assert_eq!(held, ["a/", "a/b"]);
+    }
 }

@@ -15,8 +15,10 @@ pub mod lease;
 pub mod request;
 pub mod service;
 pub mod watch;
+mod way;
 pub mod wire;
 
 pub use error::{Error, ErrorKind, Outcome};
 pub use request::{Answer, Header, Request};
 pub use service::{Call, Health, Pass, Reply, Service, SnapshotChunk, SnapshotStream, Target, WatchSession};
+pub use way::Way;

@@ -10,9 +10,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use althing_api::kv::{
-    Compare, CompareOperator, CompareTarget, DeleteRangeRequest, Event, EventKind, KeyRange, KeyValue, Operation,
-    OperationResponse, PutLease, PutRequest, PutValue, RangeEnd, RangeRequest, RangeResponse, SortOrder, SortTarget,
-    TxnRequest, TxnResponse,
+    Compare, CompareTarget, DeleteRangeRequest, Event, EventKind, KeyRange, KeyValue, Operation, OperationResponse,
+    PutLease, PutRequest, PutValue, RangeRequest, RangeResponse, SortOrder, SortTarget, TxnRequest, TxnResponse,
 };
 use althing_api::request::Body;
 use althing_api::watch::{CancelReason, WatchCommand, WatchCreate, WatchEvent, WatchFilter};
@@ -86,23 +85,14 @@ pub(crate) fn prefix(name: &[u8]) -> Bytes {
     prefix.freeze()
 }
 
-/// Every key under a prefix that ends in `/`: up to the prefix with `0`, the next byte, in its place.
-fn under(prefix: &Bytes) -> KeyRange {
-    let mut end = BytesMut::from(&prefix[..]);
-    if let Some(last) = end.last_mut() {
-        *last += 1;
-    }
-    KeyRange { start: prefix.clone(), end: RangeEnd::Before(end.freeze()) }
-}
-
 fn created(key: &Bytes, at: Revision) -> Compare {
-    Compare { keys: KeyRange::single(key.clone()), operator: CompareOperator::Equal, target: CompareTarget::Create(at) }
+    Compare::is(key.clone(), CompareTarget::Create(at))
 }
 
 /// A read of the key with the least create revision under a prefix.
 fn head(prefix: &Bytes) -> RangeRequest {
     let sort = Some((SortTarget::Create, SortOrder::Ascending));
-    RangeRequest { limit: 1, sort, ..RangeRequest::new(under(prefix)) }
+    RangeRequest { limit: 1, sort, ..RangeRequest::new(KeyRange::under(prefix.clone())) }
 }
 
 fn put(key: &Bytes, value: &Bytes, lease: LeaseId) -> Operation {
@@ -198,7 +188,7 @@ impl Client {
             sort: Some((SortTarget::Create, SortOrder::Descending)),
             max_create_revision: Some(Revision(place.revision.get() - 1)),
             keys_only: true,
-            ..RangeRequest::new(under(&place.prefix))
+            ..RangeRequest::new(KeyRange::under(place.prefix.clone()))
         };
         let (header, mut found) = self.range(request).await?;
         Ok(found.kvs.pop().map(|kv| (header, kv.key)))
@@ -228,7 +218,7 @@ impl Client {
 
     /// The events of everything under a prefix, puts only.
     pub(crate) fn follow_puts(&self, prefix: &Bytes, from: Revision) -> Follower {
-        self.follow(under(prefix), from, WatchFilter { no_put: false, no_delete: true })
+        self.follow(KeyRange::under(prefix.clone()), from, WatchFilter { no_put: false, no_delete: true })
     }
 
     /// The head of the line.

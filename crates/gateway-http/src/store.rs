@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use althing_api::kv::{
-    Compare, CompareOperator, CompareTarget, DeleteRangeRequest, KeyRange, KeyValue, Operation, PutLease, PutRequest,
-    PutValue, RangeEnd, RangeRequest, RangeResponse, TxnRequest,
+    Compare, DeleteRangeRequest, KeyRange, KeyValue, Operation, PutLease, PutRequest, PutValue, RangeRequest,
+    RangeResponse, TxnRequest,
 };
 use althing_api::request::Body;
 use althing_api::service::{META_GROUP, Target};
@@ -98,7 +98,12 @@ impl Store {
         keys_only: bool,
     ) -> Result<(Vec<Stored>, Revision), Status> {
         let mut objects = Vec::new();
-        let mut request = RangeRequest { revision: at, keys_only, limit: PAGE, ..RangeRequest::new(range_of(prefix)) };
+        let mut request = RangeRequest {
+            revision: at,
+            keys_only,
+            limit: PAGE,
+            ..RangeRequest::new(KeyRange::under(prefix.to_owned()))
+        };
         let mut revision = at;
         loop {
             let page = self.page(request.clone()).await?;
@@ -124,7 +129,7 @@ impl Store {
         since: Revision,
         at: Option<Revision>,
     ) -> Result<Page, Status> {
-        let mut keys = range_of(prefix);
+        let mut keys = KeyRange::under(prefix.to_owned());
         if let Some(from) = from {
             keys.start = after(from);
         }
@@ -156,11 +161,9 @@ impl Store {
     }
 
     async fn write(&self, key: &str, expected: Revision, operation: Operation) -> Result<Written, Status> {
-        let keys = KeyRange::single(key.to_owned());
-        let target = CompareTarget::Mod(expected);
-        let look = RangeRequest { keys_only: true, ..RangeRequest::new(keys.clone()) };
+        let look = RangeRequest { keys_only: true, ..RangeRequest::new(KeyRange::single(key.to_owned())) };
         let txn = TxnRequest {
-            compare: vec![Compare { keys, operator: CompareOperator::Equal, target }],
+            compare: vec![Compare::mod_is(key.to_owned(), expected)],
             success: vec![operation],
             failure: vec![Operation::Range(look)],
         };
@@ -176,15 +179,6 @@ impl Store {
             _ => Err(wrong_answer()),
         }
     }
-}
-
-/// The keys that begin with `prefix`, which ends with `/`: the end is the same with the next byte, `0`.
-fn range_of(prefix: &str) -> KeyRange {
-    let mut end = prefix.as_bytes().to_vec();
-    if let Some(last) = end.last_mut() {
-        *last += 1;
-    }
-    KeyRange { start: prefix.to_owned().into(), end: RangeEnd::Before(end.into()) }
 }
 
 /// The first key that can follow `key`.

@@ -69,6 +69,14 @@ pub struct Claim {
     pub split: Option<SplitClaim>,
 }
 
+impl Claim {
+    /// Whether a group is among those that are handed out.
+    #[must_use]
+    pub const fn holds(&self, group: GroupId) -> bool {
+        group.get() >= self.first && group.get() - self.first < self.count
+    }
+}
+
 /// What two handed out ids are for: the group `first` gets what lies before a key of the shard that is split, and `first + 1`
 /// what lies from there on.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -127,7 +127,7 @@ impl Node {
         match input {
             Input::Tick => self.tick(now, out),
             Input::Frame { from, bytes } => self.frame(now, from, bytes, out),
-            Input::PeerUp(_) => {}
+            Input::PeerUp(peer) => self.shared.peers.connected(peer),
             Input::PeerDown(peer) => self.peer_down(now, peer, out),
             Input::Request { id, call } => self.request(now, id, call, out),
             Input::Cancel { id } => {
@@ -372,6 +372,7 @@ impl Node {
 
     /// A hint that a peer is gone: sleeping groups that it leads wake up and find out.
     fn peer_down(&mut self, now: Instant, peer: NodeId, out: &mut Effects) {
+        self.shared.peers.doubt(now, peer);
         self.wake_followers_of(now, &BTreeSet::from([peer]), out);
         self.routes_lost(now, peer, out);
         self.streams_lost(now, peer, out);

@@ -25,6 +25,20 @@ struct Peer {
     last_heard: Instant,
     /// The newest frame that came: its incarnation and sequence.
     newest: Option<FrameHeader>,
+    /// Since when there is reason to think that it does not answer: the connection broke, or a call came to nothing.
+    doubted: Option<Instant>,
+}
+
+/// What there is to hope of a peer that is to be asked for something, the best first. It decides who is asked, never what is
+/// true.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Hope {
+    /// It was heard of lately.
+    Heard,
+    /// Nothing is known: this node had nothing to do with it.
+    Unknown,
+    /// It did not answer, this long ago. Those of whom that is long ago are asked first.
+    Doubtful(Instant),
 }
 
 /// What a frame is among those of its peer.
@@ -83,6 +97,7 @@ impl Peers {
         };
         peer.newest = Some(header);
         peer.last_heard = now;
+        peer.doubted = None;
         heard
     }
 
@@ -102,6 +117,27 @@ impl Peers {
     pub fn is_heard(&self, now: Instant, id: NodeId) -> bool {
         let peer = self.peers.get(&id).filter(|peer| peer.newest.is_some());
         peer.is_some_and(|peer| now.since(peer.last_heard) < SUSPECT_AFTER)
+    }
+
+    /// A peer seems not to answer.
+    pub fn doubt(&mut self, now: Instant, id: NodeId) {
+        self.peers.entry(id).or_default().doubted = Some(now);
+    }
+
+    /// A connection to a peer stands (again).
+    pub fn connected(&mut self, id: NodeId) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.doubted = None;
+        }
+    }
+
+    /// What there is to hope of a peer.
+    pub fn hope(&self, now: Instant, id: NodeId) -> Hope {
+        match self.peers.get(&id).and_then(|peer| peer.doubted) {
+            Some(since) => Hope::Doubtful(since),
+            None if self.is_heard(now, id) => Hope::Heard,
+            None => Hope::Unknown,
+        }
     }
 
     /// Those that have been silent for longer than they are trusted.
@@ -124,6 +160,21 @@ impl Peers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_more_hope_of_the_unknown_than_of_those_that_did_not_answer() {
+        let (mut peers, now) = (Peers::new(1), Instant::ZERO + SUSPECT_AFTER);
+        let header = |sequence| FrameHeader { incarnation: 1, sequence };
+        peers.heard(now, NodeId(2), header(1));
+        peers.doubt(now, NodeId(4));
+        peers.doubt(now + SUSPECT_AFTER, NodeId(5));
+        let mut ids = [5, 4, 3, 2].map(NodeId);
+        ids.sort_by_key(|id| peers.hope(now, *id));
+        assert_eq!(ids, [2, 3, 4, 5].map(NodeId));
+        peers.heard(now, NodeId(5), header(1));
+        peers.connected(NodeId(4));
+        assert_eq!([5, 4].map(|id| peers.hope(now, NodeId(id))), [Hope::Heard, Hope::Unknown]);
+    }
 
     #[test]
     fn a_frame_of_another_run_says_that_its_peer_was_restarted() {

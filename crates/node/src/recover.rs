@@ -205,6 +205,9 @@ impl GroupLog {
 
     /// Takes over what an earlier replica of the group on this node has promised.
     pub(crate) fn bind(&mut self, promise: Promise) {
+        if althing_probe::is(Mutant::ForgetPromise) {
+            return;
+        }
         self.promise = promise;
         let hard_state = &mut self.recovered.hard_state;
         let is_later = promise.term > hard_state.term;

@@ -91,6 +91,8 @@ named! {
         ReplicaLeft = "replica-left",
         /// Control: a replica came to a node that had had one of the same group.
         ReplicaCameBack = "replica-came-back",
+        /// Control: a replica that came back refused a vote that only the first one's promise forbids.
+        PromiseKept = "promise-kept",
         /// Control: a group was asked whether it still counts on a replica that the map does not know.
         ReplicaDoubted = "replica-doubted",
         /// Control: a replica left because its group had said that it is no member.

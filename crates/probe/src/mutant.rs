@@ -75,6 +75,22 @@ named! {
         ResendRoutedWrites = "resend-routed-writes",
         /// Control: keys are routed to the shard beside their own.
         RouteAstray = "route-astray",
+        /// Control: what a reconciler writes is written whatever has become of what it was decided upon.
+        ReconcileBlindly = "reconcile-blindly",
+        /// Control: a leader carries out what a map wants, however old that is.
+        ConformToOldMap = "conform-to-old-map",
+        /// Control: a replica that comes back is not bound by what the first one has promised.
+        ForgetPromise = "forget-promise",
+        /// Control: a replica of a shard that is no more goes at once, and comes back if an old map says so.
+        ReturnByOldMap = "return-by-old-map",
+        /// Splits: children are given up while nobody says that their parent is barred from them.
+        GiveUpInSilence = "give-up-in-silence",
+        /// Splits: a child is activated without the last page.
+        ActivateShort = "activate-short",
+        /// Splits: a parent retires as soon as it is sealed.
+        HandOverEarly = "hand-over-early",
+        /// Splits: a parent that is sealed goes on serving.
+        ServeSealed = "serve-sealed",
         /// State machine: the place in the log that is stored is that before the last slice, which a restart applies again.
         ApplyTwice = "apply-twice",
         /// State machine: leases are forgotten at a restart.

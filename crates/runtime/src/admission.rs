@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use althing_api::keyed::KeyedRequest;
-use althing_api::kv::{Consistency, Operation, PutRequest, PutValue, TxnRequest};
+use althing_api::kv::{Operation, PutRequest, PutValue, TxnRequest};
 use althing_api::service::{META_GROUP, Target};
-use althing_api::{Call, Request};
+use althing_api::{Call, Request, Way};
 use althing_env::Clock;
 use althing_resilience::admission::Figures;
 use althing_resilience::{Admission, LimitConfig, Ticket, Work};
@@ -28,46 +28,19 @@ const TARGET: Duration = Duration::from_millis(250);
 /// have all places otherwise. Its request may still come, and is let in or not like any other.
 const ANNOUNCED_FOR: Duration = Duration::from_secs(2);
 
-/// How a request goes through the node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Way {
-    /// Answered by this node from what it has.
-    Local,
-    /// After a round among the replicas, without the log.
-    Read,
-    /// Through the log.
-    Write,
-}
-
-impl Way {
-    pub(crate) const ALL: [Self; 3] = [Self::Local, Self::Read, Self::Write];
-
-    /// A name for metrics.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Read => "read",
-            Self::Write => "write",
-        }
-    }
-
-    const fn index(self) -> usize {
-        match self {
-            Self::Local => 0,
-            Self::Read => 1,
-            Self::Write => 2,
-        }
+/// The place of a way's door among the doors.
+const fn index(way: Way) -> usize {
+    match way {
+        Way::Local => 0,
+        Way::Read => 1,
+        Way::Write => 2,
     }
 }
 
-/// Which way a request takes, and what kind of work it is.
-///
-/// What keeps alive what clients have already (a lease, and with it a lock or a session) goes before what they ask for anew: a
-/// keep-alive refused loses a lease, and everybody who held one comes back with more work than the keep-alive was. To give
-/// a lease up is of the same kind: it frees what others wait for. So is all that the control plane is asked: few, and what mends
-/// an overload.
+/// Which way a request takes, and what kind of work it is. All that the control plane is asked goes before what clients ask for
+/// anew: it is little, and it is what mends an overload.
 fn classify(call: &Call) -> (Way, Work) {
-    let (way, work) = by_request(&call.request);
+    let (way, work) = call.request.sort();
     (way, for_target(work, &call.target))
 }
 
@@ -79,33 +52,6 @@ fn for_target(work: Work, target: &Target) -> Work {
     match work {
         Work::Consensus | Work::Clients if is_control => Work::Consensus,
         Work::Consensus | Work::Clients | Work::Background => work,
-    }
-}
-
-fn by_request(request: &Request) -> (Way, Work) {
-    match request {
-        Request::Range(range) if range.consistency == Consistency::Serializable => (Way::Local, Work::Clients),
-        Request::Txn(txn) if txn.is_read_only() && txn.is_serializable() => (Way::Local, Work::Clients),
-        Request::Txn(txn) if txn.is_read_only() => (Way::Read, Work::Clients),
-        Request::Range(_) | Request::LeaseTimeToLive { .. } | Request::LeaseLeases => (Way::Read, Work::Clients),
-        Request::LeaseKeepAlive(_) | Request::MemberList { linearizable: true } => (Way::Read, Work::Consensus),
-        Request::Put(_)
-        | Request::DeleteRange(_)
-        | Request::Txn(_)
-        | Request::LeaseGrant { .. }
-        | Request::Compact { physical: false, .. } => (Way::Write, Work::Clients),
-        Request::Keyed(request) if request.is_read_only() => (Way::Read, Work::Clients),
-        Request::Keyed(_) => (Way::Write, Work::Clients),
-        Request::LeaseRevoke(_)
-        | Request::MemberAdd { .. }
-        | Request::MemberPromote(_)
-        | Request::MemberRemove(_)
-        | Request::MemberUpdate { .. }
-        | Request::Alarm { .. }
-        | Request::MoveLeader(_) => (Way::Write, Work::Consensus),
-        Request::Compact { physical: true, .. } => (Way::Write, Work::Background),
-        Request::MemberList { linearizable: false } | Request::Status => (Way::Local, Work::Consensus),
-        Request::Hash | Request::HashKv(_) => (Way::Local, Work::Background),
     }
 }
 
@@ -199,7 +145,7 @@ struct Inside {
 
 impl Inside {
     fn door(&mut self, way: Way) -> &mut Admission {
-        &mut self.doors[way.index()]
+        &mut self.doors[index(way)]
     }
 
     /// Gives places back whose requests do not come.
@@ -293,7 +239,7 @@ impl Doors {
     /// The figures of each door.
     pub(crate) fn figures(&self) -> [(Way, Figures); 3] {
         let inside = self.lock();
-        Way::ALL.map(|way| (way, inside.doors[way.index()].figures()))
+        Way::ALL.map(|way| (way, inside.doors[index(way)].figures()))
     }
 }
 

@@ -33,8 +33,8 @@ mod threads;
 pub mod tls;
 pub mod transport;
 
+pub use catalog::Catalog;
 pub use gossip::{Board, GossipOptions, Resolver, Resolving, SystemResolver};
 pub use handle::Handle;
-pub use catalog::Catalog;
 pub use start::{Running, ServePort, StartError, StartOptions, start};
 pub use threads::Fatal;

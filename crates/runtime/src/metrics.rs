@@ -7,6 +7,7 @@ use std::fmt::Error;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use althing_api::Way;
 use althing_api::service::DEFAULT_GROUP;
 use althing_consensus::Role;
 use althing_gossip::{Dropped, Liveness};
@@ -21,7 +22,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::admission::{Doors, Way};
+use crate::admission::Doors;
 use crate::gossip::{self, GossipView};
 use crate::transport::TransportMetrics;
 

@@ -7,8 +7,8 @@ use althing_gateway_redis::hub::Alone;
 use althing_gateway_redis::{Config, Gateway, Peer, Table, TableKind, Tables};
 use althing_manifest::{Guarantee, table::META};
 use althing_quorum::Level;
-use althing_runtime::catalog::{Catalog, Entry};
 use althing_runtime::ServePort;
+use althing_runtime::catalog::{Catalog, Entry};
 use althing_types::{NodeId, TableName};
 
 /// What serves the port.

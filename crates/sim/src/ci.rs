@@ -20,10 +20,17 @@ pub const SEEDS: Range<u64> = 0..120;
 pub const MUTANT_SEEDS: Range<u64> = 0..400;
 
 /// Their seeds in clusters with a control plane.
-pub const TABLE_SEEDS: Range<u64> = 0..8;
+pub const TABLE_SEEDS: Range<u64> = 0..60;
 
 /// Their seeds where a mistake of the control plane is looked for.
 pub const TABLE_MUTANT_SEEDS: Range<u64> = 0..40;
+
+/// The same in longer runs ([`Options::with_tables`]), for mistakes that need a replica to leave a node and to come back at a bad
+/// moment.
+pub const LONG_TABLE_MUTANT_SEEDS: Range<u64> = 0..300;
+
+/// Seeds of the scenario `splits-under-load` where a mistake of splits is looked for.
+pub const SPLIT_MUTANT_SEEDS: Range<u64> = 0..24;
 
 /// How long faults go on in each.
 pub const DURATION: Duration = Duration::from_secs(6);

@@ -7,13 +7,16 @@
 //! * *Revisions*: one node's never go back, and one revision means the same changes everywhere.
 //! * [`Logs`]: log matching, leader completeness, and what a disk owes to its node.
 //! * [`Configurations`]: votes are counted by what is committed, and the table of members says the same.
+//! * [`Objects`]: what the control plane writes is never undone by who has not seen it, and leaders follow what it says.
 
 mod configurations;
 mod logs;
+mod objects;
 
 use std::collections::BTreeMap;
 
 use althing_api::kv::Event;
+use althing_api::service::META_GROUP;
 use althing_strong::Seal;
 use althing_types::{GroupId, NodeId, Revision};
 use xxhash_rust::xxh3::xxh3_64;
@@ -21,6 +24,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::checker::Truth;
 pub use configurations::Configurations;
 pub use logs::Logs;
+pub use objects::Objects;
 
 /// What the witness found wrong, in words.
 pub type Contradiction = String;
@@ -53,6 +57,8 @@ pub struct Ledger {
     pub logs: Logs,
     /// By which configuration each node counts votes.
     pub configurations: Configurations,
+    /// What the control plane writes.
+    pub objects: Objects,
 }
 
 impl Ledger {
@@ -110,6 +116,9 @@ impl Ledger {
             return Err(format!("node {node} goes from revision {} to {revision}", standing.revision));
         }
         standing.revision = revision;
+        if group == META_GROUP {
+            self.objects.written(revision, events)?;
+        }
         let (first, by) = self.changes.entry((group, revision)).or_insert_with(|| (events.to_vec(), node));
         if *first == events {
             return Ok(());
@@ -119,6 +128,7 @@ impl Ledger {
 
     /// A node has applied the seal of a shard.
     pub fn sealed(&mut self, group: GroupId, seal: &Seal) -> Result<(), Contradiction> {
+        self.objects.sealed(seal)?;
         for child in seal.children {
             let known = *self.parents.entry(child).or_insert((group, seal.revision));
             if known != (group, seal.revision) {

@@ -2,10 +2,11 @@
 //! which check and at which seed; `docs/mutants.md` has the table.
 #![cfg(debug_assertions)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use althing_probe::Mutant;
+use althing_sim::scenario::{Scenario, library};
 use althing_sim::{Options, ci, run};
 
 const HOST: &[Mutant] = &[
@@ -70,8 +71,25 @@ const WATCHES: &[Mutant] = &[
 const LOG: &[Mutant] =
     &[Mutant::IgnoreChecksums, Mutant::RecycleNeeded, Mutant::ClaimDurable, Mutant::RetrySync, Mutant::ForgetCarry];
 
-const CONTROL: &[Mutant] =
-    &[Mutant::LeaveAtOnce, Mutant::FoundAgain, Mutant::RemoveFirst, Mutant::ResendRoutedWrites, Mutant::RouteAstray];
+const CONTROL: &[Mutant] = &[
+    Mutant::LeaveAtOnce,
+    Mutant::FoundAgain,
+    Mutant::RemoveFirst,
+    Mutant::ResendRoutedWrites,
+    Mutant::RouteAstray,
+    Mutant::ConformToOldMap,
+];
+
+/// Those that need a longer run.
+const CONTROL_LONG: &[Mutant] = &[Mutant::ReconcileBlindly, Mutant::ForgetPromise];
+
+const SPLITS: &[Mutant] = &[
+    Mutant::GiveUpInSilence,
+    Mutant::ActivateShort,
+    Mutant::HandOverEarly,
+    Mutant::ServeSealed,
+    Mutant::ReturnByOldMap,
+];
 
 /// Those of a core that no node runs yet, which the core's own simulation notices: `crates/paxos/tests/simulation.rs`.
 const ELSEWHERE: &[Mutant] = &[
@@ -86,17 +104,25 @@ const ELSEWHERE: &[Mutant] = &[
 
 /// Runs each with the seeds of the CI set until one notices, and fails if none does.
 fn assert_all_noticed(mutants: &[Mutant]) {
-    assert_noticed(mutants, ci::MUTANT_SEEDS, ci::options);
+    // Another test holds those of them that are clean to that (`tests/meta.rs`).
+    let is_clean = |seed| ci::SEEDS.contains(&seed) || run(ci::options(seed)).findings.is_empty();
+    assert_noticed(mutants, ci::MUTANT_SEEDS, ci::options, is_clean);
 }
 
-fn assert_noticed(mutants: &[Mutant], seeds: Range<u64>, options: fn(u64) -> Options) {
+fn assert_noticed(
+    mutants: &[Mutant],
+    seeds: Range<u64>,
+    options: impl Fn(u64) -> Options,
+    is_clean: impl Fn(u64) -> bool,
+) {
     let mut survivors = Vec::new();
+    let mut clean: BTreeMap<u64, bool> = BTreeMap::new();
     for mutant in mutants {
         let found = seeds.clone().find_map(|seed| {
             let report = run(Options { mutant: Some(*mutant), ..options(seed) });
-            let finding = report.findings.into_iter().next()?;
+            let finding = report.findings.first()?.to_string();
             // What is found without the mistake as well says nothing of it.
-            run(options(seed)).findings.is_empty().then_some((seed, finding))
+            clean.entry(seed).or_insert_with(|| is_clean(seed)).then_some((seed, finding))
         });
         match found {
             Some((seed, finding)) => println!("{:24} seed {seed:>3}  {finding:.160}", mutant.name()),
@@ -104,6 +130,11 @@ fn assert_noticed(mutants: &[Mutant], seeds: Range<u64>, options: fn(u64) -> Opt
         }
     }
     assert!(survivors.is_empty(), "nobody notices {survivors:?} within the seeds {seeds:?}");
+}
+
+/// The same with other runs than those of the CI set.
+fn assert_noticed_in(mutants: &[Mutant], seeds: Range<u64>, options: impl Fn(u64) -> Options) {
+    assert_noticed(mutants, seeds, &options, |seed| run(options(seed)).findings.is_empty());
 }
 
 #[test]
@@ -138,13 +169,27 @@ fn mistakes_of_the_log_are_noticed() {
 
 #[test]
 fn mistakes_of_the_control_plane_are_noticed() {
-    assert_noticed(CONTROL, ci::TABLE_MUTANT_SEEDS, ci::table_options);
+    assert_noticed_in(CONTROL, ci::TABLE_MUTANT_SEEDS, ci::table_options);
+}
+
+#[test]
+fn mistakes_of_the_control_plane_that_need_long_runs_are_noticed() {
+    assert_noticed_in(CONTROL_LONG, ci::LONG_TABLE_MUTANT_SEEDS, Options::with_tables);
+}
+
+#[test]
+fn mistakes_of_splits_are_noticed() {
+    let text = library::find("splits-under-load").expect("it is in the library");
+    let scenario = Scenario::parse(text).expect("it can be read");
+    assert_noticed_in(SPLITS, ci::SPLIT_MUTANT_SEEDS, |seed| scenario.options(seed, None));
 }
 
 #[test]
 fn no_mutant_is_without_a_test() {
-    let tested: BTreeSet<_> =
-        [HOST, CONSENSUS, NODE, TABLE, WATCHES, LOG, CONTROL, ELSEWHERE].concat().into_iter().collect();
+    let tested: BTreeSet<_> = [HOST, CONSENSUS, NODE, TABLE, WATCHES, LOG, CONTROL, CONTROL_LONG, SPLITS, ELSEWHERE]
+        .concat()
+        .into_iter()
+        .collect();
     let missing: Vec<_> = Mutant::ALL.iter().filter(|mutant| !tested.contains(mutant)).collect();
     assert!(missing.is_empty(), "no test names {missing:?}");
 }

@@ -142,7 +142,8 @@ pub fn sdiffstore<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> 
 /// # Errors
 /// A number that is none, or below one, or above what follows.
 pub fn counted(words: &[Bytes], place: usize) -> Result<(&[Bytes], Options<'_>), Refusal> {
-    let number = int(at(words, place)?).ok().and_then(|number| usize::try_from(number).ok()).filter(|&number| number > 0);
+    let number =
+        int(at(words, place)?).ok().and_then(|number| usize::try_from(number).ok()).filter(|&number| number > 0);
     let number = number.ok_or(Refusal::of("ERR numkeys should be greater than 0"))?;
     let rest = words.get(place + 1..).unwrap_or_default();
     let keys = rest.get(..number).ok_or(Refusal::of("ERR Number of keys can't be greater than number of args"))?;

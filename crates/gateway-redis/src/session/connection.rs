@@ -90,7 +90,9 @@ impl Session {
             None => (name, None),
             Some((user, table)) => {
                 let found = self.shared().tables.by_name(table);
-                let unknown = || Refusal::new(format!("ERR there is no table {} that serves Redis", quoted(table.as_bytes(), 64)));
+                let unknown = || {
+                    Refusal::new(format!("ERR there is no table {} that serves Redis", quoted(table.as_bytes(), 64)))
+                };
                 (user, Some(found.ok_or_else(unknown)?))
             }
         };

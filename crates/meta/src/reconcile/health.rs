@@ -5,7 +5,7 @@ use althing_manifest::{Life, Phase, Shard, Table, TableStatus};
 
 use super::draft::Draft;
 use super::placement::{Rule, Scene, has_arrived, rule};
-use super::split::{self, SEALED};
+use super::split::SEALED;
 use super::standing::{Mode, Standing};
 use super::tables::{has_room, missing};
 
@@ -140,7 +140,7 @@ fn all_ready(scene: &Scene<'_>) -> Condition {
 }
 
 fn settled(scene: &Scene<'_>) -> Condition {
-    let splits = split::parents(scene.view).len();
+    let splits = scene.view.parents().count();
     if splits > 0 {
         let message =
             if splits == 1 { "a shard is being split".to_owned() } else { format!("{splits} shards are being split") };

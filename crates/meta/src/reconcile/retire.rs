@@ -1,8 +1,7 @@
 //! What goes: shards that retire, whose replicas nodes drop before their objects go, and tables that are deleted, whose shards
 //! all retire and whose object goes last.
 
-use althing_manifest::{Claim, Kind, Life, Phase, Shard, Table};
-use althing_types::GroupId;
+use althing_manifest::{Kind, Life, Phase, Shard, Table};
 
 use super::draft::Draft;
 use super::placement::Scene;
@@ -20,18 +19,15 @@ pub fn retire(draft: &mut Draft<'_>, scene: &Scene<'_>) {
 
 /// Shards that were split, or were to be halves of one.
 fn clear_away(draft: &mut Draft<'_>, table: &Table, scene: &Scene<'_>) {
+    let claim = scene.cluster.status.claim.as_ref();
     for shard in scene.survey.shards(table.name()) {
         match shard.spec.phase {
             Phase::Serving | Phase::Filling => {}
             // As long as its id is handed out, one that is gone might be taken for one that is not made yet.
-            Phase::Retiring if is_claimed(scene.cluster.status.claim.as_ref(), shard.spec.group) => {}
+            Phase::Retiring if claim.is_some_and(|claim| claim.holds(shard.spec.group)) => {}
             Phase::Retiring => delete_if_dropped(draft, shard, scene),
         }
     }
-}
-
-fn is_claimed(claim: Option<&Claim>, group: GroupId) -> bool {
-    claim.is_some_and(|claim| (claim.first..claim.first + claim.count).contains(&group.get()))
 }
 
 /// A shard goes: its replicas are to be dropped.

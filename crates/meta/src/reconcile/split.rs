@@ -24,6 +24,7 @@ use althing_manifest::condition::{self, Condition, SPLITTING, Truth};
 use althing_manifest::shard::{RangeSlice, name_of};
 use althing_manifest::table::{DEFAULT_SPLIT_BYTES, MAX_SHARDS, Owner, owner};
 use althing_manifest::{Claim, Cluster, Kind, Life, Phase, Shard, ShardSpec, Slice, Split, SplitClaim, Table, text};
+use althing_probe::Mutant;
 use althing_types::{GroupId, NodeId};
 use bytes::Bytes;
 
@@ -44,11 +45,6 @@ pub const MAX_SPLIT_KEY_BYTES: usize = 1024;
 
 /// The reason of the condition of a shard that serves nothing any more, and whose halves do not yet.
 pub const SEALED: &str = "Sealed";
-
-/// The shards that are being split, by their halves.
-pub fn parents(view: &View) -> BTreeSet<GroupId> {
-    filling(view).filter_map(|shard| shard.spec.parent).collect()
-}
 
 fn filling(view: &View) -> impl Iterator<Item = &Arc<Shard>> {
     view.shards().filter(|shard| shard.spec.phase == Phase::Filling)
@@ -155,8 +151,13 @@ fn stage(shard: &Shard, scene: &Scene<'_>) -> Option<Stage> {
 }
 
 fn hand_over_or_give_up(draft: &mut Draft<'_>, scene: &Scene<'_>, parent: &Shard, halves: &[&Arc<Shard>]) {
-    let is_stuck = stage(parent, scene) == Some(Stage::Stuck);
-    let serves = |half: &&Arc<Shard>| stage(half, scene) == Some(Stage::Serving);
+    let is_stuck = match stage(parent, scene) {
+        Some(Stage::Stuck) => true,
+        Some(Stage::Serving | Stage::Filling | Stage::Sealed) => false,
+        None => althing_probe::is(Mutant::GiveUpInSilence),
+    };
+    let is_early = stage(parent, scene) == Some(Stage::Sealed) && althing_probe::is(Mutant::HandOverEarly);
+    let serves = |half: &&Arc<Shard>| stage(half, scene) == Some(Stage::Serving) || is_early;
     match halves {
         [left, right] if serves(left) && serves(right) => hand_over(draft, parent, [left, right]),
         [_, _] if !is_stuck => {}
@@ -238,7 +239,7 @@ pub fn begin(draft: &mut Draft<'_>, scene: &Scene<'_>) {
 /// The nodes that take part in as many splits as they may.
 fn busy_nodes(view: &View) -> BTreeSet<NodeId> {
     let mut splits: BTreeMap<NodeId, usize> = BTreeMap::new();
-    for parent in parents(view).into_iter().filter_map(|parent| view.shard(parent)) {
+    for parent in view.parents().filter_map(|parent| view.shard(parent)) {
         for node in &parent.status.voters {
             *splits.entry(*node).or_default() += 1;
         }

@@ -15,6 +15,7 @@ mod store;
 mod update;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use althing_manifest::{Cluster, Kind, Node, Object, Phase, Shard, Table, Unreadable, parse_key};
@@ -236,6 +237,29 @@ impl View {
     pub fn children(&self, parent: GroupId) -> impl Iterator<Item = &Arc<Shard>> {
         let pairs = self.children.range((parent, GroupId(0))..=(parent, GroupId(u64::MAX)));
         pairs.filter_map(|(_, child)| self.shards.get(child))
+    }
+
+    /// The groups of shards that others are filled from.
+    pub fn parents(&self) -> impl Iterator<Item = GroupId> {
+        let next = |known: Option<GroupId>| {
+            let from = known.map_or(Bound::Unbounded, |known| Bound::Excluded((known, GroupId(u64::MAX))));
+            self.children.range((from, Bound::Unbounded)).next().map(|(parent, _)| *parent)
+        };
+        std::iter::successors(next(None), move |known| next(Some(*known)))
+    }
+
+    /// Whether a group has no shard and never will have one (again). Ids are handed out in order, and a shard is made only of an
+    /// id that the cluster's object claims at that moment: so it is the case if the id was handed out and nobody claims it.
+    ///
+    /// It does not matter how old the view is, nor that a replica of the group may have been made by somebody who knew more:
+    /// by an adopted entry, or by a map of which the log has no copy. While there are objects that cannot be read, nothing is
+    /// said of any group: one of them may be its shard.
+    #[must_use]
+    pub fn is_spent(&self, group: GroupId) -> bool {
+        let Some(status) = self.cluster.as_ref().map(|cluster| &cluster.status) else { return false };
+        let is_claimed = status.claim.as_ref().is_some_and(|claim| claim.holds(group));
+        let is_over = group.get() < status.next_group && !is_claimed;
+        is_over && !self.shards.contains_key(&group) && self.unreadable.is_empty()
     }
 
     /// Whether requests for its keys go to the shard of a group.

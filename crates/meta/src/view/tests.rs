@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use althing_manifest::shard::{RangeSlice, name_of};
-use althing_manifest::{Node, NodeSpec, Phase, Shard, ShardSpec, Slice, Table, TableSpec};
+use althing_manifest::{Claim, Cluster, ClusterSpec, Node, NodeSpec, Phase, Shard, ShardSpec, Slice, Table, TableSpec};
 use proptest::prelude::*;
 
 use super::*;
@@ -36,6 +36,48 @@ fn delete(view: &mut View, kind: Kind, name: &str) {
 
 fn located(view: &View, table: &str, key: &str) -> Option<u64> {
     view.locate(table, key.as_bytes()).map(|shard| shard.spec.group.get())
+}
+
+fn claim(view: &mut View, next_group: u64, claim: Option<(u64, u64)>) {
+    let mut cluster =
+        view.cluster().map_or_else(|| Cluster::new("cluster", ClusterSpec::default()), |it| (**it).clone());
+    cluster.status.next_group = next_group;
+    let table = || "a".to_owned();
+    cluster.status.claim = claim.map(|(first, count)| Claim { table: table(), first, count, split: None });
+    put(view, cluster);
+}
+
+/// A node had adopted a shard's entry and opened a replica. It was started with a map from before the shard was made, in which
+/// the id was handed out, and took the shard for one that is no more.
+#[test]
+fn a_group_is_spent_only_when_no_shard_of_it_can_be_made_any_more() {
+    let spent =
+        |view: &View| (15..21).map(GroupId).filter(|group| view.is_spent(*group)).map(GroupId::get).collect::<Vec<_>>();
+    let mut view = View::new();
+    assert!(spent(&view).is_empty());
+    claim(&mut view, 20, Some((16, 4)));
+    put(&mut view, shard("a", 16, Slice::part(0, 2), Phase::Serving));
+    assert_eq!(spent(&view), [15], "three of these are still to be made");
+    claim(&mut view, 20, None);
+    assert_eq!(spent(&view), [15, 17, 18, 19]);
+    delete(&mut view, Kind::Shard, "a-16");
+    assert_eq!(spent(&view), [15, 16, 17, 18, 19]);
+    view.put(view.revision().next(), b"/althing/v1/shards/a-17", Some("{}".into()));
+    assert!(spent(&view).is_empty(), "this one may be any of them");
+}
+
+#[test]
+fn parents_are_those_that_others_are_filled_from() {
+    let mut view = View::new();
+    assert_eq!(view.parents().count(), 0);
+    for (group, parent) in [(16, 9), (17, 9), (18, 12), (19, 12)] {
+        put(&mut view, half(group, parent, Slice::all_keys(), Phase::Filling));
+    }
+    assert_eq!(view.parents().collect::<Vec<_>>(), [GroupId(9), GroupId(12)]);
+    put(&mut view, half(16, 9, Slice::all_keys(), Phase::Serving));
+    assert_eq!(view.parents().count(), 2);
+    put(&mut view, half(17, 9, Slice::all_keys(), Phase::Retiring));
+    assert_eq!(view.parents().collect::<Vec<_>>(), [GroupId(12)]);
 }
 
 #[test]
@@ -136,14 +178,28 @@ fn a_shard_is_adopted_ahead_of_the_view_and_overtaken() {
     assert_eq!(behind.adopt(&entry), Taken::Changed);
     assert_eq!(behind.adopt(&entry), Taken::Known);
     assert_eq!((behind.revision(), located(&behind, "a", "k")), (Revision(1), None));
-    assert!(
-        behind.update_since(Revision(0)).expect("it has some").entries.is_empty(),
-        "what it adopted is not passed on"
-    );
     let update = ahead.update_since(behind.revision()).expect("there is more");
     assert_eq!((update.scope, behind.take(&update)), (Scope::Since(Revision(1)), Taken::Changed));
     assert_eq!(behind.whole(), ahead.whole());
     assert_eq!(behind.adopt(&ahead.entry(GroupId(16)).expect("it is there")), Taken::Known);
+}
+
+/// What was adopted was left out, and what it had replaced was not known any more: so a node that was given everything, or that
+/// read its copy after a start, took a shard that serves for one that was deleted, and destroyed its replica.
+#[test]
+fn an_update_has_every_shard_though_one_was_adopted() {
+    let mut ahead = View::new();
+    put(&mut ahead, shard("a", 16, Slice::part(0, 2), Phase::Serving));
+    put(&mut ahead, shard("a", 17, Slice::part(1, 2), Phase::Serving));
+    let mut behind = ahead.clone();
+    put(&mut ahead, Table::new("x", TableSpec::default()));
+    put(&mut ahead, shard("a", 17, Slice::part(1, 2), Phase::Serving));
+    behind.adopt(&ahead.entry(GroupId(17)).expect("it is there"));
+    let mut third = View::new();
+    assert_eq!(third.take(&behind.whole()), Taken::Changed);
+    assert_eq!((third.revision(), third.shards().count(), third.tables().count()), (Revision(2), 2, 0));
+    assert_eq!(third.take(&ahead.update_since(third.revision()).expect("there is more")), Taken::Changed);
+    assert_eq!(third.whole(), ahead.whole());
 }
 
 #[test]

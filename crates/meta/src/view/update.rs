@@ -91,9 +91,10 @@ impl View {
         self.update(Scope::Whole, Revision(-1))
     }
 
-    /// Shards that were adopted ahead of the view's revision are left out: what came between is not known here.
+    /// Shards that were adopted ahead of the view's revision are told as they are. What they were at that revision is not known
+    /// any more, and without them the update would say that they do not exist.
     fn update(&self, scope: Scope, after: Revision) -> Update {
-        let entries = self.store.written_after(after).filter(|(_, stored)| stored.revision <= self.revision);
+        let entries = self.store.written_after(after);
         let entry = |(key, stored): (&Bytes, &super::store::Stored)| Entry {
             key: key.clone(),
             revision: stored.revision,

@@ -4,16 +4,12 @@
 //! decided on. A leader that is deposed, or that dies between any two of them, leaves nothing half done that its successor
 //! would not find.
 
-use althing_api::kv::{
-    Compare, CompareOperator, CompareTarget, DeleteRangeRequest, KeyRange, Operation, PutLease, PutRequest, PutValue,
-    TxnRequest,
-};
+use althing_api::kv::{Compare, DeleteRangeRequest, KeyRange, Operation, PutLease, PutRequest, PutValue, TxnRequest};
 use althing_api::service::META_GROUP;
 use althing_meta::{Founder, Reconciler, Reports, Write};
-use althing_probe::Mark;
+use althing_probe::{Mark, Mutant};
 use althing_strong::Command;
-use althing_types::{Duration, Instant, Revision};
-use bytes::Bytes;
+use althing_types::{Duration, Instant};
 
 use super::Reign;
 use crate::effects::Effects;
@@ -86,12 +82,8 @@ impl Node {
 
 /// A write that takes effect only on what it was decided on.
 fn command(write: Write) -> Command {
-    let unchanged = |(key, revision): (&Bytes, Revision)| Compare {
-        keys: KeyRange::single(key.clone()),
-        operator: CompareOperator::Equal,
-        target: CompareTarget::Mod(revision),
-    };
-    let compare = write.compares().map(unchanged).collect();
+    let compared = write.compares().filter(|_| !althing_probe::is(Mutant::ReconcileBlindly));
+    let compare = compared.map(|(key, revision)| Compare::mod_is(key.clone(), revision)).collect();
     let keys = KeyRange::single(write.key.clone());
     let operation = match write.value {
         Some(value) => Operation::Put(PutRequest {

@@ -57,15 +57,7 @@ impl Node {
     fn wish(&self, group: GroupId) -> Wish {
         match self.control.view.shard(group) {
             Some(shard) => wish(shard, self.shared.node()),
-            // Ids of groups are given out in order and never again: one that the map has passed and does not hold was deleted.
-            // The map is in the log before a replica is, so no replica is from a later map than this.
-            None if self.control.view.cluster().is_some_and(|cluster| group.get() < cluster.status.next_group) => {
-                if group < FIRST_SHARD_GROUP {
-                    Wish::Leaving
-                } else {
-                    Wish::Gone
-                }
-            }
+            None if group >= FIRST_SHARD_GROUP && self.control.view.is_spent(group) => Wish::Gone,
             None => Wish::Leaving,
         }
     }
@@ -75,7 +67,8 @@ impl Node {
         let missing = self.control.view.shards().filter(|shard| {
             let group = shard.spec.group;
             let is_absent = !self.groups.contains_key(&group) && !self.comings.is_moving(group);
-            wish(shard, own) == Wish::Here && is_absent && !self.comings.is_retired(group)
+            let may_come = !self.comings.is_retired(group) || althing_probe::is(Mutant::ReturnByOldMap);
+            wish(shard, own) == Wish::Here && is_absent && may_come
         });
         let births = missing.map(|shard| {
             let group = shard.spec.group;
@@ -119,7 +112,7 @@ impl Node {
                 Wish::Gone if group.bounds().is_some() => {
                     let since = self.control.lingering.get(&group.id).copied().unwrap_or(now);
                     lingering.insert(group.id, since);
-                    if now.since(since) >= RETIRED_LINGERS {
+                    if now.since(since) >= RETIRED_LINGERS || althing_probe::is(Mutant::ReturnByOldMap) {
                         gone.push((group.id, Farewell::Retired));
                     }
                 }
@@ -179,7 +172,7 @@ impl Node {
                 // A wish is a step from what meta has seen. A map that is older than this term, or than the voters, may wish
                 // back what was left long ago.
                 let is_seen = shard.status.term == group.replica.term() && group.has_voters(&shard.status.voters);
-                if !is_seen {
+                if !is_seen && !althing_probe::is(Mutant::ConformToOldMap) {
                     return None;
                 }
                 let wanted = Placement { replicas: shard.spec.replicas.clone(), leader: shard.spec.leader };

@@ -137,7 +137,8 @@ impl Node {
         self.control.is_absent() || held.is_for_clients(self.shared.node())
     }
 
-    /// A node that has a replica of the group and has not been tried: its leader, or any that was heard of lately, or any.
+    /// A node that has a replica of the group and has not been tried: of those of whom there is most to hope the leader, or any.
+    /// Who leads is known from the map, and without meta it stays what it was: a leader that died is not asked again and again.
     pub(crate) fn replica_for(&self, now: Instant, group: GroupId, tried: &[NodeId]) -> Option<NodeId> {
         let shard = self.control.view.shard(group)?;
         let own = self.shared.node();
@@ -145,9 +146,8 @@ impl Node {
         let named = if status.voters.is_empty() { &shard.spec.replicas } else { &status.voters };
         let leader = status.leader.filter(|leader| named.contains(leader));
         let candidates = leader.into_iter().chain(named.iter().copied());
-        let mut candidates = candidates.filter(|node| *node != own && !tried.contains(node));
-        let first = candidates.clone().next();
-        candidates.find(|node| self.shared.peers.is_heard(now, *node)).or(first)
+        let candidates = candidates.filter(|node| *node != own && !tried.contains(node));
+        candidates.min_by_key(|node| self.shared.peers.hope(now, *node))
     }
 }
 

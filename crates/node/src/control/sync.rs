@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use althing_api::cluster::Member;
-use althing_api::kv::{EventKind, KeyRange, RangeEnd, RangeRequest};
+use althing_api::kv::{EventKind, KeyRange, RangeRequest};
 use althing_api::service::{DEFAULT_GROUP, META_GROUP};
 use althing_meta::view::Scope;
 use althing_meta::{Entry, Taken, Update, View};
@@ -221,13 +221,7 @@ fn whom_to_ask(replicas: &[NodeId], others: &[NodeId], asks: usize) -> Option<No
 
 /// All objects of meta's table; `None` if they cannot be read.
 fn read_objects(reader: &Reader) -> Option<Update> {
-    let start = Bytes::from_static(althing_manifest::kind::ROOT.as_bytes());
-    let mut end = start.to_vec();
-    if let Some(last) = end.last_mut() {
-        *last += 1;
-    }
-    let keys = KeyRange { start, end: RangeEnd::Before(end.into()) };
-    let (found, until) = reader.range(&RangeRequest::new(keys)).ok()?;
+    let (found, until) = reader.range(&RangeRequest::new(KeyRange::under(althing_manifest::kind::ROOT))).ok()?;
     let entry = |kv: althing_api::kv::KeyValue| Entry { key: kv.key, revision: kv.mod_revision, value: kv.value };
     let mut entries: Vec<_> = found.kvs.into_iter().map(entry).collect();
     entries.sort_by_key(|entry| entry.revision);

@@ -251,6 +251,7 @@ impl Group {
         }
         self.heard += 1;
         if message.candidate_log().is_some_and(|candidate| !self.promise.admits(candidate)) {
+            althing_probe::hit(Mark::PromiseKept);
             return;
         }
         self.step(althing_consensus::Input::Step(message));

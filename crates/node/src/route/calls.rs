@@ -135,8 +135,13 @@ impl Node {
 
     /// Calls that nobody would take are tried again, and those that have waited too long are told.
     pub(crate) fn tick_routes(&mut self, now: Instant, out: &mut Effects) {
-        let late = self.router.routed.extract_if(.., |_, routed| routed.deadline <= now);
-        out.responses.extend(late.map(|(_, routed)| (routed.id, Err(timeout(routed.stage)))));
+        for (_, routed) in self.router.routed.extract_if(.., |_, routed| routed.deadline <= now) {
+            match routed.stage {
+                Stage::Sent(to) if !self.shared.peers.is_heard(now, to) => self.shared.peers.doubt(now, to),
+                Stage::Sent(_) | Stage::Waiting => {}
+            }
+            out.responses.push((routed.id, Err(timeout(routed.stage))));
+        }
         let waiting = self.router.routed.iter_mut().filter(|(_, routed)| routed.stage == Stage::Waiting);
         let names: Vec<_> = waiting
             .map(|(name, routed)| {

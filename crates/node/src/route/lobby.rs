@@ -4,21 +4,14 @@
 //! sees what the others ask of this node, and one that has just begun sees nothing yet. So the node that is asked has doors of its
 //! own for them, like those for its own clients: one for reads, one for writes.
 
-use althing_api::Request;
+use althing_api::{Request, Way};
 use althing_resilience::admission::Figures;
-use althing_resilience::{Admission, LimitConfig, Ticket, Work};
+use althing_resilience::{Admission, LimitConfig, Ticket};
 use althing_types::limits::{MAX_PENDING_BYTES, MAX_PENDING_REQUESTS};
 use althing_types::{Duration, Instant};
 
 /// The standing queue that is put up with, the same as before the doors for a node's own clients.
 const TARGET: Duration = Duration::from_millis(250);
-
-/// Which of the doors.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Way {
-    Read,
-    Write,
-}
 
 /// A call that is inside.
 #[derive(Debug)]
@@ -45,15 +38,15 @@ impl Default for Lobby {
 impl Lobby {
     fn door(&mut self, way: Way) -> &mut Admission {
         match way {
-            Way::Read => &mut self.reads,
+            Way::Local | Way::Read => &mut self.reads,
             Way::Write => &mut self.writes,
         }
     }
 
     /// Lets a call of so many bytes in, or not.
     pub(super) fn enter(&mut self, now: Instant, request: &Request, bytes: usize) -> Option<Place> {
-        let way = if request.is_read_only() { Way::Read } else { Way::Write };
-        let ticket = self.door(way).admit(now, work_of(request), bytes).ok()?;
+        let (way, work) = request.sort();
+        let ticket = self.door(way).admit(now, work, bytes).ok()?;
         Some(Place { way, ticket })
     }
 
@@ -69,32 +62,6 @@ impl Lobby {
     /// The figures of the doors for reads and for writes.
     pub(super) fn figures(&self) -> [Figures; 2] {
         [self.reads.figures(), self.writes.figures()]
-    }
-}
-
-/// What keeps leases alive goes before what is asked for anew, and what takes long by its nature after it.
-const fn work_of(request: &Request) -> Work {
-    match request {
-        Request::LeaseKeepAlive(_)
-        | Request::LeaseRevoke(_)
-        | Request::MemberList { .. }
-        | Request::MemberAdd { .. }
-        | Request::MemberPromote(_)
-        | Request::MemberRemove(_)
-        | Request::MemberUpdate { .. }
-        | Request::Status
-        | Request::Alarm { .. }
-        | Request::MoveLeader(_) => Work::Consensus,
-        Request::Range(_)
-        | Request::Put(_)
-        | Request::DeleteRange(_)
-        | Request::Txn(_)
-        | Request::Compact { physical: false, .. }
-        | Request::LeaseGrant { .. }
-        | Request::LeaseTimeToLive { .. }
-        | Request::Keyed(_)
-        | Request::LeaseLeases => Work::Clients,
-        Request::Compact { physical: true, .. } | Request::Hash | Request::HashKv(_) => Work::Background,
     }
 }
 
@@ -118,6 +85,8 @@ mod tests {
         assert!(lobby.enter(now, &read, 1).is_some());
         assert!(lobby.enter(now, &Request::Txn(TxnRequest::default()), 1).is_some(), "it only reads");
         assert!(lobby.enter(now, &Request::LeaseKeepAlive(LeaseId(7)), 1).is_some());
+        assert_eq!(lobby.figures()[0].in_flight, 3);
+        assert!(lobby.enter(now, &Request::LeaseRevoke(LeaseId(7)), 1).is_some(), "it frees what others wait for");
         let first = inside.remove(0);
         lobby.leave(now, first, &Ok::<(), ()>(()));
         assert_eq!(lobby.figures()[1].in_flight, inside.len() + 1);

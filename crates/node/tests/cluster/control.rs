@@ -99,7 +99,7 @@ impl Cluster {
         self.nodes[&NodeId(id)].node.group_metrics().map(|metrics| metrics.group).collect()
     }
 
-    fn add_table(&mut self, name: &str, shards: u32) {
+    pub fn add_table(&mut self, name: &str, shards: u32) {
         self.write(Object::Table(Table::new(name, TableSpec { shards, ..TableSpec::default() })));
         self.until("the table is ready", |cluster| match cluster.objects().get(&format!("tables/{name}")) {
             Some(Object::Table(table)) => table.status.ready_shards == u64::from(shards),
@@ -107,7 +107,7 @@ impl Cluster {
         });
     }
 
-    fn add_node(&mut self, id: u64) {
+    pub fn add_node(&mut self, id: u64) {
         let name = format!("n{id}");
         let config = NodeConfig::new(ClusterId(1), NodeId(id), members(3));
         let peer_urls = vec![format!("http://{name}:2380")];

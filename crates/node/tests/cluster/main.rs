@@ -8,6 +8,7 @@ mod keyed;
 mod learners;
 mod membership;
 mod quota;
+mod routing;
 mod splits;
 
 use std::collections::BTreeMap;

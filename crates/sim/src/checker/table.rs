@@ -329,9 +329,8 @@ mod tests {
         let table = table();
         let (range, delete) =
             (Operation::Range(all()), DeleteRangeRequest { keys: KeyRange::single("c"), prev_kv: true });
-        let target = CompareTarget::Mod(Revision(4));
         let within = TxnRequest {
-            compare: vec![Compare { keys: KeyRange::single("a"), operator: CompareOperator::Equal, target }],
+            compare: vec![Compare::mod_is("a", Revision(4))],
             success: vec![Operation::DeleteRange(delete)],
             failure: Vec::new(),
         };

@@ -111,6 +111,13 @@ enum Order {
     ReadBack,
 }
 
+/// Whether changes of the configuration are among entries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Changes {
+    None,
+    Some,
+}
+
 /// One replica's log, on its way to the disk.
 #[derive(Clone, Debug, Default)]
 struct Replica {
@@ -159,8 +166,11 @@ impl Logs {
             let replica = self.replica(record.group, node);
             replica.written = log;
             replica.under_way.entry(seq).or_default().push(record.clone());
-            if of(node, result)?.contains(&EntryKind::ConfChange) {
-                changed.insert(record.group);
+            match of(node, result)? {
+                Changes::Some => {
+                    changed.insert(record.group);
+                }
+                Changes::None => {}
             }
             if record.kind == RecordKind::Truncated {
                 of(node, self.check_truncation(record.group, node))?;
@@ -310,8 +320,8 @@ impl Logs {
         self.replicas.entry((group, node)).or_default()
     }
 
-    /// Does to a log what a record says. The kinds of the entries that it has now because of it.
-    fn write(&mut self, record: &Record, node: NodeId, log: &mut Log, order: Order) -> Result<Vec<EntryKind>, String> {
+    /// Does to a log what a record says. Whether it has a change of the configuration because of it.
+    fn write(&mut self, record: &Record, node: NodeId, log: &mut Log, order: Order) -> Result<Changes, String> {
         let entries = apply(record, log, order)?;
         for entry in &entries {
             let Some(before) = log.term_at(entry.index - 1) else { continue };
@@ -321,7 +331,8 @@ impl Logs {
                 return Err(format!("entry {} of term {} is {known:?}, but {first:?}", entry.index, entry.term));
             }
         }
-        Ok(entries.iter().map(|entry| entry.kind).collect())
+        let has_change = entries.iter().any(|entry| entry.kind == EntryKind::ConfChange);
+        Ok(if has_change { Changes::Some } else { Changes::None })
     }
 
     fn check_changes(&mut self, group: GroupId, node: NodeId) -> Result<(), String> {

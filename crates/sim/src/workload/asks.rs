@@ -1,20 +1,12 @@
 //! Requests as clients write them, and what their answers hold.
 
 use althing_api::kv::{
-    Compare, CompareOperator, CompareTarget, DeleteRangeRequest, KeyRange, KeyValue, Operation, OperationResponse,
-    PutLease, PutRequest, PutValue, RangeEnd, RangeRequest, TxnRequest, TxnResponse,
+    Compare, CompareTarget, DeleteRangeRequest, KeyRange, KeyValue, Operation, OperationResponse, PutLease, PutRequest,
+    PutValue, RangeRequest, TxnRequest, TxnResponse,
 };
 use althing_api::request::{Answer, Body};
 use althing_types::{LeaseId, Revision};
 use bytes::Bytes;
-
-/// All keys that begin with a prefix that ends with a slash.
-pub(super) fn under(prefix: &'static [u8]) -> KeyRange {
-    let mut end = prefix.to_vec();
-    let last = end.last_mut().expect("a prefix is not empty");
-    *last += 1;
-    KeyRange { start: Bytes::from_static(prefix), end: RangeEnd::Before(Bytes::from(end)) }
-}
 
 /// A read of one key as it is now.
 pub(super) fn read(key: &Bytes) -> Operation {
@@ -34,19 +26,14 @@ pub(super) fn delete(key: &Bytes) -> Operation {
 /// That a key is as it was seen: at the same revision, or absent.
 pub(super) fn unchanged(key: &Bytes, seen: Option<&KeyValue>) -> Compare {
     match seen {
-        Some(kv) => equal(key, CompareTarget::Mod(kv.mod_revision)),
-        None => equal(key, CompareTarget::Version(0)),
+        Some(kv) => Compare::mod_is(key.clone(), kv.mod_revision),
+        None => Compare::is(key.clone(), CompareTarget::Version(0)),
     }
 }
 
 /// That a key has existed without a break since this revision.
 pub(super) fn created_at(key: &Bytes, revision: Revision) -> Compare {
-    equal(key, CompareTarget::Create(revision))
-}
-
-/// That what a comparison looks at is this.
-pub(super) fn equal(key: &Bytes, target: CompareTarget) -> Compare {
-    Compare { keys: KeyRange::single(key.clone()), operator: CompareOperator::Equal, target }
+    Compare::is(key.clone(), CompareTarget::Create(revision))
 }
 
 /// A transaction with nothing but reads of these keys.

@@ -8,7 +8,7 @@ use althing_api::request::{Answer, Request};
 use althing_types::Revision;
 use bytes::Bytes;
 
-use super::asks::{delete, found, put, read, unchanged, under};
+use super::asks::{delete, found, put, read, unchanged};
 use super::session::Session;
 use super::{Context, Drive, News};
 
@@ -80,7 +80,7 @@ impl BankClient {
     }
 
     fn begin(&mut self, cx: &mut Context<'_>) {
-        let mut all = RangeRequest::new(under(ACCOUNT_PREFIX));
+        let mut all = RangeRequest::new(KeyRange::under(ACCOUNT_PREFIX));
         let request = match cx.rng.u32(0..100) {
             0..10 => {
                 self.stage = Stage::Waiting;
@@ -123,7 +123,7 @@ impl BankClient {
 /// The range of all accounts.
 #[must_use]
 pub fn accounts() -> KeyRange {
-    under(ACCOUNT_PREFIX)
+    KeyRange::under(ACCOUNT_PREFIX)
 }
 
 fn account(number: u64) -> Bytes {
@@ -176,7 +176,7 @@ fn past(cx: &mut Context<'_>) -> Option<Revision> {
 /// All accounts by two reads of one transaction.
 fn in_halves(revision: Option<Revision>, cx: &Context<'_>) -> TxnRequest {
     let middle = account(cx.options.accounts / 2);
-    let whole = under(ACCOUNT_PREFIX);
+    let whole = KeyRange::under(ACCOUNT_PREFIX);
     let lower = KeyRange { start: whole.start, end: RangeEnd::Before(middle.clone()) };
     let upper = KeyRange { start: middle, end: whole.end };
     let half = |keys| Operation::Range(RangeRequest { revision, ..RangeRequest::new(keys) });

@@ -2,12 +2,12 @@
 //! of one key holds writes the present revision there, and compacts at the revision of the time before.
 
 use althing_api::Error;
-use althing_api::kv::{CompareTarget, Operation, TxnRequest};
+use althing_api::kv::{Compare, CompareTarget, Operation, TxnRequest};
 use althing_api::request::{Answer, Request};
 use althing_types::{Duration, Revision};
 use bytes::Bytes;
 
-use super::asks::{done, each_found, equal, put, read};
+use super::asks::{done, each_found, put, read};
 use super::session::Session;
 use super::{Ask, Context, Drive, News};
 use crate::random::between;
@@ -55,7 +55,7 @@ impl Compactor {
         let key = Bytes::from_static(COMPACTION_KEY);
         let value = format!("{} {}", self.revision, cx.shared.new_value());
         let txn = TxnRequest {
-            compare: vec![equal(&key, CompareTarget::Version(self.version))],
+            compare: vec![Compare::is(key.clone(), CompareTarget::Version(self.version))],
             success: vec![Operation::Put(put(&key, value, None))],
             failure: vec![read(&key)],
         };

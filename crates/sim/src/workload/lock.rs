@@ -10,12 +10,12 @@
 use std::collections::BTreeMap;
 
 use althing_api::Error;
-use althing_api::kv::{KeyValue, Operation, RangeRequest, SortOrder, SortTarget, TxnRequest};
+use althing_api::kv::{KeyRange, KeyValue, Operation, RangeRequest, SortOrder, SortTarget, TxnRequest};
 use althing_api::request::{Answer, Body, Request};
 use althing_types::{Duration, LeaseId, Revision};
 use bytes::Bytes;
 
-use super::asks::{created_at, done, found, put, read, unchanged, under};
+use super::asks::{created_at, done, found, put, read, unchanged};
 use super::session::Session;
 use super::{Ask, Context, Drive, News};
 use crate::history::{Admission, ClientId, LeaseStep, Tenure, Visit};
@@ -174,7 +174,7 @@ impl LockClient {
 
     fn ask_who_is_first(&mut self, cx: &mut Context<'_>) {
         self.stage = Stage::Asking;
-        let mut oldest = RangeRequest::new(under(QUEUE_PREFIX));
+        let mut oldest = RangeRequest::new(KeyRange::under(QUEUE_PREFIX));
         oldest.sort = Some((SortTarget::Create, SortOrder::Ascending));
         oldest.limit = 1;
         self.session.send(Request::Range(oldest), cx);

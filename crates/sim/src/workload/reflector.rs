@@ -11,7 +11,6 @@ use althing_api::watch::{CancelReason, WatchCommand, WatchCreate, WatchEvent, Wa
 use althing_types::{Duration, Instant, NodeId, Revision};
 use bytes::Bytes;
 
-use super::asks::under;
 use super::controller::OBJECT_PREFIX;
 use super::session::Session;
 use super::{Ask, Context, Drive, News, Shared, Ticket};
@@ -100,7 +99,7 @@ impl Reflector {
     /// Asks for the next page.
     fn list(&mut self, cx: &mut Context<'_>) {
         self.stage = Stage::Listing;
-        let all = under(OBJECT_PREFIX);
+        let all = KeyRange::under(OBJECT_PREFIX);
         let start = self.copy.last_key_value().map_or(all.start, |(last, _)| after(last));
         let mut page = RangeRequest::new(KeyRange { start, end: all.end });
         page.limit = cx.rng.u64(PAGE);
@@ -132,7 +131,7 @@ impl Reflector {
         self.stage = Stage::Following(node, None);
         let create = WatchCreate {
             id: None,
-            keys: under(OBJECT_PREFIX),
+            keys: KeyRange::under(OBJECT_PREFIX),
             start_revision: self.revision.map(Revision::next),
             prev_kv: true,
             filter: WatchFilter::default(),
@@ -203,7 +202,7 @@ impl Reflector {
     }
 
     fn cache(&self, revision: Revision, source: CacheSource) -> Cache {
-        Cache { keys: under(OBJECT_PREFIX), revision, source, content: self.copy.values().cloned().collect() }
+        Cache { keys: KeyRange::under(OBJECT_PREFIX), revision, source, content: self.copy.values().cloned().collect() }
     }
 }
 

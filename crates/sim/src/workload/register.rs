@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use althing_api::error::{Error, Outcome as Effect};
 use althing_api::kv::{
-    Compare, CompareOperator, CompareTarget, DeleteRangeRequest, KeyRange, Operation as TxnOperation,
-    OperationResponse, PutLease, PutRequest, PutValue, RangeRequest, RangeResponse, TxnRequest,
+    Compare, CompareTarget, DeleteRangeRequest, KeyRange, Operation as TxnOperation, OperationResponse, PutLease,
+    PutRequest, PutValue, RangeRequest, RangeResponse, TxnRequest,
 };
 use althing_api::request::{Answer, Body, Request};
 use althing_types::{Instant, NodeId};
@@ -184,7 +184,7 @@ fn compare(key: &Bytes, expected: &Expected) -> Compare {
         Expected::Value(value) => CompareTarget::Value(value.clone()),
         Expected::ModRevision(revision) => CompareTarget::Mod(*revision),
     };
-    Compare { keys: KeyRange::single(key.clone()), operator: CompareOperator::Equal, target }
+    Compare::is(key.clone(), target)
 }
 
 /// What an answer to an action showed.

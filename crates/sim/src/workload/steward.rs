@@ -3,8 +3,7 @@
 //! into the table `meta`, each write on the revision that it has read.
 
 use althing_api::kv::{
-    Compare, CompareOperator, CompareTarget, KeyRange, KeyValue, Operation, PutLease, PutRequest, PutValue, RangeEnd,
-    RangeRequest, TxnRequest,
+    Compare, KeyRange, KeyValue, Operation, PutLease, PutRequest, PutValue, RangeRequest, TxnRequest,
 };
 use althing_api::request::{Answer, Body, Request};
 use althing_api::{Call, Error, Target};
@@ -87,10 +86,7 @@ impl Steward {
 
     fn read(&mut self, cx: &mut Context<'_>) {
         self.stage = Stage::Reading;
-        let (start, mut end) = (Bytes::from_static(kind::ROOT.as_bytes()), kind::ROOT.as_bytes().to_vec());
-        end.iter_mut().last().into_iter().for_each(|byte| *byte += 1);
-        let keys = KeyRange { start, end: RangeEnd::Before(end.into()) };
-        self.send(Request::Range(RangeRequest::new(keys)), cx);
+        self.send(Request::Range(RangeRequest::new(KeyRange::under(kind::ROOT))), cx);
     }
 
     fn answered(&mut self, result: Result<Answer, Error>, cx: &mut Context<'_>) {
@@ -242,8 +238,8 @@ fn write(objects: &[Object], found: &[KeyValue]) -> Request {
     let known = |key: &Bytes| found.iter().find(|kv| kv.key == *key).map_or(Revision(0), |kv| kv.mod_revision);
     let compare = |object: &Object| {
         let key = Bytes::from(object.key());
-        let target = CompareTarget::Mod(known(&key));
-        Compare { keys: KeyRange::single(key), operator: CompareOperator::Equal, target }
+        let revision = known(&key);
+        Compare::mod_is(key, revision)
     };
     let put = |object: &Object| {
         let value = PutValue::Set(object.to_stored().into());

@@ -10,7 +10,6 @@ use althing_api::kv::KeyRange;
 use althing_api::watch::{CancelReason, WatchCommand, WatchCreate, WatchEvent, WatchFilter};
 use althing_types::{Duration, Instant, NodeId, Revision, WatchId};
 
-use super::asks::under;
 use super::range::any_keys;
 use super::register::{REGISTER_PREFIX, register_key};
 use super::{Ask, Context, Drive, News, Shared, Ticket};
@@ -292,7 +291,7 @@ impl WatchClient {
 
 fn some_keys(cx: &mut Context<'_>) -> KeyRange {
     match cx.rng.u32(0..10) {
-        0..4 => under(REGISTER_PREFIX),
+        0..4 => KeyRange::under(REGISTER_PREFIX),
         4..6 => KeyRange::single(register_key(cx.rng.u64(..cx.options.registers))),
         _ => any_keys(cx),
     }

@@ -50,6 +50,7 @@ impl World {
         if let Some(batch) = &out.wal {
             let seen = self.ledger.logs.writes(node, batch.seq, &batch.records);
             self.contradicts(seen);
+            batch.records.iter().for_each(|record| self.ledger.objects.logs(node, record));
         }
         for work in &out.work {
             self.witness_handed_out(node, work);
@@ -132,6 +133,8 @@ impl World {
             if let Some(change) = &entry.conf_state {
                 let conf = decode(change);
                 self.check_voters(*group, entry.index, &conf);
+                let seen = self.ledger.objects.configured(*group, entry.index, entry.term, &conf);
+                self.contradicts(seen);
                 self.ledger.configurations.applies(*group, node, conf);
             }
         }
@@ -162,6 +165,8 @@ impl World {
                 let applied = LogPosition { index: state.applied.index, term: state.applied.term };
                 self.ledger.logs.opens(state.group, node, applied);
                 self.ledger.configurations.begins(state.group, node, decode(&state.conf_state));
+                let seen = self.ledger.objects.opens(state.group, node);
+                self.contradicts(seen);
             }
             Done::Imported { .. } | Done::Closed { .. } | Done::CompactionFinished { .. } | Done::Keyed { .. } => {}
         }

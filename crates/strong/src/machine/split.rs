@@ -5,6 +5,7 @@ use althing_api::ErrorKind;
 use althing_api::keys::Keys;
 use althing_api::kv::KeyValue;
 use althing_api::request::Body;
+use althing_probe::Mutant;
 use althing_types::{GroupId, Revision};
 use bytes::Bytes;
 
@@ -160,7 +161,11 @@ impl Apply<'_, '_> {
             Stage::Serving | Stage::Activated(_) | Stage::Sealed(_) => {
                 return refused("the shard is not being filled");
             }
-            Stage::Filling { next, compacted: least } if next == VersionId::after(revision) => compacted.max(least),
+            Stage::Filling { next, compacted: least }
+                if next == VersionId::after(revision) || althing_probe::is(Mutant::ActivateShort) =>
+            {
+                compacted.max(least)
+            }
             Stage::Filling { next, .. } => {
                 return refused(&format!("the shard is filled up to position {}.{} only", next.main, next.sub));
             }

@@ -175,19 +175,17 @@ pub const ROWS: &[Command] = &[
 ];
 
 /// What `ACL` is followed by.
-const ACL: &[Command] = &[
-    Command {
-        name: "acl|whoami",
-        group: Group::Server,
-        arity: 2,
-        flags: &[Noscript, Loading, Stale],
-        keys: Keys::None,
-        since: "6.0.0",
-        merges: Nothing,
-        summary: "Tells who the client is.",
-        action: Session(server::whoami),
-    },
-];
+const ACL: &[Command] = &[Command {
+    name: "acl|whoami",
+    group: Group::Server,
+    arity: 2,
+    flags: &[Noscript, Loading, Stale],
+    keys: Keys::None,
+    since: "6.0.0",
+    merges: Nothing,
+    summary: "Tells who the client is.",
+    action: Session(server::whoami),
+}];
 
 /// What `COMMAND` is followed by.
 const COMMAND: &[Command] = &[
@@ -430,19 +428,17 @@ const MEMORY: &[Command] = &[
 ];
 
 /// What `MODULE` is followed by.
-const MODULE: &[Command] = &[
-    Command {
-        name: "module|list",
-        group: Group::Server,
-        arity: 2,
-        flags: &[Admin, Noscript],
-        keys: Keys::None,
-        since: "4.0.0",
-        merges: Nothing,
-        summary: "Lists nothing.",
-        action: Session(server::empty_list),
-    },
-];
+const MODULE: &[Command] = &[Command {
+    name: "module|list",
+    group: Group::Server,
+    arity: 2,
+    flags: &[Admin, Noscript],
+    keys: Keys::None,
+    since: "4.0.0",
+    merges: Nothing,
+    summary: "Lists nothing.",
+    action: Session(server::empty_list),
+}];
 
 /// What `SLOWLOG` is followed by.
 const SLOWLOG: &[Command] = &[

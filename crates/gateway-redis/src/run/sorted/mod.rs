@@ -72,7 +72,9 @@ pub fn zadd(words: &[Bytes]) -> Parsed {
     let write = ScoreWrite { existence, score };
     let scores = pairs.chunks_exact(2).map(|pair| Ok((float(&pair[0])?, pair[1].clone())));
     let mut members: Vec<(f64, Bytes)> = scores.collect::<Result<_, Refusal>>()?;
-    if increment == 1 && let Some((by, member)) = members.pop() {
+    if increment == 1
+        && let Some((by, member)) = members.pop()
+    {
         return sorted(words, SortedOp::Increment { member, by, write });
     }
     let answer = if changed == 1 { ZaddAnswer::Changed } else { ZaddAnswer::Added };

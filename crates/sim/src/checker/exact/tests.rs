@@ -1,7 +1,7 @@
 use althing_api::error::ErrorKind;
 use althing_api::kv::{
-    Compare, CompareOperator, CompareTarget, DeleteRangeRequest, DeleteRangeResponse, KeyRange, KeyValue,
-    OperationResponse, PutLease, PutResponse, RangeResponse, TxnResponse,
+    Compare, DeleteRangeRequest, DeleteRangeResponse, KeyRange, KeyValue, OperationResponse, PutLease, PutResponse,
+    RangeResponse, TxnResponse,
 };
 use althing_api::request::Header;
 
@@ -64,8 +64,7 @@ fn read(sent: u64, header: i64, revision: Option<i64>, kvs: Vec<KeyValue>) -> Ca
 }
 
 fn guarded(revision: i64) -> TxnRequest {
-    let target = CompareTarget::Mod(Revision(revision));
-    let compare = Compare { keys: KeyRange::single("a"), operator: CompareOperator::Equal, target };
+    let compare = Compare::mod_is("a", Revision(revision));
     let look = Operation::Range(RangeRequest::new(KeyRange::single("a")));
     TxnRequest { compare: vec![compare], success: vec![Operation::Put(put("a", "3"))], failure: vec![look] }
 }
