@@ -78,3 +78,6 @@ impl Message for Vec<Edit> {
 impl Message for Whole {
     const MAX_BYTES: usize = MAX_REPLY_BYTES;
 }
+
+#[cfg(test)]
+mod tests;

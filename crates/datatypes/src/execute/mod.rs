@@ -156,3 +156,6 @@ fn span(start: i64, end: i64, len: u64) -> Range<u64> {
     let start = start.unsigned_abs();
     if start < end { start..end } else { 0..0 }
 }
+
+#[cfg(test)]
+mod tests;
