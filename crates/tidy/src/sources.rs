@@ -30,7 +30,7 @@ const WORLD: [&str; 9] = [
 ];
 
 /// What crates must not say outside their tests, benches and examples.
-const FORBIDDEN: [(&str, &[&str]); 22] = [
+const FORBIDDEN: [(&str, &[&str]); 24] = [
     ("types", &WORLD),
     ("codec", &WORLD),
     ("clock", &WORLD),
@@ -38,7 +38,9 @@ const FORBIDDEN: [(&str, &[&str]); 22] = [
     ("crdt", &WORLD),
     ("datatypes", &WORLD),
     ("manifest", &WORLD),
+    ("merkle", &WORLD),
     ("meta", &WORLD),
+    ("paxos", &WORLD),
     ("placement", &WORLD),
     ("gossip", &WORLD),
     ("resilience", &WORLD),
