@@ -37,6 +37,7 @@ const FORBIDDEN: [(&str, &[&str]); 24] = [
     ("quorum", &WORLD),
     ("consensus", &WORLD),
     ("crdt", &WORLD),
+    ("datatypes", &WORLD),
     ("manifest", &WORLD),
     ("merkle", &WORLD),
     ("meta", &WORLD),
