@@ -6,7 +6,7 @@ use althing_datatypes::{Edit, Op, Reply};
 use althing_types::limits::MAX_KEY_BYTES;
 use bytes::Bytes;
 
-use super::Shard;
+use super::{Shard, own};
 use crate::delta::{Attestation, Message};
 use crate::error::ConvergentError;
 use crate::evaluate::encode_answer;
@@ -27,7 +27,7 @@ impl Shard {
                 Outcome::Executed { ticket, index: self.index, reply, delta }
             }
             Job::Join { ticket, delta } => {
-                let (result, logged) = match self.join(delta.clone())? {
+                let (result, logged) = match self.join(&delta)? {
                     Ok(News::Some) => (Ok(()), Some(delta)),
                     Ok(News::None) => (Ok(()), None),
                     Err(error) => (Err(error), None),
@@ -94,9 +94,9 @@ impl Shard {
         Ok((Ok(reply), delta))
     }
 
-    fn join(&mut self, delta: Bytes) -> Result<Result<News, JoinError>, ConvergentError> {
+    fn join(&mut self, delta: &Bytes) -> Result<Result<News, JoinError>, ConvergentError> {
         let bytes = delta.len();
-        let message = match Message::decode(delta) {
+        let message = match Message::decode(own(delta)) {
             Ok(message) => message,
             Err(error) => return Ok(Err(error.into())),
         };

@@ -142,7 +142,7 @@ impl Shard {
             return Err(ConvergentError::OutOfOrder { expected: self.index + 1, found: index });
         }
         let bytes = delta.len();
-        let message = Message::decode(delta).map_err(|source| ConvergentError::Entry { index, source })?;
+        let message = Message::decode(own(&delta)).map_err(|source| ConvergentError::Entry { index, source })?;
         if let Message::Key(KeyDelta { time: Some(time), delta, .. }) = &message
             && self.is_own(&delta.writes)
         {
@@ -191,11 +191,11 @@ impl Shard {
             return Ok(place);
         }
         let slot = match self.engine.get(self.space, &layout::key(key))? {
-            None => Slot::new(key.clone(), Keyed::default(), None),
+            None => Slot::new(own(key), Keyed::default(), None),
             Some(record) => {
                 let bytes = record.len();
-                let (label, state) = layout::decode_key(record)?;
-                Slot::new(key.clone(), state, Some(Stored { bytes, label }))
+                let (label, state) = layout::decode_key(own(&record))?;
+                Slot::new(own(key), state, Some(Stored { bytes, label }))
             }
         };
         Ok(self.cache.insert(slot))
@@ -309,6 +309,11 @@ impl Shard {
         size.keys = size.keys + shown(stored) - shown(before);
         size.bytes = size.bytes + weight(&key, stored) - weight(&key, before);
     }
+}
+
+/// A copy. What is kept must not be a slice of a frame from the network or a block of the engine, which it would keep as well.
+fn own(bytes: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(bytes)
 }
 
 fn shown(stored: Option<Stored>) -> u64 {
