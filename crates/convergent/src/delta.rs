@@ -163,3 +163,57 @@ fn check_dots(store: &Keyed, context: &DotContext) -> Result<(), DecodeError> {
         Some(dot) => Err(DecodeError::Unknown { field: "a dot outside of its delta's context", value: dot.counter }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyed::edit::{Editor, next_dot};
+    use althing_clock::Hlc;
+    use althing_datatypes::Edit;
+    use althing_types::Duration;
+
+    const A: Actor = Actor::new(0xa, 1);
+
+    fn put(state: &mut Keyed, last: u64, value: &'static str) -> KeyDelta {
+        let mut clock = Hlc::new(Duration::ZERO, Timestamp::ZERO);
+        let mut editor = Editor::new(state, &mut clock, 5, next_dot(A, last), None);
+        editor.edit(Edit::PutString(Bytes::from_static(value.as_bytes())));
+        let edited = editor.finish().expect("a string was put");
+        KeyDelta { key: Bytes::from_static(b"k"), time: edited.time, delta: edited.delta }
+    }
+
+    #[test]
+    fn the_form_is_the_one_in_the_documents() {
+        let mut state = Keyed::default();
+        put(&mut state, 1, "u");
+        let message = put(&mut state, 2, "v");
+        let time = [1, 0, 5, 0, 0, 0, 0, 0];
+        let actor = [0xa, 0, 0, 0, 0, 0, 0, 0, 1];
+        let drawn = [
+            &[1, 0, 1, b'k', 1][..],
+            &time,
+            &[0, 1],
+            &actor,
+            &[1, 1],
+            &[1],
+            &[0, 1],
+            &actor,
+            &[2, 0, 0],
+            &[1, 1, 1],
+            &actor,
+            &[3],
+            &time,
+            &[0, 1, b'v'],
+        ];
+        assert_eq!((message.encode().len(), &message.encode()[..]), (66, &drawn.concat()[..]));
+    }
+
+    #[test]
+    fn a_dot_outside_of_the_context_is_refused() {
+        let mut message = put(&mut Keyed::default(), 0, "v");
+        assert!(Message::decode(message.encode()).is_ok());
+        message.delta.context = DotContext::from(Dot::new(A, 2));
+        message.delta.writes = message.delta.context.clone();
+        assert!(Message::decode(message.encode()).is_err());
+    }
+}

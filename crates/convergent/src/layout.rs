@@ -1,4 +1,4 @@
-//! Where everything lies in the engine's space of a shard (docs/formats/convergent.md draws the bytes).
+//! Where everything lies in the engine's space of a shard (docs/formats/shard.md draws the bytes).
 //!
 //! ```text
 //!   00                          → head: what is known, the clock, the counts

@@ -233,7 +233,8 @@ proptest! {
         prop_assert_eq!(marks_aside(other.records()), marks_aside(replica.records()));
         prop_assert_eq!(other.shard.size(), replica.shard.size());
         other.log = replica.log.clone();
-        prop_assert_eq!(other.write("set new x", 2_000), replica.write("set new x", 2_000));
+        // The clock goes on from where it stood, whatever the wall says.
+        prop_assert_eq!(other.write("set new x", 1), replica.write("set new x", 1));
     }
 
     #[test]

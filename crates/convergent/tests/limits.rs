@@ -54,6 +54,20 @@ fn a_context_replaces_what_it_has_seen_and_leaves_the_rest() {
 }
 
 #[test]
+fn what_one_operation_has_written_it_has_seen() {
+    let mut replica = Replica::new(1);
+    replica.write("set k one pxat 50", 1);
+    let seen = read(std::slice::from_mut(&mut replica), "get k", 1).context;
+    replica.execute("k", parse("set k two").1, 1, Some(seen.clone())).0.unwrap();
+    assert_eq!((replica.ask("get k", 60), replica.ask("expiretime k", 60)), ("two".to_owned(), "-1".to_owned()));
+    // Its context is from before; so its write stands beside the one that is there, and binds only itself.
+    replica.execute("k", parse("set k three pxat 70").1, 60, Some(seen)).0.unwrap();
+    assert_eq!(replica.ask("expiretime k", 60), "-1");
+    replica.write("set k four pxat 80", 60);
+    assert_eq!(replica.ask("expiretime k", 60), "80");
+}
+
+#[test]
 fn a_state_that_would_be_too_large_is_refused_and_may_still_shrink() {
     let mut replica = Replica::new(1);
     let value = "v".repeat(1_000_000);

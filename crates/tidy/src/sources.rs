@@ -30,12 +30,13 @@ const WORLD: [&str; 9] = [
 ];
 
 /// What crates must not say outside their tests, benches and examples.
-const FORBIDDEN: [(&str, &[&str]); 24] = [
+const FORBIDDEN: [(&str, &[&str]); 26] = [
     ("types", &WORLD),
     ("codec", &WORLD),
     ("clock", &WORLD),
     ("quorum", &WORLD),
     ("consensus", &WORLD),
+    ("convergent", &WORLD),
     ("crdt", &WORLD),
     ("datatypes", &WORLD),
     ("manifest", &WORLD),

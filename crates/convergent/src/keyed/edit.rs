@@ -3,7 +3,7 @@
 //! Every edit takes a dot of its own and is applied where it is made before the next one, which may build on it; all of them
 //! together leave as one delta. What an edit replaces is what the writer has seen: without a context that is all that is held here.
 
-use althing_clock::{Actor, Dot, DotContext, Hlc, Timestamp};
+use althing_clock::{Actor, Coded, Dot, DotContext, Hlc, Timestamp};
 use althing_crdt::{
     Bottoms, Delta, DotFun, DotMap, HllKey, Join, Merge, MvRegister, OrSet, Quantity, Real, Reset, Seen, Sibling, zset,
 };
@@ -26,7 +26,6 @@ const EDIT_OVERHEAD_BYTES: usize = 64;
 /// # Errors
 /// [`Refusal::TooLarge`], [`Refusal::Reread`]
 pub(crate) fn check(state: &Keyed, bytes: usize, edits: &[Edit], seen: Seen<'_>) -> Result<(), Refusal> {
-    use althing_clock::Coded;
     edits.iter().try_for_each(|edit| check_siblings(state, edit, seen))?;
     let growth: usize = edits.iter().map(growth).sum();
     let before = if edits.first() == Some(&Edit::Delete) { 0 } else { bytes };
@@ -89,7 +88,8 @@ pub(crate) struct Editor<'a> {
     clock: &'a mut Hlc,
     wall: WallTime,
     next: Dot,
-    seen: Seen<'a>,
+    /// What the writer has seen, and what this operation has written so far; `None` is all.
+    seen: Option<DotContext>,
     delta: Option<Delta<Keyed>>,
     time: Option<Timestamp>,
 }
@@ -101,10 +101,10 @@ impl<'a> Editor<'a> {
         clock: &'a mut Hlc,
         now_ms: i64,
         next: Dot,
-        seen: Option<&'a DotContext>,
+        seen: Option<&DotContext>,
     ) -> Self {
         let wall = WallTime(u64::try_from(now_ms).unwrap_or(0));
-        Self { state, clock, wall, next, seen: seen.map_or(Seen::All, Seen::Context), delta: None, time: None }
+        Self { state, clock, wall, next, seen: seen.cloned(), delta: None, time: None }
     }
 
     /// What it has come to; nothing, if nothing was to be changed.
@@ -128,7 +128,7 @@ impl<'a> Editor<'a> {
 
     /// Makes one edit. Those of one operation fit the state that it was executed on: [`check`] lets through what can be done.
     pub(crate) fn edit(&mut self, edit: Edit) {
-        match edit {
+        match detached(edit) {
             Edit::Delete => self.delete(),
             Edit::Deadline(Some(at_ms)) => self.put_deadline(Some(at_ms)),
             Edit::Deadline(None) => self.persist(),
@@ -146,7 +146,7 @@ impl<'a> Editor<'a> {
                 self.take(delta.map(Keyed::of_set));
             }
             Edit::SetRemove(member) => {
-                let delta = self.state.set.remove(self.next, member, self.seen);
+                let delta = self.state.set.remove(self.next, member, self.seen());
                 self.take(delta.map(Keyed::of_set));
             }
             Edit::ScorePut { member, score } => self.put_score(member, score),
@@ -159,9 +159,16 @@ impl<'a> Editor<'a> {
         }
     }
 
+    fn seen(&self) -> Seen<'_> {
+        self.seen.as_ref().map_or(Seen::All, Seen::Context)
+    }
+
     /// Applies an edit's delta here and adds it to what the others are told.
     fn take(&mut self, delta: Delta<Keyed>) {
         self.next.counter += 1;
+        if let Some(seen) = &mut self.seen {
+            seen.join(&delta.writes);
+        }
         // What it holds is new, or held here already: nothing of it was removed.
         self.state.apply(&DotContext::EMPTY, delta.store.clone(), &delta.context, Bottoms::Drop);
         match &mut self.delta {
@@ -181,7 +188,7 @@ impl<'a> Editor<'a> {
 
     fn delete(&mut self) {
         let mut removed = DotContext::EMPTY;
-        let store = self.state.reset_as(self.next.actor, self.seen, &mut removed);
+        let store = self.state.reset_as(self.next.actor, self.seen(), &mut removed);
         if !removed.is_empty() {
             self.take(Delta::new(self.next, store, removed));
         }
@@ -190,7 +197,7 @@ impl<'a> Editor<'a> {
     fn put_deadline(&mut self, at_ms: Option<i64>) {
         let binds = self.state.text.written.siblings().iter().map(|(dot, _)| *dot).collect();
         let mut removed = DotContext::EMPTY;
-        let _ = self.state.deadlines.reset(self.seen, &mut removed);
+        let _ = self.state.deadlines.reset(self.seen(), &mut removed);
         let deadlines = DotFun::from((self.next, Deadline { at_ms, binds }));
         self.take(Delta::new(self.next, Keyed { deadlines, ..Keyed::default() }, removed));
     }
@@ -209,7 +216,7 @@ impl<'a> Editor<'a> {
 
     fn remove_deadlines(&mut self) {
         let mut removed = DotContext::EMPTY;
-        let deadlines = self.state.deadlines.reset(self.seen, &mut removed);
+        let deadlines = self.state.deadlines.reset(self.seen(), &mut removed);
         if !removed.is_empty() {
             self.take(Delta::new(self.next, Keyed { deadlines, ..Keyed::default() }, removed));
         }
@@ -219,7 +226,7 @@ impl<'a> Editor<'a> {
     fn put_string(&mut self, value: Bytes) {
         let deadline = self.state.deadline_ms();
         let time = self.time_after(self.state.text.time());
-        let delta = self.state.text.put(self.next, time, self.seen, value);
+        let delta = self.state.text.put(self.next, time, self.seen(), value);
         self.take(delta.map(Keyed::of_text));
         if deadline.is_some() {
             self.put_deadline(deadline);
@@ -236,7 +243,8 @@ impl<'a> Editor<'a> {
 
     fn put_field(&mut self, field: Bytes, value: Bytes) {
         let held = self.state.fields.map().get(&field).and_then(Text::time);
-        let (time, dot, seen) = (self.time_after(held), self.next, self.seen);
+        let time = self.time_after(held);
+        let (dot, seen) = (self.next, self.seen());
         let delta = self.state.fields.map().update(field, |text| text.put(dot, time, seen, value));
         self.take(delta.map(Keyed::of_fields));
     }
@@ -244,7 +252,7 @@ impl<'a> Editor<'a> {
     fn remove_field(&mut self, field: Bytes) {
         let mut removed = DotContext::EMPTY;
         let Some(text) = self.state.fields.map().get(&field) else { return };
-        let store = DotMap::from_iter([(field, text.reset_as(self.next.actor, self.seen, &mut removed))]);
+        let store = DotMap::from_iter([(field, text.reset_as(self.next.actor, self.seen(), &mut removed))]);
         self.take(Delta::new(self.next, Keyed::of_fields(store), removed));
     }
 
@@ -263,9 +271,9 @@ impl<'a> Editor<'a> {
         let held = self.state.sorted.parts(&member).cloned().unwrap_or_default();
         let time = self.time_after(held.0.latest().map(|sibling| sibling.time));
         let value = Real::new(score).expect("no score that an operation writes is NaN");
-        let delta = held.0.write(self.next, self.seen, Sibling { time, expires: None, value });
+        let delta = held.0.write(self.next, self.seen(), Sibling { time, expires: None, value });
         let mut removed = delta.context;
-        let added = reset_counter(&held.1, self.next.actor, self.seen, &mut removed);
+        let added = reset_counter(&held.1, self.next.actor, self.seen(), &mut removed);
         let delta = Delta::new(self.next, (delta.store, added), removed);
         self.take(delta.map(|store| Keyed::of_score(member, store)));
     }
@@ -283,10 +291,32 @@ impl<'a> Editor<'a> {
 
     fn remove_score(&mut self, member: Bytes) {
         let mut removed = DotContext::EMPTY;
-        let store = self.state.reset_score(&member, self.next.actor, self.seen, &mut removed);
+        let store = self.state.reset_score(&member, self.next.actor, self.seen(), &mut removed);
         if !removed.is_empty() {
             self.take(Delta::new(self.next, Keyed::of_score(member, store), removed));
         }
+    }
+}
+
+/// The edit with bytes of its own. Those of a request are slices of all that was read with it, which a kept value would keep.
+fn detached(edit: Edit) -> Edit {
+    let own = |bytes: Bytes| Bytes::copy_from_slice(&bytes);
+    match edit {
+        Edit::PutString(value) => Edit::PutString(own(value)),
+        Edit::HashPut { field, value } => Edit::HashPut { field: own(field), value: own(value) },
+        Edit::HashAddInt { field, by } => Edit::HashAddInt { field: own(field), by },
+        Edit::HashAddFloat { field, by } => Edit::HashAddFloat { field: own(field), by },
+        Edit::SetAdd(member) => Edit::SetAdd(own(member)),
+        Edit::ScorePut { member, score } => Edit::ScorePut { member: own(member), score },
+        Edit::ScoreAdd { member, by } => Edit::ScoreAdd { member: own(member), by },
+        removal @ (Edit::Delete
+        | Edit::Deadline(_)
+        | Edit::AddInt(_)
+        | Edit::AddFloat(_)
+        | Edit::HashRemove(_)
+        | Edit::SetRemove(_)
+        | Edit::ScoreRemove(_)
+        | Edit::SketchMerge(_)) => removal,
     }
 }
 

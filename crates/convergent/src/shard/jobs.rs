@@ -6,7 +6,7 @@ use althing_datatypes::{Edit, Op, Reply};
 use althing_types::limits::MAX_KEY_BYTES;
 use bytes::Bytes;
 
-use super::Shard;
+use super::{Shard, own};
 use crate::delta::{Attestation, Message};
 use crate::error::ConvergentError;
 use crate::evaluate::encode_answer;
@@ -27,7 +27,7 @@ impl Shard {
                 Outcome::Executed { ticket, index: self.index, reply, delta }
             }
             Job::Join { ticket, delta } => {
-                let (result, logged) = match self.join(delta.clone())? {
+                let (result, logged) = match self.join(&delta)? {
                     Ok(News::Some) => (Ok(()), Some(delta)),
                     Ok(News::None) => (Ok(()), None),
                     Err(error) => (Err(error), None),
@@ -35,9 +35,8 @@ impl Shard {
                 Outcome::Joined { ticket, index: self.index, logged, result }
             }
             Job::Read { ticket, key } => {
-                self.slot(&key)?;
-                let slot = self.cache.get(&key).expect("it was loaded");
-                let state = encode_answer(&key, &self.head.known, &slot.state);
+                let place = self.place(&key)?;
+                let state = encode_answer(&key, &self.head.known, &self.cache.slot(place).state);
                 Outcome::State { ticket, index: self.index, state }
             }
             Job::Names { ticket, after, count } => {
@@ -78,7 +77,8 @@ impl Shard {
             return Ok((Err(Refusal::KeyTooLong { bytes: key.len(), limit: MAX_KEY_BYTES }), None));
         }
         let insisted = insist::of(&op);
-        let slot = self.slot(key)?;
+        let place = self.place(key)?;
+        let slot = self.cache.slot(place);
         let (reply, mut edits) = match althing_datatypes::execute(op, &slot.state, now_ms, seed) {
             Ok(outcome) => outcome,
             Err(error) => return Ok((Err(error.into()), None)),
@@ -94,12 +94,13 @@ impl Shard {
         if let Err(refusal) = check(&slot.state, slot.bytes, &edits, seen.map_or(Seen::All, Seen::Context)) {
             return Ok((Err(refusal), None));
         }
-        let delta = self.edit(key, now_ms, seen, |editor| edits.into_iter().for_each(|edit| editor.edit(edit)))?;
+        let delta = self.edit(place, now_ms, seen, |editor| edits.into_iter().for_each(|edit| editor.edit(edit)));
         Ok((Ok(reply), delta))
     }
 
-    fn join(&mut self, delta: Bytes) -> Result<Result<News, JoinError>, ConvergentError> {
-        let message = match Message::decode(delta) {
+    fn join(&mut self, delta: &Bytes) -> Result<Result<News, JoinError>, ConvergentError> {
+        let bytes = delta.len();
+        let message = match Message::decode(own(delta)) {
             Ok(message) => message,
             Err(error) => return Ok(Err(error.into())),
         };
@@ -109,7 +110,7 @@ impl Shard {
         if self.has(&message) {
             return Ok(Ok(News::None));
         }
-        self.take(message)?;
+        self.take(message, bytes)?;
         Ok(Ok(News::Some))
     }
 

@@ -11,18 +11,17 @@
 //!
 //! [`JoinError::UnknownOwnEvent`]: crate::JoinError::UnknownOwnEvent
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use althing_clock::{Actor, DotContext, Hlc};
-use althing_codec::Writer;
 use althing_crdt::{Bottoms, Join};
 use althing_datatypes::Edit;
 use althing_storage::engine::{Applied, Batch, Engine};
 use althing_types::{Duration, SpaceId};
 use bytes::Bytes;
 
-use crate::cache::{Cache, Slot, Stored};
+use crate::cache::{Cache, Place, Slot, Stored, Written};
 use crate::delta::{KeyDelta, Message};
 use crate::error::ConvergentError;
 use crate::job::{Job, Outcome};
@@ -77,8 +76,8 @@ pub struct Shard {
     head: Head,
     clock: Hlc,
     cache: Cache,
-    /// Keys that have changed since the last commit. All of them are in the cache.
-    dirty: BTreeSet<Bytes>,
+    /// Keys that have changed since the last commit.
+    dirty: Vec<Place>,
     marks: BTreeMap<Bytes, Mark>,
     committed: u64,
 }
@@ -103,7 +102,7 @@ impl Shard {
         };
         let clock = Hlc::new(config.max_clock_skew, head.time);
         let cache = Cache::new(config.cache_bytes);
-        let (dirty, marks) = (BTreeSet::new(), BTreeMap::new());
+        let (dirty, marks) = (Vec::new(), BTreeMap::new());
         Ok(Self { engine, space, actor, config, index, head, clock, cache, dirty, marks, committed: index })
     }
 
@@ -142,13 +141,14 @@ impl Shard {
         if index != self.index + 1 {
             return Err(ConvergentError::OutOfOrder { expected: self.index + 1, found: index });
         }
-        let message = Message::decode(delta).map_err(|source| ConvergentError::Entry { index, source })?;
+        let bytes = delta.len();
+        let message = Message::decode(own(&delta)).map_err(|source| ConvergentError::Entry { index, source })?;
         if let Message::Key(KeyDelta { time: Some(time), delta, .. }) = &message
             && self.is_own(&delta.writes)
         {
             self.clock = Hlc::new(self.config.max_clock_skew, self.clock.last().max(*time));
         }
-        self.take(message)?;
+        self.take(message, bytes)?;
         self.commit()?;
         self.cache.shrink();
         Ok(())
@@ -174,7 +174,8 @@ impl Shard {
     /// # Errors
     /// [`ConvergentError`]
     pub fn digest(&mut self, key: &Bytes) -> Result<u128, ConvergentError> {
-        let digest = self.slot(key)?.state.digest();
+        let place = self.place(key)?;
+        let digest = self.cache.slot(place).state.digest();
         self.cache.shrink();
         Ok(digest)
     }
@@ -184,49 +185,49 @@ impl Shard {
         writes.next_dot(self.actor).counter > 1
     }
 
-    /// The key, decoded; from now on it is in the cache until that is shrunk.
-    fn slot(&mut self, key: &Bytes) -> Result<&mut Slot, ConvergentError> {
-        if self.cache.get(key).is_none() {
-            let slot = match self.engine.get(self.space, &layout::key(key))? {
-                None => Slot::new(Keyed::default(), None, 0),
-                Some(record) => {
-                    let bytes = record.len();
-                    let (label, state) = layout::decode_key(record)?;
-                    Slot::new(state, Some(Stored { bytes, label }), bytes)
-                }
-            };
-            self.cache.insert(key.clone(), slot);
+    /// Where the key is, decoded, until the cache is shrunk.
+    fn place(&mut self, key: &Bytes) -> Result<Place, ConvergentError> {
+        if let Some(place) = self.cache.find(key) {
+            return Ok(place);
         }
-        Ok(self.cache.get(key).expect("it was there, or was inserted"))
+        let slot = match self.engine.get(self.space, &layout::key(key))? {
+            None => Slot::new(own(key), Keyed::default(), None),
+            Some(record) => {
+                let bytes = record.len();
+                let (label, state) = layout::decode_key(own(&record))?;
+                Slot::new(own(key), state, Some(Stored { bytes, label }))
+            }
+        };
+        Ok(self.cache.insert(slot))
     }
 
-    /// Edits a key that is in the cache, and numbers the delta, if anything was to be changed.
+    /// Edits a key, and numbers the delta, if anything was to be changed.
     fn edit(
         &mut self,
-        key: &Bytes,
+        place: Place,
         now_ms: i64,
         seen: Option<&DotContext>,
         edit: impl FnOnce(&mut Editor<'_>),
-    ) -> Result<Option<Bytes>, ConvergentError> {
-        self.slot(key)?;
+    ) -> Option<Bytes> {
         let next = next_dot(self.actor, self.head.known.last(self.actor));
-        let slot = self.cache.get(key).expect("it was loaded");
+        let slot = self.cache.slot(place);
         let mut editor = Editor::new(&mut slot.state, &mut self.clock, now_ms, next, seen);
         edit(&mut editor);
-        let Some(Edited { delta, time }) = editor.finish() else { return Ok(None) };
-        let message = KeyDelta { key: key.clone(), time, delta };
+        let Edited { delta, time } = editor.finish()?;
+        let message = KeyDelta { key: slot.key.clone(), time, delta };
         let bytes = message.encode();
-        self.note(key, &message.delta.context, &message.delta.writes, bytes.len());
-        Ok(Some(bytes))
+        self.note(place, &message.delta.context, &message.delta.writes, bytes.len());
+        Some(bytes)
     }
 
     /// Removes all that is held of a key, as far as it can be removed.
     fn delete(&mut self, key: &Bytes, now_ms: i64) -> Result<Option<Bytes>, ConvergentError> {
-        self.edit(key, now_ms, None, |editor| editor.edit(Edit::Delete))
+        let place = self.place(key)?;
+        Ok(self.edit(place, now_ms, None, |editor| editor.edit(Edit::Delete)))
     }
 
-    /// Takes a delta: of another replica, or of the log.
-    fn take(&mut self, message: Message) -> Result<(), ConvergentError> {
+    /// Takes a delta of so many bytes: of another replica, or of the log.
+    fn take(&mut self, message: Message, bytes: usize) -> Result<(), ConvergentError> {
         let KeyDelta { key, delta, .. } = match message {
             Message::Key(delta) => delta,
             Message::Attestation(attestation) => {
@@ -240,26 +241,24 @@ impl Shard {
         if !self.is_own(&delta.writes) && delta.store.has_run_of(self.actor) {
             self.marks.insert(key.clone(), Mark::Set);
         }
-        let before = self.slot(&key)?;
-        before.state.apply(&mine, delta.store.clone(), &delta.context, Bottoms::Drop);
-        let mut writer = Writer::default();
-        althing_clock::Coded::write(&delta.store, &mut writer);
-        self.note(&key, &delta.context, &delta.writes, writer.len());
+        let place = self.place(&key)?;
+        self.cache.slot(place).state.apply(&mine, delta.store, &delta.context, Bottoms::Drop);
+        self.note(place, &delta.context, &delta.writes, bytes);
         Ok(())
     }
 
-    /// Notes that a key, which is in the cache, has taken a delta of so many bytes.
-    fn note(&mut self, key: &Bytes, context: &DotContext, writes: &DotContext, bytes: usize) {
+    /// Notes that a key has taken a delta of so many bytes.
+    fn note(&mut self, place: Place, context: &DotContext, writes: &DotContext, bytes: usize) {
         self.index += 1;
         self.head.known.extend(context);
         self.head.taken.extend(writes);
-        let slot = self.cache.get(key).expect("what was changed is in the cache");
-        let before = slot.bytes;
-        slot.bytes += bytes;
-        self.cache.resize(key, before, before + bytes);
-        if !self.dirty.contains(key) {
-            self.dirty.insert(key.clone());
+        let slot = self.cache.slot(place);
+        if slot.written == Written::Yes {
+            slot.written = Written::NotYet;
+            self.dirty.push(place);
         }
+        let bytes = slot.bytes + bytes;
+        self.cache.resize(place, bytes);
     }
 
     /// Writes what has changed since the last commit.
@@ -269,8 +268,8 @@ impl Shard {
         }
         let engine = Arc::clone(&self.engine);
         let mut batch = engine.begin(self.space);
-        for key in std::mem::take(&mut self.dirty) {
-            self.write_key(&key, &mut *batch);
+        for place in std::mem::take(&mut self.dirty) {
+            self.write_key(place, &mut *batch);
         }
         for (key, mark) in std::mem::take(&mut self.marks) {
             match mark {
@@ -286,32 +285,35 @@ impl Shard {
     }
 
     /// Writes one key, its place by deadline, and the counts.
-    fn write_key(&mut self, key: &Bytes, batch: &mut dyn Batch) {
-        let slot = self.cache.get(key).expect("what has changed is in the cache");
+    fn write_key(&mut self, place: Place, batch: &mut dyn Batch) {
+        let slot = self.cache.slot(place);
         let label = Label::of(&slot.state);
-        let before = slot.stored;
+        let (key, before) = (slot.key.clone(), slot.stored);
         let stored = if slot.state.is_bottom() {
-            before.iter().for_each(|_| batch.delete(&layout::key(key)));
+            before.iter().for_each(|_| batch.delete(&layout::key(&key)));
             None
         } else {
             let record = layout::encode_key(label, &slot.state);
-            batch.put(&layout::key(key), &record);
+            batch.put(&layout::key(&key), &record);
             Some(Stored { bytes: record.len(), label })
         };
-        let bytes = slot.bytes;
         slot.stored = stored;
-        slot.bytes = stored.map_or(0, |stored| stored.bytes);
-        let after = slot.bytes;
-        self.cache.resize(key, bytes, after);
+        slot.written = Written::Yes;
+        self.cache.resize(place, stored.map_or(0, |stored| stored.bytes));
         let due = |stored: Option<Stored>| stored.and_then(|stored| stored.label.due_ms);
         if due(before) != due(stored) {
-            due(before).into_iter().for_each(|at_ms| batch.delete(&layout::deadline(at_ms, key)));
-            due(stored).into_iter().for_each(|at_ms| batch.put(&layout::deadline(at_ms, key), b""));
+            due(before).into_iter().for_each(|at_ms| batch.delete(&layout::deadline(at_ms, &key)));
+            due(stored).into_iter().for_each(|at_ms| batch.put(&layout::deadline(at_ms, &key), b""));
         }
         let size = &mut self.head.size;
         size.keys = size.keys + shown(stored) - shown(before);
-        size.bytes = size.bytes + weight(key, stored) - weight(key, before);
+        size.bytes = size.bytes + weight(&key, stored) - weight(&key, before);
     }
+}
+
+/// A copy. What is kept must not be a slice of a frame from the network or a block of the engine, which it would keep as well.
+fn own(bytes: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(bytes)
 }
 
 fn shown(stored: Option<Stored>) -> u64 {

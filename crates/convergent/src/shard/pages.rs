@@ -94,7 +94,8 @@ impl Shard {
         let start = Bound::Included(layout::MARKS_PREFIX.to_vec());
         let marked = self.names(&start, &end, budget - due.len())?;
         for name in &marked {
-            let delta = self.edit(name, now_ms, None, |editor| editor.forget())?;
+            let place = self.place(name)?;
+            let delta = self.edit(place, now_ms, None, |editor| editor.forget());
             self.marks.insert(name.clone(), Mark::Clear);
             self.removed(ticket, delta, out);
         }
