@@ -1,0 +1,211 @@
+//! `kill -9` of real processes under writes of clients of Redis to a convergent table: nothing acknowledged is ever missing, and
+//! counters are exact. `ALTHING_REDIS_KILLS` says how many.
+
+#![allow(clippy::disallowed_methods, reason = "tests of real processes live in real time")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use common::Cluster;
+
+const TABLE: &str = "apiVersion: althing/v1\nkind: Table\nmetadata:\n  name: carts\nspec:\n  guarantee: convergent\n  shards: 4\n  redisDb: 0\n";
+
+/// What a server says: enough of RESP2 for these tests.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Said {
+    Status(String),
+    Error(String),
+    Number(i64),
+    Text(Option<String>),
+    List(Vec<Self>),
+}
+
+struct Client(BufReader<TcpStream>);
+
+impl Client {
+    fn connect(address: &str) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.set_nodelay(true)?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    fn ask(&mut self, words: &[&str]) -> std::io::Result<Said> {
+        let mut bytes = format!("*{}\r\n", words.len());
+        words.iter().for_each(|word| bytes.push_str(&format!("${}\r\n{word}\r\n", word.len())));
+        self.0.get_mut().write_all(bytes.as_bytes())?;
+        self.read()
+    }
+
+    fn read(&mut self) -> std::io::Result<Said> {
+        let mut line = String::new();
+        if self.0.read_line(&mut line)? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let (kind, rest) = (line.as_bytes()[0], line[1..].trim_end());
+        let number = || rest.parse::<i64>().unwrap();
+        Ok(match kind {
+            b'+' => Said::Status(rest.to_owned()),
+            b'-' => Said::Error(rest.to_owned()),
+            b':' => Said::Number(number()),
+            b'$' if number() < 0 => Said::Text(None),
+            b'$' => {
+                let mut text = vec![0; usize::try_from(number()).unwrap() + 2];
+                self.0.read_exact(&mut text)?;
+                text.truncate(text.len() - 2);
+                Said::Text(Some(String::from_utf8(text).unwrap()))
+            }
+            b'*' => Said::List((0..number()).map(|_| self.read()).collect::<Result<_, _>>()?),
+            other => panic!("no RESP2: {other}"),
+        })
+    }
+}
+
+/// Three nodes with a port for clients of Redis each.
+async fn cluster() -> (Cluster, Vec<String>) {
+    let mut cluster = Cluster::prepare(3);
+    let ports: Vec<_> = (0..3).map(|_| format!("127.0.0.1:{}", common::free_port())).collect();
+    for index in 0..3 {
+        start(&mut cluster, &ports, index);
+    }
+    cluster.wait_until_serving().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), TABLE).unwrap();
+    let applied = Command::new(common::binary())
+        .args(["apply", "--wait", "--endpoint", &cluster.nodes[0].client, "-f"])
+        .arg(file.path())
+        .output()
+        .unwrap();
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    for port in &ports {
+        until_said(port, &["SET", "ready", "yes"], &Said::Status("OK".to_owned()));
+    }
+    (cluster, ports)
+}
+
+fn start(cluster: &mut Cluster, ports: &[String], index: usize) {
+    let mut command = cluster.command(index);
+    command.args(["--listen-redis", &ports[index]]);
+    cluster.start_command(index, command);
+}
+
+/// Asks until the answer is as wanted.
+fn until_said(port: &str, words: &[&str], wanted: &Said) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let said = Client::connect(port).and_then(|mut client| client.ask(words));
+        if said.as_ref().is_ok_and(|said| said == wanted) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{words:?} at {port}: {said:?} instead of {wanted:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// What a writer was told.
+#[derive(Default)]
+struct Told {
+    keys: BTreeSet<String>,
+    members: BTreeSet<String>,
+    /// Increments that were acknowledged, and those of which nobody knows.
+    counted: i64,
+    unknown: i64,
+}
+
+/// Writes to one node after another until it is told to stop.
+fn write(number: usize, ports: &[String], stop: &AtomicBool, rounds: &AtomicU64) -> Told {
+    let mut told = Told::default();
+    let mut client = None;
+    for sequence in 0_usize.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let port = &ports[(number + sequence / 16) % ports.len()];
+        if client.is_none() || sequence % 16 == 0 {
+            client = Client::connect(port).ok();
+        }
+        let Some(connected) = &mut client else {
+            std::thread::sleep(Duration::from_millis(20));
+            continue;
+        };
+        let (key, member) = (format!("k{number}/{sequence}"), format!("m{number}/{sequence}"));
+        let set = connected.ask(&["SET", &key, &key]);
+        let is_broken = set.is_err();
+        if set.is_ok_and(|said| said == Said::Status("OK".to_owned())) {
+            told.keys.insert(key);
+        }
+        let added = connected.ask(&["SADD", "members", &member]);
+        if added.is_ok_and(|said| said == Said::Number(1)) {
+            told.members.insert(member);
+        }
+        match connected.ask(&["INCR", "hits"]) {
+            Ok(Said::Number(_)) => told.counted += 1,
+            Ok(_) | Err(_) => told.unknown += 1,
+        }
+        if is_broken {
+            client = None;
+        }
+        rounds.fetch_add(1, Ordering::Relaxed);
+    }
+    told
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_a_client_of_redis_was_told_is_missing_after_kills() {
+    let (mut cluster, ports) = cluster().await;
+    let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let all = Arc::new(Mutex::new(Vec::new()));
+    let writers: Vec<_> = (0..4)
+        .map(|number| {
+            let (ports, stop, rounds, all) = (ports.clone(), stop.clone(), rounds.clone(), all.clone());
+            std::thread::spawn(move || {
+                let told = write(number, &ports, &stop, &rounds);
+                all.lock().unwrap().push(told);
+            })
+        })
+        .collect();
+    for kill in 0..common::rounds("ALTHING_REDIS_KILLS", 4) {
+        let begun = rounds.load(Ordering::Relaxed);
+        while rounds.load(Ordering::Relaxed) < begun + 60 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let victim = usize::try_from(kill).unwrap() % 3;
+        cluster.kill(victim);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        start(&mut cluster, &ports, victim);
+        until_said(&ports[victim], &["SET", "ready", "yes"], &Said::Status("OK".to_owned()));
+    }
+    stop.store(true, Ordering::Relaxed);
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
+    // All at once: what was acknowledged is in the logs.
+    (0..3).for_each(|index| cluster.kill(index));
+    (0..3).for_each(|index| start(&mut cluster, &ports, index));
+    for port in &ports {
+        until_said(port, &["SET", "ready", "yes"], &Said::Status("OK".to_owned()));
+    }
+    let all = std::mem::take(&mut *all.lock().unwrap());
+    let (counted, unknown) = all.iter().fold((0, 0), |sum, told| (sum.0 + told.counted, sum.1 + told.unknown));
+    for port in &ports {
+        let mut client = Client::connect(port).unwrap();
+        for key in all.iter().flat_map(|told| &told.keys) {
+            assert_eq!(client.ask(&["GET", key]).unwrap(), Said::Text(Some(key.clone())), "at {port}");
+        }
+        let Said::List(members) = client.ask(&["SMEMBERS", "members"]).unwrap() else { panic!("no list") };
+        let members: BTreeSet<_> = members.into_iter().collect();
+        for member in all.iter().flat_map(|told| &told.members) {
+            assert!(members.contains(&Said::Text(Some(member.clone()))), "{member} is missing at {port}");
+        }
+        let Said::Text(Some(hits)) = client.ask(&["GET", "hits"]).unwrap() else { panic!("no number") };
+        let hits: i64 = hits.parse().unwrap();
+        assert!((counted..=counted + unknown).contains(&hits), "{hits} of {counted} and up to {unknown} more");
+    }
+    assert!(counted > 200, "only {counted} increments were done");
+}
