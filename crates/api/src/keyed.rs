@@ -49,8 +49,10 @@ pub enum KeyedRequest {
 /// What is answered.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum KeyedAnswer {
-    /// To `Operate`: the reply, or why the value does not allow it, as the crate `datatypes` writes them.
+    /// To `Operate`: the reply, as the crate `datatypes` writes it.
     Operated(Bytes),
+    /// To `Operate`: why the value does not allow it, as the crate `datatypes` writes it. Nothing was done.
+    Refused(Bytes),
     /// To `Scan`.
     Page {
         /// Keys that fit.

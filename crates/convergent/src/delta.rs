@@ -205,7 +205,7 @@ mod tests {
             &time,
             &[0, 1, b'v'],
         ];
-        assert_eq!((message.encode().len(), &message.encode()[..]), (66, &drawn.concat()[..]));
+        assert_eq!((message.encode().len(), &message.encode()[..]), (65, &drawn.concat()[..]));
     }
 
     #[test]

@@ -103,6 +103,20 @@ named! {
         DropWhenFull = "drop-when-full",
         /// Watches: what a snapshot brought is not told.
         SilentSnapshot = "silent-snapshot",
+        /// Paxos: an acceptor accepts below what it has promised.
+        PaxosAcceptBelowPromise = "paxos-accept-below-promise",
+        /// Paxos: an acceptor promises and does not say what it has accepted.
+        PaxosHideAccepted = "paxos-hide-accepted",
+        /// Paxos: an acceptor's answers do not wait for its disk.
+        PaxosSendBeforeDurable = "paxos-send-before-durable",
+        /// Paxos: an acceptor that forgets a key does not raise its floor.
+        PaxosForgetFloor = "paxos-forget-floor",
+        /// Paxos: an absence that only a quorum has accepted is forgotten.
+        PaxosEraseWithQuorum = "paxos-erase-with-quorum",
+        /// Paxos: a change whose earlier try may have been applied is made again.
+        PaxosRetrySuperseded = "paxos-retry-superseded",
+        /// Paxos: while a replica moves, a quorum of the new set is enough.
+        PaxosNewSetOnly = "paxos-new-set-only",
         /// Log: checksums are not compared.
         IgnoreChecksums = "ignore-checksums",
         /// Log: segments are freed that are still needed.

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use althing_api::keyed::KeyedRequest;
 use althing_api::kv::{Consistency, Operation, PutRequest, PutValue, TxnRequest};
 use althing_api::service::{META_GROUP, Target};
 use althing_api::{Call, Request};
@@ -93,6 +94,8 @@ fn by_request(request: &Request) -> (Way, Work) {
         | Request::Txn(_)
         | Request::LeaseGrant { .. }
         | Request::Compact { physical: false, .. } => (Way::Write, Work::Clients),
+        Request::Keyed(request) if request.is_read_only() => (Way::Read, Work::Clients),
+        Request::Keyed(_) => (Way::Write, Work::Clients),
         Request::LeaseRevoke(_)
         | Request::MemberAdd { .. }
         | Request::MemberPromote(_)
@@ -111,7 +114,9 @@ fn bytes_of(request: &Request) -> usize {
     match request {
         Request::Put(put) => put_bytes(put),
         Request::Txn(txn) => txn_bytes(txn),
-        Request::Range(_)
+        Request::Keyed(KeyedRequest::Operate { key, operation, .. }) => key.len() + operation.len(),
+        Request::Keyed(KeyedRequest::Scan { .. } | KeyedRequest::Count | KeyedRequest::Flush)
+        | Request::Range(_)
         | Request::DeleteRange(_)
         | Request::Compact { .. }
         | Request::LeaseGrant { .. }

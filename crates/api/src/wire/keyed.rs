@@ -89,6 +89,10 @@ pub(super) fn write_keyed_answer(writer: &mut Writer, answer: &KeyedAnswer) {
             writer.u8(tag::READ);
             writer.bytes(reply);
         }
+        KeyedAnswer::Refused(error) => {
+            writer.u8(tag::WRITE);
+            writer.bytes(error);
+        }
         KeyedAnswer::Page { keys, after } => {
             writer.u8(tag::SCAN);
             write_list(writer, keys, |writer, key| writer.bytes(key));
@@ -108,6 +112,7 @@ pub(super) fn write_keyed_answer(writer: &mut Writer, answer: &KeyedAnswer) {
 pub(super) fn read_keyed_answer(reader: &mut Reader) -> Result<KeyedAnswer, DecodeError> {
     match reader.u8("keyed answer")? {
         tag::READ => Ok(KeyedAnswer::Operated(reader.bytes("reply")?)),
+        tag::WRITE => Ok(KeyedAnswer::Refused(reader.bytes("refusal")?)),
         tag::SCAN => Ok(KeyedAnswer::Page {
             keys: read_list(reader, "keys", |reader| reader.bytes("key"))?,
             after: read_option(reader, "after", |reader| reader.bytes("after"))?,

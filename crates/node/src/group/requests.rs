@@ -59,6 +59,10 @@ impl Group {
                 self.ask(cx, ticket, Question::TimeToLive(lease), keys, deadline);
             }
             Request::MoveLeader(to) => self.ask(cx, ticket, Question::MoveLeader(to), false, deadline),
+            Request::Keyed(_) => {
+                let reason = "the table is not of keyed values: it is spoken to as etcd";
+                respond(cx, id, Err(ErrorKind::Unsupported(reason.to_owned()).into()));
+            }
             Request::Status => {
                 let status = self.status(cx);
                 let header = self.header(cx, self.reader.revision());
@@ -188,6 +192,7 @@ const fn is_for_learners(request: &Request) -> bool {
         | Request::MemberPromote(_)
         | Request::MemberRemove(_)
         | Request::MemberUpdate { .. }
+        | Request::Keyed(_)
         | Request::MoveLeader(_) => false,
     }
 }
@@ -212,6 +217,7 @@ fn is_linearizable(request: &Request) -> bool {
         | Request::MemberPromote(_)
         | Request::MemberRemove(_)
         | Request::MemberUpdate { .. }
+        | Request::Keyed(_)
         | Request::MoveLeader(_) => true,
     }
 }

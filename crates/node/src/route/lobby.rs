@@ -92,6 +92,7 @@ const fn work_of(request: &Request) -> Work {
         | Request::Compact { physical: false, .. }
         | Request::LeaseGrant { .. }
         | Request::LeaseTimeToLive { .. }
+        | Request::Keyed(_)
         | Request::LeaseLeases => Work::Clients,
         Request::Compact { physical: true, .. } | Request::Hash | Request::HashKv(_) => Work::Background,
     }

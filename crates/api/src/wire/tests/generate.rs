@@ -184,6 +184,7 @@ fn keyed_request() -> impl Strategy<Value = KeyedRequest> {
 fn keyed_answer() -> impl Strategy<Value = KeyedAnswer> {
     prop_oneof![
         bytes().prop_map(KeyedAnswer::Operated),
+        bytes().prop_map(KeyedAnswer::Refused),
         (vec(bytes(), 0..3), option::of(bytes())).prop_map(|(keys, after)| KeyedAnswer::Page { keys, after }),
         any::<u64>().prop_map(KeyedAnswer::Count),
         any::<u64>().prop_map(KeyedAnswer::Flushed),
