@@ -8,7 +8,8 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use althing_convergent::{Outcome, repair};
+use althing_clock::DotContext;
+use althing_convergent::{Outcome, evaluate, repair};
 use althing_storage::engine::Engine;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -52,8 +53,8 @@ const OPS: [&str; 30] = [
 /// What happens in one step.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A replica executes an operation.
-    Execute { at: usize, op: usize },
+    /// A replica executes an operation, perhaps for a client that has seen an earlier read.
+    Execute { at: usize, op: usize, context: Option<usize> },
     /// One of the deltas so far comes to a replica: perhaps once more, perhaps before older ones.
     Deliver { to: usize, which: usize },
     /// A read from two replicas repairs them.
@@ -71,7 +72,9 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let at = 0..REPLICAS;
     let step = prop_oneof![
-        8 => (at.clone(), 0..OPS.len()).prop_map(|(at, op)| Step::Execute { at, op }),
+        6 => (at.clone(), 0..OPS.len()).prop_map(|(at, op)| Step::Execute { at, op, context: None }),
+        2 => (at.clone(), 0..OPS.len(), any::<usize>())
+            .prop_map(|(at, op, context)| Step::Execute { at, op, context: Some(context) }),
         8 => (at.clone(), any::<usize>()).prop_map(|(to, which)| Step::Deliver { to, which }),
         2 => (at.clone(), at.clone(), 0..OPS.len()).prop_map(|(left, right, op)| Step::Repair { left, right, op }),
         1 => at.clone().prop_map(|at| Step::Tend { at }),
@@ -85,19 +88,23 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct World {
     replicas: Vec<Replica>,
     deltas: Vec<Bytes>,
+    /// What clients have seen.
+    contexts: Vec<DotContext>,
     now_ms: i64,
 }
 
 impl World {
     fn new() -> Self {
-        Self { replicas: (1..=REPLICAS as u64).map(Replica::new).collect(), deltas: Vec::new(), now_ms: 800 }
+        let replicas = (1..=REPLICAS as u64).map(Replica::new).collect();
+        Self { replicas, deltas: Vec::new(), contexts: Vec::new(), now_ms: 800 }
     }
 
     fn step(&mut self, step: &Step) {
         match step {
-            Step::Execute { at, op } => {
+            Step::Execute { at, op, context } => {
                 let (key, op) = parse(OPS[*op]);
-                let (_, delta) = self.replicas[*at].execute(key, op, self.now_ms, None);
+                let seen = context.and_then(|which| self.contexts.get(which % self.contexts.len().max(1)).cloned());
+                let (_, delta) = self.replicas[*at].execute(key, op, self.now_ms, seen);
                 self.deltas.extend(delta);
             }
             Step::Deliver { to, which } => {
@@ -121,7 +128,10 @@ impl World {
 
     fn repair(&mut self, key: &str, left: usize, right: usize) {
         let states = [left, right].map(|at| self.replicas[at].state(key));
-        for (at, delta) in [left, right].into_iter().zip(repair(&states).unwrap()) {
+        let read = evaluate(&parse("get s").1, &states, self.now_ms, 1).unwrap();
+        assert_eq!(read.missing, repair(&states).unwrap());
+        self.contexts.push(read.context);
+        for (at, delta) in [left, right].into_iter().zip(read.missing) {
             delta.into_iter().for_each(|delta| self.replicas[at].join(delta).unwrap());
         }
     }
