@@ -8,7 +8,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use althing_clock::DotContext;
+use althing_clock::{Dot, DotContext};
 use althing_convergent::{Outcome, evaluate, repair};
 use althing_storage::engine::Engine;
 use bytes::Bytes;
@@ -161,6 +161,13 @@ fn restart(replica: &mut Replica) {
     assert_eq!(replica.shard.index(), replica.log.len() as u64);
 }
 
+/// The values of `k` that a replica holds, each with its dot.
+fn siblings(replica: &mut Replica) -> BTreeSet<(Dot, Bytes)> {
+    let state = read(std::slice::from_mut(replica), "get k", 1).state;
+    let siblings = state.text().written.siblings().iter();
+    siblings.map(|(dot, sibling)| (*dot, sibling.value.clone())).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
@@ -276,6 +283,38 @@ proptest! {
             let members = replica.ask("smembers t", 1);
             let members: BTreeSet<String> = members.split_whitespace().map(str::to_owned).collect();
             prop_assert_eq!(&members, &added);
+        }
+    }
+
+    /// A value that was acknowledged is there until a write replaces it whose coordinator held it, and no longer.
+    #[test]
+    fn a_written_value_stays_until_a_write_has_seen_it(
+        steps in proptest::collection::vec((0..REPLICAS, 0_u8..8, any::<usize>()), 1..60),
+    ) {
+        let mut world = World::new();
+        let (mut written, mut replaced) = (BTreeSet::new(), BTreeSet::new());
+        for (place, (at, what, which)) in steps.into_iter().enumerate() {
+            if what < 4 {
+                replaced.extend(siblings(&mut world.replicas[at]));
+                let words = if what == 0 { "set k same".to_owned() } else { format!("set k v{place}") };
+                let (_, op) = parse(&words);
+                let (_, delta) = world.replicas[at].execute("k", op, 1, None);
+                world.deltas.extend(delta);
+                let held = siblings(&mut world.replicas[at]);
+                prop_assert_eq!(held.len(), 1, "a blind write replaces what its coordinator held");
+                written.extend(held);
+            } else if what == 4 {
+                restart(&mut world.replicas[at]);
+            } else if what == 5 {
+                world.repair("k", at, which % REPLICAS);
+            } else {
+                world.step(&Step::Deliver { to: at, which });
+            }
+        }
+        world.deliver_all();
+        let expected: BTreeSet<_> = written.difference(&replaced).cloned().collect();
+        for replica in &mut world.replicas {
+            prop_assert_eq!(siblings(replica), expected.clone());
         }
     }
 
