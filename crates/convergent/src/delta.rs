@@ -21,7 +21,7 @@ const ATTESTATION: u8 = 1;
 #[derive(Clone, PartialEq, Debug)]
 pub enum Message {
     /// Something about one key.
-    Key(KeyDelta),
+    Key(Box<KeyDelta>),
     /// What was known elsewhere: see the module.
     Attestation(Attestation),
 }
@@ -64,7 +64,7 @@ impl Message {
         let mut reader = Reader::new(bytes);
         check_version(&mut reader, "a delta", VERSION)?;
         let message = match reader.u8("a delta's kind")? {
-            KEY => Self::Key(KeyDelta::read(&mut reader)?),
+            KEY => Self::Key(Box::new(KeyDelta::read(&mut reader)?)),
             ATTESTATION => {
                 Self::Attestation(Attestation { known: Known::read(&mut reader)?, taken: Known::read(&mut reader)? })
             }
@@ -205,7 +205,7 @@ mod tests {
             &time,
             &[0, 1, b'v'],
         ];
-        assert_eq!((message.encode().len(), &message.encode()[..]), (66, &drawn.concat()[..]));
+        assert_eq!((message.encode().len(), &message.encode()[..]), (65, &drawn.concat()[..]));
     }
 
     #[test]

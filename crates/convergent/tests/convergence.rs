@@ -8,7 +8,8 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use althing_convergent::{Outcome, repair};
+use althing_clock::{Dot, DotContext};
+use althing_convergent::{Outcome, evaluate, repair};
 use althing_storage::engine::Engine;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -52,8 +53,8 @@ const OPS: [&str; 30] = [
 /// What happens in one step.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A replica executes an operation.
-    Execute { at: usize, op: usize },
+    /// A replica executes an operation, perhaps for a client that has seen an earlier read.
+    Execute { at: usize, op: usize, context: Option<usize> },
     /// One of the deltas so far comes to a replica: perhaps once more, perhaps before older ones.
     Deliver { to: usize, which: usize },
     /// A read from two replicas repairs them.
@@ -71,7 +72,9 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let at = 0..REPLICAS;
     let step = prop_oneof![
-        8 => (at.clone(), 0..OPS.len()).prop_map(|(at, op)| Step::Execute { at, op }),
+        6 => (at.clone(), 0..OPS.len()).prop_map(|(at, op)| Step::Execute { at, op, context: None }),
+        2 => (at.clone(), 0..OPS.len(), any::<usize>())
+            .prop_map(|(at, op, context)| Step::Execute { at, op, context: Some(context) }),
         8 => (at.clone(), any::<usize>()).prop_map(|(to, which)| Step::Deliver { to, which }),
         2 => (at.clone(), at.clone(), 0..OPS.len()).prop_map(|(left, right, op)| Step::Repair { left, right, op }),
         1 => at.clone().prop_map(|at| Step::Tend { at }),
@@ -85,19 +88,23 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct World {
     replicas: Vec<Replica>,
     deltas: Vec<Bytes>,
+    /// What clients have seen.
+    contexts: Vec<DotContext>,
     now_ms: i64,
 }
 
 impl World {
     fn new() -> Self {
-        Self { replicas: (1..=REPLICAS as u64).map(Replica::new).collect(), deltas: Vec::new(), now_ms: 800 }
+        let replicas = (1..=REPLICAS as u64).map(Replica::new).collect();
+        Self { replicas, deltas: Vec::new(), contexts: Vec::new(), now_ms: 800 }
     }
 
     fn step(&mut self, step: &Step) {
         match step {
-            Step::Execute { at, op } => {
+            Step::Execute { at, op, context } => {
                 let (key, op) = parse(OPS[*op]);
-                let (_, delta) = self.replicas[*at].execute(key, op, self.now_ms, None);
+                let seen = context.and_then(|which| self.contexts.get(which % self.contexts.len().max(1)).cloned());
+                let (_, delta) = self.replicas[*at].execute(key, op, self.now_ms, seen);
                 self.deltas.extend(delta);
             }
             Step::Deliver { to, which } => {
@@ -121,7 +128,10 @@ impl World {
 
     fn repair(&mut self, key: &str, left: usize, right: usize) {
         let states = [left, right].map(|at| self.replicas[at].state(key));
-        for (at, delta) in [left, right].into_iter().zip(repair(&states).unwrap()) {
+        let read = evaluate(&parse("get s").1, &states, self.now_ms, 1).unwrap();
+        assert_eq!(read.missing, repair(&states).unwrap());
+        self.contexts.push(read.context);
+        for (at, delta) in [left, right].into_iter().zip(read.missing) {
             delta.into_iter().for_each(|delta| self.replicas[at].join(delta).unwrap());
         }
     }
@@ -149,6 +159,13 @@ fn restart(replica: &mut Replica) {
         replica.shard.replay(place as u64 + 1, delta.clone()).unwrap();
     }
     assert_eq!(replica.shard.index(), replica.log.len() as u64);
+}
+
+/// The values of `k` that a replica holds, each with its dot.
+fn siblings(replica: &mut Replica) -> BTreeSet<(Dot, Bytes)> {
+    let state = read(std::slice::from_mut(replica), "get k", 1).state;
+    let siblings = state.text().written.siblings().iter();
+    siblings.map(|(dot, sibling)| (*dot, sibling.value.clone())).collect()
 }
 
 proptest! {
@@ -266,6 +283,38 @@ proptest! {
             let members = replica.ask("smembers t", 1);
             let members: BTreeSet<String> = members.split_whitespace().map(str::to_owned).collect();
             prop_assert_eq!(&members, &added);
+        }
+    }
+
+    /// A value that was acknowledged is there until a write replaces it whose coordinator held it, and no longer.
+    #[test]
+    fn a_written_value_stays_until_a_write_has_seen_it(
+        steps in proptest::collection::vec((0..REPLICAS, 0_u8..8, any::<usize>()), 1..60),
+    ) {
+        let mut world = World::new();
+        let (mut written, mut replaced) = (BTreeSet::new(), BTreeSet::new());
+        for (place, (at, what, which)) in steps.into_iter().enumerate() {
+            if what < 4 {
+                replaced.extend(siblings(&mut world.replicas[at]));
+                let words = if what == 0 { "set k same".to_owned() } else { format!("set k v{place}") };
+                let (_, op) = parse(&words);
+                let (_, delta) = world.replicas[at].execute("k", op, 1, None);
+                world.deltas.extend(delta);
+                let held = siblings(&mut world.replicas[at]);
+                prop_assert_eq!(held.len(), 1, "a blind write replaces what its coordinator held");
+                written.extend(held);
+            } else if what == 4 {
+                restart(&mut world.replicas[at]);
+            } else if what == 5 {
+                world.repair("k", at, which % REPLICAS);
+            } else {
+                world.step(&Step::Deliver { to: at, which });
+            }
+        }
+        world.deliver_all();
+        let expected: BTreeSet<_> = written.difference(&replaced).cloned().collect();
+        for replica in &mut world.replicas {
+            prop_assert_eq!(siblings(replica), expected.clone());
         }
     }
 

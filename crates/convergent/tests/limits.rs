@@ -21,7 +21,7 @@ use support::{Replica, parse, read, show};
 /// A delta that does nothing but be known.
 fn empty(actor: Actor, counter: u64) -> Bytes {
     let delta = Delta::of(Dot::new(actor, counter), Keyed::default());
-    Message::Key(KeyDelta { key: Bytes::from_static(b"k"), time: None, delta }).encode()
+    KeyDelta { key: Bytes::from_static(b"k"), time: None, delta }.encode()
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn deltas_that_would_make_too_many_gaps_wait_until_older_ones_have_come() {
     let mut known = Known::default();
     known.extend(&(1..=MAX_GAPS as u64).map(|place| Dot::new(b, 2 * place)).collect());
     let attestation = Attestation { known, taken: Known::default() };
-    replica.join(Message::Attestation(attestation).encode()).unwrap();
+    replica.join(attestation.encode()).unwrap();
     assert_eq!(replica.shard.gaps(), MAX_GAPS);
     let far = empty(b, 2 * MAX_GAPS as u64 + 9);
     assert_eq!(replica.join(far.clone()), Err(JoinError::TooManyGaps { gaps: MAX_GAPS + 1, limit: MAX_GAPS }));

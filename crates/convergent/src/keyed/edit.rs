@@ -195,7 +195,8 @@ impl<'a> Editor<'a> {
     }
 
     fn put_deadline(&mut self, at_ms: Option<i64>) {
-        let binds = self.state.text.written.siblings().iter().map(|(dot, _)| *dot).collect();
+        let strings = self.state.text.written.siblings().iter().map(|(dot, _)| *dot);
+        let binds = strings.filter(|dot| self.seen().contains(*dot)).collect();
         let mut removed = DotContext::EMPTY;
         let _ = self.state.deadlines.reset(self.seen(), &mut removed);
         let deadlines = DotFun::from((self.next, Deadline { at_ms, binds }));

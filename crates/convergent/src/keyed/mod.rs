@@ -61,6 +61,12 @@ impl Keyed {
         }
     }
 
+    /// The string, with its siblings and all that was added to it.
+    #[must_use]
+    pub const fn text(&self) -> &Text {
+        &self.text
+    }
+
     /// When it expires, in milliseconds since 1970; `None` is never.
     #[must_use]
     pub fn expires_ms(&self) -> Option<i64> {

@@ -143,10 +143,11 @@ impl Shard {
         }
         let bytes = delta.len();
         let message = Message::decode(own(&delta)).map_err(|source| ConvergentError::Entry { index, source })?;
-        if let Message::Key(KeyDelta { time: Some(time), delta, .. }) = &message
-            && self.is_own(&delta.writes)
+        if let Message::Key(message) = &message
+            && let Some(time) = message.time
+            && self.is_own(&message.delta.writes)
         {
-            self.clock = Hlc::new(self.config.max_clock_skew, self.clock.last().max(*time));
+            self.clock = Hlc::new(self.config.max_clock_skew, self.clock.last().max(time));
         }
         self.take(message, bytes)?;
         self.commit()?;
@@ -229,7 +230,7 @@ impl Shard {
     /// Takes a delta of so many bytes: of another replica, or of the log.
     fn take(&mut self, message: Message, bytes: usize) -> Result<(), ConvergentError> {
         let KeyDelta { key, delta, .. } = match message {
-            Message::Key(delta) => delta,
+            Message::Key(message) => *message,
             Message::Attestation(attestation) => {
                 self.head.known.join(&attestation.known);
                 self.head.taken.join(&attestation.taken);

@@ -50,6 +50,7 @@ impl Replica {
                 Outcome::Removed { index, delta, .. } => Some((*index, delta)),
                 Outcome::State { .. }
                 | Outcome::Page { .. }
+                | Outcome::Names { .. }
                 | Outcome::Attested { .. }
                 | Outcome::Flushed { .. }
                 | Outcome::Tended { .. } => None,
