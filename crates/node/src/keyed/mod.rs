@@ -30,12 +30,12 @@ use std::collections::{BTreeMap, VecDeque};
 use althing_api::keyed::{Access, KeyedAnswer, KeyedRequest};
 use althing_api::request::Body;
 use althing_api::{Answer, Call, Error, ErrorKind, Header};
-use althing_convergent::{Job, Outcome, ScanRequest, Size};
-use althing_datatypes::Kind;
+use althing_convergent::{Job, Outcome, Rest, ScanRequest, Size};
+use althing_datatypes::{Kind, Message as _, Op};
 use althing_quorum::{Level, Requirement, Sets};
 use althing_storage::engine::Applied;
 use althing_storage::wal::{Record, RecordKind};
-use althing_types::{GroupId, Instant, NodeId, RequestId, SpaceId, limits};
+use althing_types::{Duration, GroupId, Instant, NodeId, RequestId, SpaceId, limits};
 use bytes::Bytes;
 
 use self::outstanding::Outstanding;
@@ -52,6 +52,12 @@ use crate::node::Node;
 const DELTA_LOG: u64 = 1 << 63;
 /// Keys that one job of a FLUSHALL removes.
 const FLUSHED_AT_ONCE: usize = 256;
+/// How often the replica that coordinates looks for what has expired.
+const TEND_EVERY: Duration = Duration::from_secs(1);
+/// How often the others do.
+const TEND_EVERY_BESIDE: Duration = Duration::from_secs(60);
+/// Keys that are removed at once because they have expired.
+const TENDED_AT_ONCE: usize = 256;
 /// Keys that one request of a scan looks at, at the most.
 const MAX_SCANNED: usize = 1000;
 
@@ -85,6 +91,8 @@ pub(crate) struct Keyed {
     size: Size,
     /// Its repair.
     rounds: Rounds,
+    /// When it last looked for what has expired.
+    tended: Instant,
     /// Where it stands in the engine.
     space: SpaceId,
 }
@@ -131,6 +139,17 @@ impl Keyed {
         self.waiting.insert(self.last_ticket, waiting);
         self.last_ticket
     }
+}
+
+/// What a client asks of one key.
+#[derive(Debug)]
+struct Asked {
+    id: RequestId,
+    key: Bytes,
+    op: Op,
+    /// How many replicas must have answered, if it says so.
+    level: Option<Level>,
+    deadline: Instant,
 }
 
 /// What an outcome rests on.
@@ -200,16 +219,15 @@ impl Node {
         }
         match request {
             KeyedRequest::Operate { key, operation, access, level } => {
-                let Ok(op) = <althing_datatypes::Op as althing_datatypes::Message>::decode(&operation) else {
+                let Ok(op) = Op::decode(&operation) else {
                     let error = ErrorKind::InvalidArgument("the operation does not parse".to_owned());
                     return out.responses.push((id, Err(error.into())));
                 };
-                match if op.is_read() { Access::Read } else { Access::Write } {
-                    // What only reads may say that it writes: it is done in its order then.
-                    Access::Read if access == Access::Read => {
-                        self.keyed_read(now, id, group, (key, op), level, deadline, out)
-                    }
-                    Access::Read | Access::Write => self.keyed_write(now, id, group, (key, op), level, deadline, out),
+                let asked = Asked { id, key, op, level, deadline };
+                match access {
+                    Access::Read if asked.op.is_read() => self.keyed_read(now, group, asked, out),
+                    // What says that it writes, and only reads, is done in its order.
+                    Access::Read | Access::Write => self.keyed_write(now, group, asked, out),
                 }
             }
             KeyedRequest::Scan { after, limit, pattern, kind } => {
@@ -359,7 +377,13 @@ impl Node {
                 Some(Waiting::Round(name)) => self.attested_came(now, group, name, Side::Own, delta),
                 Some(_) | None => {}
             },
-            Outcome::Tended { .. } => {}
+            Outcome::Tended { ticket, rest, .. } => {
+                keyed.waiting.remove(&ticket);
+                // What is left is looked at with the next tick.
+                if rest == Rest::Some {
+                    keyed.tended = Instant::ZERO;
+                }
+            }
         }
     }
 
@@ -408,7 +432,20 @@ impl Node {
             self.ask_more(now, group);
             self.send_again(now, group);
             self.tick_round(now, group);
+            self.tend(now, group);
         }
+    }
+
+    /// Looks for keys that have expired, and for what nobody needs any more. One replica removes them for all, unless it is away.
+    fn tend(&mut self, now: Instant, group: GroupId) {
+        let own = self.shared.node();
+        let every = if self.coordinator(now, group) == own { TEND_EVERY } else { TEND_EVERY_BESIDE };
+        let now_ms = self.wall.at(now);
+        let is_due = |keyed: &&mut Keyed| keyed.size.bytes > 0 && now.since(keyed.tended) >= every;
+        let Some(keyed) = self.keyed.get_mut(&group).filter(is_due) else { return };
+        keyed.tended = now;
+        let ticket = keyed.ticket(Waiting::Nobody);
+        keyed.jobs.push(Job::Tend { ticket, now_ms, budget: TENDED_AT_ONCE });
     }
 
     fn expire_keyed(&mut self, now: Instant, group: GroupId, out: &mut Effects) {

@@ -4,11 +4,11 @@ use althing_api::ErrorKind;
 use althing_api::keyed::{Access, KeyedAnswer};
 use althing_convergent::{Job, evaluate};
 use althing_datatypes::{Message as _, Op};
-use althing_quorum::{Level, Tally, Verdict};
+use althing_quorum::{Tally, Verdict};
 use althing_types::{Duration, GroupId, Instant, NodeId, RequestId};
 use bytes::Bytes;
 
-use super::Waiting;
+use super::{Asked, Waiting};
 use crate::effects::Effects;
 use crate::envelope::{KeyedMessage, Message};
 use crate::node::Node;
@@ -32,16 +32,8 @@ pub(super) struct Read {
 }
 
 impl Node {
-    pub(super) fn keyed_read(
-        &mut self,
-        now: Instant,
-        id: RequestId,
-        group: GroupId,
-        (key, op): (Bytes, Op),
-        level: Option<Level>,
-        deadline: Instant,
-        out: &mut Effects,
-    ) {
+    pub(super) fn keyed_read(&mut self, now: Instant, group: GroupId, asked: Asked, out: &mut Effects) {
+        let Asked { id, key, op, level, deadline } = asked;
         let level = level.unwrap_or_else(|| self.table_level(group, Access::Read));
         let tally = Tally::new(self.requirement(group, level));
         if !self.is_in_reach(now, group, &tally) {

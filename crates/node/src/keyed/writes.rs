@@ -3,12 +3,12 @@
 use althing_api::ErrorKind;
 use althing_api::keyed::{Access, KeyedAnswer};
 use althing_convergent::{Job, Refusal};
-use althing_datatypes::{Message as _, Op, Reply};
-use althing_quorum::{Level, Tally, Verdict};
+use althing_datatypes::{Message as _, Reply};
+use althing_quorum::{Tally, Verdict};
 use althing_types::{GroupId, Instant, NodeId, RequestId};
 use bytes::Bytes;
 
-use super::Waiting;
+use super::{Asked, Waiting};
 use crate::effects::Effects;
 use crate::node::Node;
 
@@ -24,16 +24,8 @@ pub(super) struct Write {
 }
 
 impl Node {
-    pub(super) fn keyed_write(
-        &mut self,
-        now: Instant,
-        id: RequestId,
-        group: GroupId,
-        (key, op): (Bytes, Op),
-        level: Option<Level>,
-        deadline: Instant,
-        out: &mut Effects,
-    ) {
+    pub(super) fn keyed_write(&mut self, now: Instant, group: GroupId, asked: Asked, out: &mut Effects) {
+        let Asked { id, key, op, level, deadline } = asked;
         let level = level.unwrap_or_else(|| self.table_level(group, Access::Write));
         let tally = Tally::new(self.requirement(group, level));
         if !self.is_in_reach(now, group, &tally) {
