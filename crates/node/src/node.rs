@@ -471,7 +471,7 @@ impl Node {
             Message::Ask { group, ticket, question } => {
                 self.with(now, group, out, |group, cx| group.asked(cx, from, ticket, question));
             }
-            Message::Told { group, result: Ok(Told::NoMember), .. } => self.left_behind(now, group, out),
+            Message::Told { group, result: Ok(Told::NoMember { term }), .. } => self.left_behind(now, group, term, out),
             Message::Told { group, ticket, result } => {
                 self.with(now, group, out, |group, cx| group.told(cx, ticket, result));
             }

@@ -75,6 +75,11 @@ impl Promise {
         (candidate.term, candidate.index) >= (self.last.term, self.last.index)
     }
 
+    /// The same, by somebody who has heard of a term. Of a later one than his own he has promised nothing to anybody.
+    pub(crate) fn at_least(self, term: u64) -> Self {
+        if term <= self.term { self } else { Self { term, vote: NodeId::NONE, ..self } }
+    }
+
     fn write(&self, writer: &mut Writer) {
         writer.u64(self.term);
         writer.u64(self.vote.get());

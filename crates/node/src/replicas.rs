@@ -51,6 +51,8 @@ pub(crate) struct Comings {
 pub(crate) enum Farewell {
     /// Its group goes on without it, and may want it back.
     Left,
+    /// The same, as its leader of this term has said.
+    LeftBehind(u64),
     /// Its shard is no more.
     Retired,
 }
@@ -119,13 +121,16 @@ impl Node {
     pub(crate) fn close_replica(&mut self, now: Instant, id: GroupId, farewell: Farewell, out: &mut Effects) {
         let Some(mut group) = self.groups.remove(&id) else { return };
         group.stop(&mut Context { now, shared: &mut self.shared, out }, "the table's replica has left this node");
-        let promise = group.leave();
+        let promise = match farewell {
+            Farewell::Left | Farewell::Retired => group.leave(),
+            Farewell::LeftBehind(term) => group.leave().at_least(term),
+        };
         self.close_keyed(id, out);
         althing_probe::hit(Mark::ReplicaLeft);
         self.shared.wal.forget(id);
         self.shared.wal.forget(delta_log(id));
         let presence = match farewell {
-            Farewell::Left => Presence::Gone(promise),
+            Farewell::Left | Farewell::LeftBehind(_) => Presence::Gone(promise),
             Farewell::Retired => Presence::Retired,
         };
         let gone = presence.encode();
@@ -136,7 +141,7 @@ impl Node {
         // What it has may go only when the log remembers that it does.
         self.shared.wal.wait(id, CLOSING);
         match farewell {
-            Farewell::Left => {
+            Farewell::Left | Farewell::LeftBehind(_) => {
                 self.comings.graves.insert(id, promise);
             }
             Farewell::Retired => {

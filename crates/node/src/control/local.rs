@@ -155,12 +155,15 @@ impl Node {
 
     /// The group's leader says that this node is no member. It says so after everything that it has sent before, so if the
     /// replica has heard nothing of its group since it asked, it has promised nothing that still counts.
-    pub(crate) fn left_behind(&mut self, now: Instant, group: GroupId, out: &mut Effects) {
+    ///
+    /// What it leaves behind begins with that leader's term: one of an earlier term may still count on what the replica had, and must
+    /// not take a later one, which has nothing, for it.
+    pub(crate) fn left_behind(&mut self, now: Instant, group: GroupId, term: u64, out: &mut Effects) {
         let Some(doubt) = self.control.doubts.remove(&group) else { return };
         let heard = self.groups.get(&group).map(crate::group::Group::heard);
         if heard == Some(doubt.heard) && self.wish(group) == Wish::Elsewhere {
             althing_probe::hit(Mark::ReplicaLeftBehind);
-            self.close_replica(now, group, Farewell::Left, out);
+            self.close_replica(now, group, Farewell::LeftBehind(term), out);
         }
     }
 

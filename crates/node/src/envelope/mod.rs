@@ -161,7 +161,10 @@ pub enum Told {
     /// The asker is a member.
     Member,
     /// The asker is no member, by a configuration that is committed.
-    NoMember,
+    NoMember {
+        /// The term of the leader that says so.
+        term: u64,
+    },
 }
 
 /// A page of a snapshot on its way to a follower.
@@ -475,7 +478,10 @@ fn encode_told(result: &Result<Told, ErrorKind>, w: &mut Writer) {
         }
         Ok(Told::Moved) => w.u8(2),
         Ok(Told::Member) => w.u8(4),
-        Ok(Told::NoMember) => w.u8(5),
+        Ok(Told::NoMember { term }) => {
+            w.u8(5);
+            w.u64(*term);
+        }
         Err(error) => {
             w.u8(3);
             encode_error(error, w);
@@ -493,7 +499,7 @@ fn decode_told(r: &mut Reader) -> Result<Result<Told, ErrorKind>, DecodeError> {
         2 => Ok(Told::Moved),
         3 => Err(decode_error(r)?),
         4 => Ok(Told::Member),
-        5 => Ok(Told::NoMember),
+        5 => Ok(Told::NoMember { term: r.u64("a term")? }),
         value => return Err(DecodeError::Unknown { field: "an answer", value: u64::from(value) }),
     })
 }

@@ -122,7 +122,8 @@ impl Group {
             }
             Question::Membership => {
                 let is_member = self.replica.conf_state().contains(from);
-                self.tell(cx, from, ticket, Ok(if is_member { Told::Member } else { Told::NoMember }));
+                let no_member = Told::NoMember { term: self.replica.term() };
+                self.tell(cx, from, ticket, Ok(if is_member { Told::Member } else { no_member }));
             }
         }
     }
@@ -181,7 +182,7 @@ impl Group {
             (Told::TimeToLive { remaining_seconds, granted_seconds }, _) => {
                 Body::LeaseTimeToLive(LeaseStatus { remaining_seconds, granted_seconds, keys: Vec::new() })
             }
-            (Told::Moved | Told::Member | Told::NoMember, _) => Body::MoveLeader,
+            (Told::Moved | Told::Member | Told::NoMember { .. }, _) => Body::MoveLeader,
         })
     }
 
