@@ -97,7 +97,9 @@ impl Keyspace {
             Err(error) => failure = failure.take().or(Some(error)),
         };
         for (key, op) in operations {
-            if coming.len() >= MAX_AT_ONCE && let Some(first) = coming.pop_front() {
+            if coming.len() >= MAX_AT_ONCE
+                && let Some(first) = coming.pop_front()
+            {
                 take(operated(first.await));
             }
             coming.push_back(self.start(key, &op));
@@ -160,9 +162,9 @@ impl Keyspace {
     /// The table's shards now: they change when one splits.
     fn shards(&self) -> Result<Vec<GroupId>, Refusal> {
         let table = self.shared.tables.by_name(self.table.name.as_str());
-        table.map(|table| table.shards.clone()).ok_or_else(|| {
-            Refusal::new(format!("ERR there is no table {} any more", self.table.name))
-        })
+        table
+            .map(|table| table.shards.clone())
+            .ok_or_else(|| Refusal::new(format!("ERR there is no table {} any more", self.table.name)))
     }
 
     async fn page(

@@ -170,9 +170,7 @@ impl Pipeline {
     async fn land(&mut self, out: &mut BytesMut) {
         let Some(flight) = self.flights.pop_front() else { return };
         let reply = operated(flight.coming.await);
-        let answer = reply.and_then(|reply| {
-            reply.map(flight.say).map_err(|error| refused(error, flight.command.name))
-        });
+        let answer = reply.and_then(|reply| reply.map(flight.say).map_err(|error| refused(error, flight.command.name)));
         self.say(answer, flight.speech, out);
     }
 

@@ -64,7 +64,10 @@ impl Refusal {
             // Writing to a string cannot fail.
             let _ = write!(arguments, "'{}' ", quoted(word, MAX_QUOTED_BYTES - arguments.len()));
         }
-        Self::new(format!("ERR unknown command '{}', with args beginning with: {arguments}", quoted(name, MAX_QUOTED_BYTES)))
+        Self::new(format!(
+            "ERR unknown command '{}', with args beginning with: {arguments}",
+            quoted(name, MAX_QUOTED_BYTES)
+        ))
     }
 
     /// No such subcommand.

@@ -56,6 +56,11 @@ pub fn nothing_to_do(_: &mut Session, _: &[Bytes]) -> Answer {
     Ok(Value::OK)
 }
 
+/// `SCRIPT EXISTS digest...`: there are no scripts.
+pub fn script_exists(_: &mut Session, words: &[Bytes]) -> Answer {
+    Ok(Value::Array(words[2..].iter().map(|_| Value::Int(0)).collect()))
+}
+
 /// `MEMORY DOCTOR`
 pub fn memory_doctor(_: &mut Session, _: &[Bytes]) -> Answer {
     Ok(Value::Text("Data is on disk; the memory of the node is in its metrics.".to_owned()))
@@ -116,9 +121,8 @@ fn settings(shared: &Shared) -> Vec<(&'static str, String)> {
 
 /// `CONFIG GET pattern...`
 pub fn config_get(session: &mut Session, words: &[Bytes]) -> Answer {
-    let fits = |name: &str| {
-        words[2..].iter().any(|pattern| glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes()))
-    };
+    let fits =
+        |name: &str| words[2..].iter().any(|pattern| glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes()));
     let found = settings(session.shared()).into_iter().filter(|(name, _)| fits(name));
     Ok(Value::Map(found.map(|(name, value)| (Value::word(name), Value::text(value))).collect()))
 }
@@ -181,7 +185,8 @@ const SECTIONS: [Section; 8] = [
 pub fn info<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> {
     Box::pin(async move {
         let asked = &words[1..];
-        let all = asked.is_empty() || asked.iter().any(|word| ["all", "default", "everything"].iter().any(|all| is(word, all)));
+        let all = asked.is_empty()
+            || asked.iter().any(|word| ["all", "default", "everything"].iter().any(|all| is(word, all)));
         let wants = |name: &str| all || asked.iter().any(|word| is(word, name));
         let mut text = String::new();
         for (name, section) in SECTIONS {

@@ -154,7 +154,8 @@ fn specification(keys: Keys, is_write: bool) -> Vec<Value> {
             vec![one(at(first), range(last, step))]
         }
         Keys::Counted { count, store } => {
-            let counted = map(vec![("keynumidx", Value::Int(0)), ("firstkey", Value::Int(1)), ("keystep", Value::Int(1))]);
+            let counted =
+                map(vec![("keynumidx", Value::Int(0)), ("firstkey", Value::Int(1)), ("keystep", Value::Int(1))]);
             let counted = map(vec![("type", Value::word("keynum")), ("spec", counted)]);
             let stored = store.map(|index| one(at(index), range(0, 1)));
             stored.into_iter().chain([one(at(count), counted)]).collect()

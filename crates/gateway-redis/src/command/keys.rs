@@ -71,7 +71,13 @@ impl Keys {
             Self::Range { first, last, step } => {
                 (i64::try_from(first).unwrap_or(0), i64::from(last), i64::try_from(step).unwrap_or(0))
             }
-            Self::Counted { store, .. } => if store.is_some() { (1, 1, 1) } else { (0, 0, 0) },
+            Self::Counted { store, .. } => {
+                if store.is_some() {
+                    (1, 1, 1)
+                } else {
+                    (0, 0, 0)
+                }
+            }
             Self::Sort => (1, 1, 1),
         }
     }

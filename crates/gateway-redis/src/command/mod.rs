@@ -245,14 +245,18 @@ impl Merges {
             Self::Nothing => "changes no data",
             Self::Reads => "reads",
             Self::LastWriter => "the later write is shown; the other is kept beside it until a write has seen both",
-            Self::ReadModifyWrite => "computed from what one side sees; of two results the later is shown, the other kept beside it",
+            Self::ReadModifyWrite => {
+                "computed from what one side sees; of two results the later is shown, the other kept beside it"
+            }
             Self::Counts => "all increments of both sides count",
             Self::PerField => "field by field: the later write of a field is shown; fields that one side wrote stay",
             Self::AddWins => "additions of both sides stay; a removal does not undo an addition that it has not seen",
             Self::RemovesSeen => "what it has seen goes; what the other side added meanwhile stays",
             Self::Union => "the sketches are joined: every member of either side counts once",
             Self::LaterDeadline => "the later deadline stands; none is later than any",
-            Self::Conditional => "the condition is judged on what one side sees, so both may pass; then as the unconditional command. Exact on strong tables",
+            Self::Conditional => {
+                "the condition is judged on what one side sees, so both may pass; then as the unconditional command. Exact on strong tables"
+            }
             Self::ReadsThenWrites => "reads what one side sees, then replaces or changes the destination, key by key",
             Self::EachKey => "each key for itself, as the command for one key",
         }

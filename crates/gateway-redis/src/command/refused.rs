@@ -21,29 +21,86 @@ pub const REFUSED: &[Refused] = &[
         what: "lists",
         reason: "positions in a list do not converge when two sides of a partition change it; use a sorted set or a hash",
         names: &[
-            "blmove", "blmpop", "blpop", "brpop", "brpoplpush", "lindex", "linsert", "llen", "lmove", "lmpop", "lpop",
-            "lpos", "lpush", "lpushx", "lrange", "lrem", "lset", "ltrim", "rpop", "rpoplpush", "rpush", "rpushx",
+            "blmove",
+            "blmpop",
+            "blpop",
+            "brpop",
+            "brpoplpush",
+            "lindex",
+            "linsert",
+            "llen",
+            "lmove",
+            "lmpop",
+            "lpop",
+            "lpos",
+            "lpush",
+            "lpushx",
+            "lrange",
+            "lrem",
+            "lset",
+            "ltrim",
+            "rpop",
+            "rpoplpush",
+            "rpush",
+            "rpushx",
         ],
     },
     Refused {
         what: "streams",
         reason: "a stream needs one order of its entries; a table of the kind stream has it",
         names: &[
-            "xack", "xadd", "xautoclaim", "xclaim", "xdel", "xgroup", "xinfo", "xlen", "xpending", "xrange", "xread",
-            "xreadgroup", "xrevrange", "xsetid", "xtrim",
+            "xack",
+            "xadd",
+            "xautoclaim",
+            "xclaim",
+            "xdel",
+            "xgroup",
+            "xinfo",
+            "xlen",
+            "xpending",
+            "xrange",
+            "xread",
+            "xreadgroup",
+            "xrevrange",
+            "xsetid",
+            "xtrim",
         ],
     },
     Refused {
         what: "scripts and functions",
-        reason: "a script runs on one server that holds all its keys; use MULTI/EXEC on a strong table",
-        names: &["eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro", "function", "script"],
+        reason: "a script runs on one server that holds all its keys; compute in the client",
+        names: &[
+            "eval",
+            "eval_ro",
+            "evalsha",
+            "evalsha_ro",
+            "fcall",
+            "fcall_ro",
+            "function|delete",
+            "function|dump",
+            "function|kill",
+            "function|load",
+            "function|restore",
+            "function|stats",
+            "script|debug",
+            "script|kill",
+            "script|load",
+        ],
     },
     Refused {
         what: "geography",
         reason: "geographic indexes are not built",
         names: &[
-            "geoadd", "geodist", "geohash", "geopos", "georadius", "georadius_ro", "georadiusbymember",
-            "georadiusbymember_ro", "geosearch", "geosearchstore",
+            "geoadd",
+            "geodist",
+            "geohash",
+            "geopos",
+            "georadius",
+            "georadius_ro",
+            "georadiusbymember",
+            "georadiusbymember_ro",
+            "geosearch",
+            "geosearchstore",
         ],
     },
     Refused {
@@ -60,16 +117,47 @@ pub const REFUSED: &[Refused] = &[
         what: "replication and persistence of a single server",
         reason: "replicas are placed by the cluster and every write is durable; see `althing get nodes`",
         names: &[
-            "bgrewriteaof", "bgsave", "save", "failover", "psync", "sync", "replconf", "replicaof", "slaveof", "shutdown",
-            "cluster|addslots", "cluster|addslotsrange", "cluster|bumpepoch", "cluster|delslots",
-            "cluster|delslotsrange", "cluster|failover", "cluster|flushslots", "cluster|forget", "cluster|meet",
-            "cluster|replicate", "cluster|reset", "cluster|saveconfig", "cluster|set-config-epoch", "cluster|setslot",
+            "bgrewriteaof",
+            "bgsave",
+            "save",
+            "failover",
+            "psync",
+            "sync",
+            "replconf",
+            "replicaof",
+            "slaveof",
+            "shutdown",
+            "cluster|addslots",
+            "cluster|addslotsrange",
+            "cluster|bumpepoch",
+            "cluster|delslots",
+            "cluster|delslotsrange",
+            "cluster|failover",
+            "cluster|flushslots",
+            "cluster|forget",
+            "cluster|meet",
+            "cluster|replicate",
+            "cluster|reset",
+            "cluster|saveconfig",
+            "cluster|set-config-epoch",
+            "cluster|setslot",
         ],
     },
     Refused {
         what: "access rules of a single server",
         reason: "users and their rights are objects of the cluster; see `althing explain user`",
-        names: &["acl|deluser", "acl|dryrun", "acl|genpass", "acl|getuser", "acl|list", "acl|load", "acl|log", "acl|save", "acl|setuser", "acl|users"],
+        names: &[
+            "acl|deluser",
+            "acl|dryrun",
+            "acl|genpass",
+            "acl|getuser",
+            "acl|list",
+            "acl|load",
+            "acl|log",
+            "acl|save",
+            "acl|setuser",
+            "acl|users",
+        ],
     },
     Refused {
         what: "modules",
@@ -79,13 +167,27 @@ pub const REFUSED: &[Refused] = &[
     Refused {
         what: "diagnostics of a single server",
         reason: "see the metrics of the node and `althing top`",
-        names: &["monitor", "debug|sleep", "debug|segfault", "debug|panic", "debug|restart", "pfdebug", "pfselftest", "lolwut"],
+        names: &[
+            "monitor",
+            "debug|sleep",
+            "debug|segfault",
+            "debug|panic",
+            "debug|restart",
+            "pfdebug",
+            "pfselftest",
+            "lolwut",
+        ],
     },
     Refused {
         what: "control over other clients and over the client's cache",
         reason: "no client stops others, and no node tells clients what changed",
         names: &[
-            "client|pause", "client|unpause", "client|unblock", "client|caching", "client|getredir", "client|tracking",
+            "client|pause",
+            "client|unpause",
+            "client|unblock",
+            "client|caching",
+            "client|getredir",
+            "client|tracking",
             "client|trackinginfo",
         ],
     },
@@ -102,7 +204,7 @@ pub fn reason(words: &[Bytes]) -> Option<Refusal> {
     let text = |at: usize| words.get(at).and_then(|word| std::str::from_utf8(word).ok()).map(str::to_ascii_lowercase);
     let name = text(0)?;
     let full = text(1).map(|second| format!("{name}|{second}"));
-        REFUSED.iter().find_map(|row| {
+    REFUSED.iter().find_map(|row| {
         let found = row.names.iter().copied().find(|&refused| refused == name || full.as_deref() == Some(refused))?;
         Some(Refusal::unsupported(&found.to_ascii_uppercase().replace('|', " "), row.reason))
     })
@@ -117,7 +219,9 @@ mod tests {
         let words = ["Client", "pause", "100"].map(Bytes::from);
         assert!(reason(&words).unwrap().text().starts_with("ERR CLIENT PAUSE is not supported by Althing: "));
         let words = ["LPUSH", "l", "1"].map(Bytes::from);
-        assert!(reason(&words).unwrap().text().starts_with("ERR LPUSH is not supported by Althing: positions in a list"));
+        assert!(
+            reason(&words).unwrap().text().starts_with("ERR LPUSH is not supported by Althing: positions in a list")
+        );
         assert_eq!(reason(&["GET", "k"].map(Bytes::from)), None);
     }
 

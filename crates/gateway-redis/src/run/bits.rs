@@ -1,7 +1,7 @@
 //! Bits of strings.
 
-use althing_datatypes::op::{Bit, BitRange, BitsOp, FieldOp, FieldType, Overflow, StringOp, Unit, Width};
 use althing_datatypes::combine::{self, BitRule};
+use althing_datatypes::op::{Bit, BitRange, BitsOp, FieldOp, FieldType, Overflow, StringOp, Unit, Width};
 use althing_datatypes::{Op, Reply};
 use bytes::Bytes;
 

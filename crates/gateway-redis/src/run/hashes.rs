@@ -119,7 +119,7 @@ pub fn random(words: &[Bytes], keyword: &str) -> Result<(Option<i64>, WithValues
             }
             Ok((Some(count), WithValues::Yes))
         }
-        [_, _, ..] => Err(Refusal::SYNTAX),
+        [count, _, ..] => drawn(count).and(Err(Refusal::SYNTAX)),
     }
 }
 
@@ -129,7 +129,11 @@ pub fn random(words: &[Bytes], keyword: &str) -> Result<(Option<i64>, WithValues
 /// If it is no number or has none.
 pub fn drawn(word: &[u8]) -> Result<i64, Refusal> {
     let count = int(word)?;
-    if count == i64::MIN { Err(Refusal::of("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807")) } else { Ok(count) }
+    if count == i64::MIN {
+        Err(Refusal::of("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"))
+    } else {
+        Ok(count)
+    }
 }
 
 /// `HSCAN key cursor [MATCH pattern] [COUNT count]`

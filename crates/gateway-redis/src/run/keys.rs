@@ -68,8 +68,8 @@ pub fn pexpireat(words: &[Bytes]) -> Parsed {
 }
 
 fn expiring(words: &[Bytes], command: &str, milliseconds: i64, when: fn(i64) -> When) -> Parsed {
-    let number = int(at(words, 2)?)?;
     let condition = expire_if(&words[3..])?;
+    let number = int(at(words, 2)?)?;
     let number = number.checked_mul(milliseconds).ok_or_else(|| invalid_expire(command))?;
     key(words, KeyOp::Expire { when: when(number), condition })
 }

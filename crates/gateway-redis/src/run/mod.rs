@@ -7,8 +7,8 @@ pub mod lcs;
 pub mod scan;
 pub mod sets;
 pub mod sketches;
-pub mod sorted;
 pub mod sort;
+pub mod sorted;
 pub mod strings;
 pub mod words;
 

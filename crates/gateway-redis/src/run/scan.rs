@@ -59,7 +59,8 @@ pub fn scan<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> {
                 _ => return Err(Refusal::SYNTAX),
             }
         }
-        let position = if from == 0 { Position::default() } else { space.cursors().get(from).ok_or(FORGOTTEN_CURSOR)? };
+        let position =
+            if from == 0 { Position::default() } else { space.cursors().get(from).ok_or(FORGOTTEN_CURSOR)? };
         let (keys, next) = space.scan(position, wanted, pattern, kind).await?;
         let cursor = next.map_or(0, |next| space.cursors().put(next));
         Ok(Value::Array(vec![Value::text(cursor.to_string()), Value::bulks(keys)]))

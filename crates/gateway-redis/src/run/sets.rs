@@ -12,7 +12,7 @@ use crate::keyspace::Keyspace;
 use crate::refusal::Refusal;
 use crate::run::hashes::drawn;
 use crate::run::scan::page;
-use crate::run::words::{Options, at, int};
+use crate::run::words::{Options, at, int, positive};
 use crate::run::{Keyed, refused, wrong_reply};
 use crate::wire::Value;
 
@@ -56,7 +56,7 @@ pub fn smembers(words: &[Bytes]) -> Parsed {
 pub fn spop(words: &[Bytes]) -> Parsed {
     let count = match words.get(2..).unwrap_or_default() {
         [] => None,
-        [count] => Some(u64::try_from(int(count)?).map_err(|_| Refusal::OUT_OF_RANGE)?),
+        [count] => Some(positive(count)?),
         [_, _, ..] => return Err(Refusal::SYNTAX),
     };
     set(words, SetOp::Pop(count))
@@ -142,7 +142,8 @@ pub fn sdiffstore<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> 
 /// # Errors
 /// A number that is none, or below one, or above what follows.
 pub fn counted(words: &[Bytes], place: usize) -> Result<(&[Bytes], Options<'_>), Refusal> {
-    let number = int(at(words, place)?).ok().and_then(|number| usize::try_from(number).ok()).filter(|&number| number > 0);
+    let number =
+        int(at(words, place)?).ok().and_then(|number| usize::try_from(number).ok()).filter(|&number| number > 0);
     let number = number.ok_or(Refusal::of("ERR numkeys should be greater than 0"))?;
     let rest = words.get(place + 1..).unwrap_or_default();
     let keys = rest.get(..number).ok_or(Refusal::of("ERR Number of keys can't be greater than number of args"))?;

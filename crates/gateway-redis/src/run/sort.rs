@@ -34,11 +34,15 @@ pub fn sort<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> {
                 limit = (options.int()?, options.int()?);
             } else if is(option, "by") {
                 if options.value()?.contains(&b'*') {
-                    return Err(Refusal::of("ERR BY option of SORT is not supported by Althing: it would read keys that are not named"));
+                    return Err(Refusal::of(
+                        "ERR BY option of SORT is not supported by Althing: it would read keys that are not named",
+                    ));
                 }
                 by = By::Nothing;
             } else if is(option, "get") {
-                return Err(Refusal::of("ERR GET option of SORT is not supported by Althing: it would read keys that are not named"));
+                return Err(Refusal::of(
+                    "ERR GET option of SORT is not supported by Althing: it would read keys that are not named",
+                ));
             } else if is(option, "store") {
                 return Err(Refusal::of("ERR STORE option of SORT is not supported by Althing: the result is a list"));
             } else {

@@ -76,12 +76,7 @@ pub fn incrbyfloat(words: &[Bytes]) -> Parsed {
 
 /// A string that is set whatever was there.
 fn put(value: &Bytes) -> StringOp {
-    StringOp::Set {
-        value: value.clone(),
-        expiry: SetExpiry::Clear,
-        condition: Existence::Any,
-        answer: SetAnswer::Done,
-    }
+    StringOp::Set { value: value.clone(), expiry: SetExpiry::Clear, condition: Existence::Any, answer: SetAnswer::Done }
 }
 
 /// `SETNX key value`
@@ -262,7 +257,14 @@ mod tests {
 
     #[test]
     fn options_of_set_that_contradict_each_other_are_a_syntax_error() {
-        for line in ["set k v nx xx", "set k v ex 1 px 1", "set k v ex 1 keepttl", "set k v no", "set k v ex", "getex k ex 1 px"] {
+        for line in [
+            "set k v nx xx",
+            "set k v ex 1 px 1",
+            "set k v ex 1 keepttl",
+            "set k v no",
+            "set k v ex",
+            "getex k ex 1 px",
+        ] {
             assert_eq!(parse(line).unwrap_err(), Refusal::SYNTAX, "{line}");
         }
     }

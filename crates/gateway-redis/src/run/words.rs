@@ -21,6 +21,14 @@ pub fn int(word: &[u8]) -> Result<i64, Refusal> {
     number::integer(word).ok_or(Refusal::NOT_AN_INTEGER)
 }
 
+/// A whole number that is not negative.
+///
+/// # Errors
+/// If it is none, or negative.
+pub fn positive(word: &[u8]) -> Result<u64, Refusal> {
+    number::integer(word).and_then(|number| u64::try_from(number).ok()).ok_or(Refusal::OUT_OF_RANGE)
+}
+
 /// A number that may have a fraction, or be infinite.
 ///
 /// # Errors

@@ -50,7 +50,7 @@ pub fn any_node(_: &mut Session, _: &[Bytes]) -> Answer {
 
 /// `SELECT index`
 pub fn select(session: &mut Session, words: &[Bytes]) -> Answer {
-    let index = number::integer(&words[1]).ok_or(Refusal::of("ERR invalid DB index"))?;
+    let index = number::integer(&words[1]).ok_or(Refusal::NOT_AN_INTEGER)?;
     let table = u32::try_from(index).ok().and_then(|index| session.shared().tables.by_index(index));
     let table = table.ok_or(Refusal::of("ERR DB index is out of range"))?;
     match session.shared().tables.admit(&session.user, None, Some(&table)) {
@@ -90,7 +90,9 @@ impl Session {
             None => (name, None),
             Some((user, table)) => {
                 let found = self.shared().tables.by_name(table);
-                let unknown = || Refusal::new(format!("ERR there is no table {} that serves Redis", quoted(table.as_bytes(), 64)));
+                let unknown = || {
+                    Refusal::new(format!("ERR there is no table {} that serves Redis", quoted(table.as_bytes(), 64)))
+                };
                 (user, Some(found.ok_or_else(unknown)?))
             }
         };

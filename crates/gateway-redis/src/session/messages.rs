@@ -61,7 +61,9 @@ impl Session {
 
     fn subscribe(&mut self, listening: Listening, names: &[Bytes]) -> Answer {
         if self.heard.len() + names.len() > MAX_SUBSCRIPTIONS {
-            return Err(Refusal::new(format!("ERR a connection may listen to {MAX_SUBSCRIPTIONS} channels and patterns")));
+            return Err(Refusal::new(format!(
+                "ERR a connection may listen to {MAX_SUBSCRIPTIONS} channels and patterns"
+            )));
         }
         let mut count = self.heard_with(listening);
         let mut answers = Vec::with_capacity(names.len());

@@ -23,8 +23,8 @@ use crate::hub::{Heard, Inbox, Listening, Postbox, postbox};
 use crate::keyspace::Keyspace;
 use crate::refusal::Refusal;
 use crate::tables::{Entrance, Table, TableKind};
-use crate::wire::request::{Limits, Sender, Words};
 use crate::wire::Protocol;
+use crate::wire::request::{Limits, Sender, Words};
 use transaction::Transaction;
 
 /// What a connection does after a command.

@@ -60,8 +60,9 @@ impl Transaction {
 }
 
 /// A strong table's transactions would be atomic, and are not served here.
-const STRONG: Refusal =
-    Refusal::of("ERR MULTI on a strong table is not supported by Althing: its atomic EXEC is served over etcd's API only");
+const STRONG: Refusal = Refusal::of(
+    "ERR MULTI on a strong table is not supported by Althing: its atomic EXEC is served over etcd's API only",
+);
 
 /// `MULTI`
 pub fn multi(session: &mut Session, _: &[Bytes]) -> Answer {
@@ -91,7 +92,9 @@ pub fn watch(session: &mut Session, _: &[Bytes]) -> Answer {
     }
     let table = session.space.table();
     let why = match table.kind {
-        TableKind::Convergent => "a convergent table has no order in which a key could be seen to change; use a strong table",
+        TableKind::Convergent => {
+            "a convergent table has no order in which a key could be seen to change; use a strong table"
+        }
         TableKind::Strong => "its compare-and-set is served over etcd's API only",
     };
     Err(Refusal::unsupported("WATCH", why))

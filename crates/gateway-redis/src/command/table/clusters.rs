@@ -1,8 +1,8 @@
 //! Commands on slots and nodes.
 
 use super::*;
-use crate::session::connection;
 use crate::cluster;
+use crate::session::connection;
 
 /// The rows.
 pub const ROWS: &[Command] = &[

@@ -1,8 +1,8 @@
 //! Commands on keys of any type.
 
 use super::*;
-use crate::server;
 use crate::run::{keys, scan, sort};
+use crate::server;
 
 /// The rows.
 pub const ROWS: &[Command] = &[

@@ -85,6 +85,17 @@ pub const ROWS: &[Command] = &[
         action: Composed(scan::flush),
     },
     Command {
+        name: "function",
+        group: Group::Server,
+        arity: -2,
+        flags: &[],
+        keys: Keys::None,
+        since: "7.0.0",
+        merges: Nothing,
+        summary: "Tells nothing: there are no functions.",
+        action: Container(FUNCTION),
+    },
+    Command {
         name: "info",
         group: Group::Server,
         arity: -1,
@@ -151,6 +162,17 @@ pub const ROWS: &[Command] = &[
         action: Session(server::role),
     },
     Command {
+        name: "script",
+        group: Group::Server,
+        arity: -2,
+        flags: &[],
+        keys: Keys::None,
+        since: "2.6.0",
+        merges: Nothing,
+        summary: "Tells nothing: there are no scripts.",
+        action: Container(SCRIPT),
+    },
+    Command {
         name: "slowlog",
         group: Group::Server,
         arity: -2,
@@ -175,19 +197,17 @@ pub const ROWS: &[Command] = &[
 ];
 
 /// What `ACL` is followed by.
-const ACL: &[Command] = &[
-    Command {
-        name: "acl|whoami",
-        group: Group::Server,
-        arity: 2,
-        flags: &[Noscript, Loading, Stale],
-        keys: Keys::None,
-        since: "6.0.0",
-        merges: Nothing,
-        summary: "Tells who the client is.",
-        action: Session(server::whoami),
-    },
-];
+const ACL: &[Command] = &[Command {
+    name: "acl|whoami",
+    group: Group::Server,
+    arity: 2,
+    flags: &[Noscript, Loading, Stale],
+    keys: Keys::None,
+    since: "6.0.0",
+    merges: Nothing,
+    summary: "Tells who the client is.",
+    action: Session(server::whoami),
+}];
 
 /// What `COMMAND` is followed by.
 const COMMAND: &[Command] = &[
@@ -355,6 +375,32 @@ const DEBUG: &[Command] = &[
     },
 ];
 
+/// What `FUNCTION` is followed by.
+const FUNCTION: &[Command] = &[
+    Command {
+        name: "function|flush",
+        group: Group::Server,
+        arity: -2,
+        flags: &[Write, Noscript],
+        keys: Keys::None,
+        since: "7.0.0",
+        merges: Nothing,
+        summary: "Changes nothing: there are no functions.",
+        action: Session(server::nothing_to_do),
+    },
+    Command {
+        name: "function|list",
+        group: Group::Server,
+        arity: -2,
+        flags: &[Noscript],
+        keys: Keys::None,
+        since: "7.0.0",
+        merges: Nothing,
+        summary: "Lists nothing.",
+        action: Session(server::empty_list),
+    },
+];
+
 /// What `LATENCY` is followed by.
 const LATENCY: &[Command] = &[
     Command {
@@ -430,17 +476,41 @@ const MEMORY: &[Command] = &[
 ];
 
 /// What `MODULE` is followed by.
-const MODULE: &[Command] = &[
+const MODULE: &[Command] = &[Command {
+    name: "module|list",
+    group: Group::Server,
+    arity: 2,
+    flags: &[Admin, Noscript],
+    keys: Keys::None,
+    since: "4.0.0",
+    merges: Nothing,
+    summary: "Lists nothing.",
+    action: Session(server::empty_list),
+}];
+
+/// What `SCRIPT` is followed by.
+const SCRIPT: &[Command] = &[
     Command {
-        name: "module|list",
+        name: "script|exists",
         group: Group::Server,
-        arity: 2,
-        flags: &[Admin, Noscript],
+        arity: -3,
+        flags: &[Noscript],
         keys: Keys::None,
-        since: "4.0.0",
+        since: "2.6.0",
         merges: Nothing,
-        summary: "Lists nothing.",
-        action: Session(server::empty_list),
+        summary: "Tells 0 of each: there are no scripts.",
+        action: Session(server::script_exists),
+    },
+    Command {
+        name: "script|flush",
+        group: Group::Server,
+        arity: -2,
+        flags: &[Noscript],
+        keys: Keys::None,
+        since: "2.6.0",
+        merges: Nothing,
+        summary: "Changes nothing: there are no scripts.",
+        action: Session(server::nothing_to_do),
     },
 ];
 

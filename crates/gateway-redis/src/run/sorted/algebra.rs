@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::command::{Answer, Answering};
 use crate::keyspace::Keyspace;
 use crate::refusal::Refusal;
-use crate::run::sets::{counted, limit};
+use crate::run::sets::limit;
 use crate::run::words::{Options, at, float, int, is};
 use crate::run::{refused, scored, wrong_reply};
 use crate::wire::Value;
@@ -40,9 +40,10 @@ fn name(words: &[Bytes]) -> String {
 /// The keys that follow their number. The text is that of this family of commands.
 fn keys<'a>(words: &'a [Bytes], place: usize) -> Result<(&'a [Bytes], Options<'a>), Refusal> {
     let number = int(at(words, place)?)?;
-    let number = usize::try_from(number).ok().filter(|&number| number > 0).ok_or_else(|| {
-        Refusal::new(format!("ERR at least 1 input key is needed for '{}' command", name(words)))
-    })?;
+    let number = usize::try_from(number)
+        .ok()
+        .filter(|&number| number > 0)
+        .ok_or_else(|| Refusal::new(format!("ERR at least 1 input key is needed for '{}' command", name(words))))?;
     let rest = words.get(place + 1..).unwrap_or_default();
     let keys = rest.get(..number).ok_or(Refusal::SYNTAX)?;
     Ok((keys, Options::from(rest, number)))
@@ -54,8 +55,7 @@ fn plan<'a>(words: &'a [Bytes], rule: SetRule, form: Form) -> Result<Plan<'a>, R
         Form::Stored => 2,
     };
     let (keys, mut options) = keys(words, place)?;
-    let mut plan =
-        Plan { rule, keys, weights: vec![1.0; keys.len()], aggregate: Aggregate::Sum, with_scores: false };
+    let mut plan = Plan { rule, keys, weights: vec![1.0; keys.len()], aggregate: Aggregate::Sum, with_scores: false };
     while let Some(option) = options.next() {
         if is(option, "withscores") && form == Form::Answered {
             plan.with_scores = true;
@@ -91,7 +91,8 @@ impl Plan<'_> {
     /// The result, in the order of a sorted set.
     async fn run(&self, space: &Keyspace, command: &str) -> Result<Vec<(Bytes, f64)>, Refusal> {
         let found = space.each_of(self.keys, Op::Key(KeyOp::Whole)).await?;
-        let weighted = found.into_iter().zip(&self.weights).map(|(result, &weight)| Ok((weight, scores(result, command)?)));
+        let weighted =
+            found.into_iter().zip(&self.weights).map(|(result, &weight)| Ok((weight, scores(result, command)?)));
         Ok(combine::sorted(self.rule, self.aggregate, weighted.collect::<Result<_, Refusal>>()?))
     }
 }
@@ -147,7 +148,7 @@ pub fn zdiffstore<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> 
 /// `ZINTERCARD numkeys key... [LIMIT limit]`
 pub fn zintercard<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> {
     Box::pin(async move {
-        let (keys, mut options) = counted(words, 1)?;
+        let (keys, mut options) = keys(words, 1)?;
         let limit = limit(&mut options)?;
         let weights = vec![1.0; keys.len()];
         let plan = Plan { rule: SetRule::Intersection, keys, weights, aggregate: Aggregate::Sum, with_scores: false };

@@ -13,7 +13,7 @@ use crate::refusal::Refusal;
 use crate::run::hashes::random;
 use crate::run::scan::page;
 use crate::run::sets::counted;
-use crate::run::words::{Options, at, float, int, is};
+use crate::run::words::{Options, at, float, is, positive};
 use crate::run::{Keyed, one_scored, refused, scored, wrong_reply};
 use crate::wire::Value;
 
@@ -72,7 +72,9 @@ pub fn zadd(words: &[Bytes]) -> Parsed {
     let write = ScoreWrite { existence, score };
     let scores = pairs.chunks_exact(2).map(|pair| Ok((float(&pair[0])?, pair[1].clone())));
     let mut members: Vec<(f64, Bytes)> = scores.collect::<Result<_, Refusal>>()?;
-    if increment == 1 && let Some((by, member)) = members.pop() {
+    if increment == 1
+        && let Some((by, member)) = members.pop()
+    {
         return sorted(words, SortedOp::Increment { member, by, write });
     }
     let answer = if changed == 1 { ZaddAnswer::Changed } else { ZaddAnswer::Added };
@@ -129,7 +131,7 @@ fn pop(words: &[Bytes], order: Order) -> Parsed {
     match words.get(2..).unwrap_or_default() {
         [] => Ok(Keyed::new(at(words, 1)?, Op::Sorted(SortedOp::Pop { order, count: 1 }), one_scored)),
         [count] => {
-            let count = u64::try_from(int(count)?).map_err(|_| Refusal::OUT_OF_RANGE)?;
+            let count = positive(count)?;
             sorted(words, SortedOp::Pop { order, count })
         }
         [_, _, ..] => Err(Refusal::SYNTAX),

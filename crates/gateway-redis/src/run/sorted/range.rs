@@ -196,12 +196,11 @@ mod tests {
 
     #[test]
     fn the_bounds_of_a_reversed_range_are_turned_round() {
-        let expected = RangeBy::Score(ScoreRange {
-            min: ScoreBound::Exclusive(1.0),
-            max: ScoreBound::Inclusive(f64::INFINITY),
-        });
+        let expected =
+            RangeBy::Score(ScoreRange { min: ScoreBound::Exclusive(1.0), max: ScoreBound::Inclusive(f64::INFINITY) });
         for line in ["zrange k +inf (1 byscore rev", "zrevrangebyscore k +inf (1"] {
-            let parsed = if line.starts_with("zrange ") { zrange(&words(line)) } else { zrevrangebyscore(&words(line)) };
+            let parsed =
+                if line.starts_with("zrange ") { zrange(&words(line)) } else { zrevrangebyscore(&words(line)) };
             let Op::Sorted(SortedOp::Range { by, order, .. }) = parsed.unwrap().op else { panic!("{line}") };
             assert_eq!((by, order), (expected.clone(), Order::Descending), "{line}");
         }
@@ -210,7 +209,10 @@ mod tests {
     #[test]
     fn each_mistake_in_a_range_is_told_in_rediss_words() {
         for (line, text) in [
-            ("zrange k 0 1 limit 0 1", "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"),
+            (
+                "zrange k 0 1 limit 0 1",
+                "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
+            ),
             ("zrange k [a [b bylex withscores", "ERR syntax error, WITHSCORES not supported in combination with BYLEX"),
             ("zrange k a b byscore", "ERR min or max is not a float"),
             ("zrange k a b bylex", "ERR min or max not valid string range item"),
