@@ -143,7 +143,7 @@ pub fn config_set(session: &mut Session, words: &[Bytes]) -> Answer {
         "zset-max-",
     ];
     let pairs = &words[2..];
-    if pairs.len() % 2 != 0 {
+    if !pairs.len().is_multiple_of(2) {
         return Err(Refusal::arity("config|set"));
     }
     let settings = settings(session.shared());

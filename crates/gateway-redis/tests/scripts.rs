@@ -9,8 +9,9 @@ use std::path::Path;
 
 use althing_gateway_redis::hub::Alone;
 use althing_gateway_redis::run::kind_name;
-use althing_gateway_redis::{Config, Gateway, Peer, Table, TableKind, Tables, converse};
+use althing_gateway_redis::{Admission, Config, Entrance, Gateway, Peer, Table, TableKind, Tables, converse};
 use goldenscript::{Argument, Command, Context, Runner};
+use support::TwoTables;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::runtime::Runtime;
 
@@ -34,11 +35,12 @@ struct Script {
 }
 
 impl Script {
-    fn new() -> Self {
+    fn new(entrance: Entrance) -> Self {
         // Time stands still, and jumps when nothing is left to do: so a read that finds nothing is known to be final.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let clock = std::sync::Arc::new(support::HandClock(std::sync::Mutex::new(1_700_000_000_000)));
-        let gateway = support::gateway_with(clock.clone(), 6379, Config { max_clients: 3, ..Config::default() });
+        let config = Config { max_clients: 3, ..Config::default() };
+        let gateway = support::gateway_with(clock.clone(), TwoTables { port: 6379, entrance }, config);
         Self { runtime, gateway, clock, clients: BTreeMap::new(), stop: tokio::sync::watch::channel(()).0 }
     }
 
@@ -116,8 +118,12 @@ impl Runner for Script {
 }
 
 fn run(name: &str) {
+    run_at(name, Entrance::Open);
+}
+
+fn run_at(name: &str, entrance: Entrance) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts").join(name);
-    goldenscript::run(&mut Script::new(), path).unwrap();
+    goldenscript::run(&mut Script::new(entrance), path).unwrap();
 }
 
 #[test]
@@ -128,6 +134,11 @@ fn the_protocol_is_spoken_as_its_script_says() {
 #[test]
 fn connections_are_introduced_and_ended_as_their_script_says() {
     run("connections");
+}
+
+#[test]
+fn strangers_must_say_who_they_are_where_the_entrance_is_guarded() {
+    run_at("guarded", Entrance::Guarded);
 }
 
 #[test]

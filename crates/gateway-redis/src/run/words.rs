@@ -57,7 +57,7 @@ impl<'a> Options<'a> {
     }
 
     /// The next word, if there is one.
-    pub fn next(&mut self) -> Option<&'a Bytes> {
+    pub fn pull(&mut self) -> Option<&'a Bytes> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
         Some(first)
@@ -68,7 +68,7 @@ impl<'a> Options<'a> {
     /// # Errors
     /// A syntax error if it is missing.
     pub fn value(&mut self) -> Result<&'a Bytes, Refusal> {
-        self.next().ok_or(Refusal::SYNTAX)
+        self.pull().ok_or(Refusal::SYNTAX)
     }
 
     /// The number that belongs to an option.

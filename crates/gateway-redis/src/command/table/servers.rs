@@ -381,7 +381,7 @@ const FUNCTION: &[Command] = &[
         name: "function|flush",
         group: Group::Server,
         arity: -2,
-        flags: &[Write, Noscript],
+        flags: &[Noscript],
         keys: Keys::None,
         since: "7.0.0",
         merges: Nothing,

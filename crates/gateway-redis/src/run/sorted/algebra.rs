@@ -56,7 +56,7 @@ fn plan<'a>(words: &'a [Bytes], rule: SetRule, form: Form) -> Result<Plan<'a>, R
     };
     let (keys, mut options) = keys(words, place)?;
     let mut plan = Plan { rule, keys, weights: vec![1.0; keys.len()], aggregate: Aggregate::Sum, with_scores: false };
-    while let Some(option) = options.next() {
+    while let Some(option) = options.pull() {
         if is(option, "withscores") && form == Form::Answered {
             plan.with_scores = true;
         } else if rule != SetRule::Difference && is(option, "weights") {

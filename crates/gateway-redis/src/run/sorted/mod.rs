@@ -47,7 +47,7 @@ pub fn zadd(words: &[Bytes]) -> Parsed {
         }
     }
     let pairs = options.rest();
-    if pairs.is_empty() || pairs.len() % 2 != 0 {
+    if pairs.is_empty() || !pairs.len().is_multiple_of(2) {
         return Err(Refusal::SYNTAX);
     }
     if nx + xx > 1 {
