@@ -66,8 +66,9 @@ impl Message for Reply {
     const MAX_BYTES: usize = MAX_REPLY_BYTES;
 }
 
-impl Message for OpError {
-    const MAX_BYTES: usize = 16;
+/// What comes back to whoever has sent an operation.
+impl Message for Result<Reply, OpError> {
+    const MAX_BYTES: usize = MAX_REPLY_BYTES;
 }
 
 impl Message for Vec<Edit> {
@@ -77,3 +78,6 @@ impl Message for Vec<Edit> {
 impl Message for Whole {
     const MAX_BYTES: usize = MAX_REPLY_BYTES;
 }
+
+#[cfg(test)]
+mod tests;

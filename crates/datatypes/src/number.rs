@@ -144,6 +144,10 @@ fn parse(text: &[u8]) -> Result<Number, OpError> {
     let number: f64 = text.parse().map_err(|_| OpError::NotAFloat)?;
     match number {
         number if number.is_nan() => Err(OpError::NotAFloat),
+        // Infinity itself is a number that nothing can be added to; what is only too large is none.
+        number if number.is_infinite() && text.contains(|letter: char| letter.is_ascii_digit()) => {
+            Err(OpError::NotAFloat)
+        }
         number if number.is_infinite() => Err(OpError::NotFinite),
         number => Ok(decimal(text).map_or(Number::Wide(number), Number::Decimal)),
     }
@@ -222,7 +226,7 @@ mod tests {
 
     #[test]
     fn what_is_no_finite_number_is_not_added_to() {
-        for text in ["", " 1", "a", "nan", "1e", "--1"] {
+        for text in ["", " 1", "a", "nan", "1e", "--1", "1e400"] {
             assert_eq!(add_float(text.as_bytes(), 1.0), Err(OpError::NotAFloat), "{text}");
         }
         assert_eq!(add_float(b"inf", 1.0), Err(OpError::NotFinite));

@@ -1,7 +1,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::string::checked_len;
-use super::{Key, Outcome, answer, field, int, part, yes_or_no};
+use super::{Key, Outcome, answer, field, int, is_reversed, part, yes_or_no};
 use crate::op::{Bit, BitRange, BitsOp, Unit};
 use crate::{Edit, OpError, Reply, View};
 
@@ -54,6 +54,7 @@ pub fn written(old: Option<&Bytes>, new: BytesMut) -> Vec<Edit> {
 fn count(string: &[u8], range: Option<BitRange>) -> u64 {
     let bits = match range {
         None => 0..string.len() as u64 * 8,
+        Some(range) if is_reversed(range.start, range.end) => 0..0,
         Some(range) => bits_of(range.start, range.end, range.unit, string.len() as u64),
     };
     let bytes = bits.start.div_ceil(8)..bits.end / 8;
@@ -89,7 +90,7 @@ fn position(string: &[u8], wanted: Bit, start: Option<i64>, end: Option<i64>, un
     };
     let mut at = bits.start;
     while at < bits.end {
-        if at % 8 == 0 && string[(at / 8) as usize] == uninteresting {
+        if at.is_multiple_of(8) && string[(at / 8) as usize] == uninteresting {
             at += 8;
         } else if bit(string, at) == wanted {
             return int(at);

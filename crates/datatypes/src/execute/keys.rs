@@ -39,15 +39,9 @@ pub struct Due {
     pub at_ms: i64,
     /// Whether it has come.
     pub is_over: bool,
-    asked_ms: i64,
 }
 
 impl Due {
-    /// Whether what was asked for is more than nothing: SET and GETEX take no other.
-    pub const fn is_positive(self) -> bool {
-        self.asked_ms > 0
-    }
-
     /// What it means for a key that is there.
     pub fn edit(self) -> Edit {
         if self.is_over { Edit::Delete } else { Edit::Deadline(Some(self.at_ms)) }
@@ -56,11 +50,11 @@ impl Due {
 
 /// The instant, unless it is beyond what can be said.
 pub fn deadline(when: When, now_ms: i64) -> Option<Due> {
-    let (at_ms, asked_ms) = match when {
-        When::At(at_ms) => (at_ms, at_ms),
-        When::In(span_ms) => (now_ms.checked_add(span_ms)?, span_ms),
+    let at_ms = match when {
+        When::At(at_ms) => at_ms,
+        When::In(span_ms) => now_ms.checked_add(span_ms)?,
     };
-    Some(Due { at_ms, is_over: at_ms <= now_ms, asked_ms })
+    Some(Due { at_ms, is_over: at_ms <= now_ms })
 }
 
 fn delete(key: &Key<'_, impl View>) -> Vec<Edit> {

@@ -130,10 +130,15 @@ fn bytes_or_nil(bytes: Option<Bytes>) -> Reply {
 }
 
 /// A part of a string of `len` bytes or bits, given by its first and last, which count from the end if negative. What begins before
-/// the string begins with it; so does what ends before it, as GETRANGE and BITCOUNT have it.
+/// the string begins with it; so does what ends before it, as GETRANGE, BITCOUNT and BITPOS have it.
 fn part(start: i64, end: i64, len: u64) -> Range<u64> {
-    let is_reversed = start < 0 && end < 0 && start > end;
-    if is_reversed { 0..0 } else { span(from_end(start, len).max(0), from_end(end, len).max(0), len) }
+    span(from_end(start, len).max(0), from_end(end, len).max(0), len)
+}
+
+/// Whether a part ends before it begins, both told from the end: GETRANGE and BITCOUNT find nothing there, while BITPOS looks at what
+/// [`part`] says.
+const fn is_reversed(start: i64, end: i64) -> bool {
+    start < 0 && end < 0 && start > end
 }
 
 /// Places in a sequence of `len`, given by the first and the last, which count from the end if negative. What ends before the
@@ -151,3 +156,6 @@ fn span(start: i64, end: i64, len: u64) -> Range<u64> {
     let start = start.unsigned_abs();
     if start < end { start..end } else { 0..0 }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 use bytes::{Bytes, BytesMut};
 
 use super::keys::{Due, deadline};
-use super::{Key, Outcome, answer, bytes_or_nil, int, part};
-use crate::op::{Existence, GetExpiry, SetAnswer, SetExpiry, StringOp};
+use super::{Key, Outcome, answer, bytes_or_nil, int, is_reversed, part};
+use crate::op::{Existence, GetExpiry, SetAnswer, SetExpiry, StringOp, When};
 use crate::{Edit, Kind, MAX_STRING_BYTES, OpError, Reply, View, number};
 
 pub fn execute(op: StringOp, key: &Key<'_, impl View>) -> Outcome {
@@ -18,6 +18,9 @@ pub fn execute(op: StringOp, key: &Key<'_, impl View>) -> Outcome {
         StringOp::Append(tail) => append(key, &tail),
         StringOp::Length => answer(int(key.string()?.map_or(0, |string| string.len() as u64))),
         StringOp::SetRange { offset, value } => set_range(key, offset, &value),
+        StringOp::GetRange { start, end } if is_reversed(start, end) => {
+            key.string().and_then(|_| answer(Reply::Bytes(Bytes::new())))
+        }
         StringOp::GetRange { start, end } => {
             let string = key.string()?.unwrap_or_default();
             let part = part(start, end, string.len() as u64);
@@ -40,9 +43,7 @@ fn set(key: &Key<'_, impl View>, value: Bytes, expiry: SetExpiry, condition: Exi
     checked_len(value.len() as u64)?;
     let due = match expiry {
         SetExpiry::Clear | SetExpiry::Keep => None,
-        SetExpiry::Set(when) => {
-            Some(deadline(when, key.now_ms).filter(|due| due.is_positive()).ok_or(OpError::InvalidExpire)?)
-        }
+        SetExpiry::Set(when) => Some(positive(when, key.now_ms)?),
     };
     let old = match answer {
         SetAnswer::Done => None,
@@ -88,19 +89,19 @@ impl Existence {
 }
 
 fn get_expire(key: &Key<'_, impl View>, expiry: GetExpiry) -> Outcome {
-    let due: Option<Due> = match expiry {
-        GetExpiry::Keep | GetExpiry::Persist => None,
-        GetExpiry::Set(when) => {
-            Some(deadline(when, key.now_ms).filter(|due| due.is_positive()).ok_or(OpError::InvalidExpire)?)
-        }
-    };
     let Some(string) = key.string()? else { return answer(Reply::Nil) };
-    let edit = match (expiry, due) {
-        (GetExpiry::Persist, _) => key.deadline_ms().map(|_| Edit::Deadline(None)),
-        (GetExpiry::Keep, _) | (GetExpiry::Set(_), None) => None,
-        (GetExpiry::Set(_), Some(due)) => Some(due.edit()),
+    let edit = match expiry {
+        GetExpiry::Keep => None,
+        GetExpiry::Persist => key.deadline_ms().map(|_| Edit::Deadline(None)),
+        GetExpiry::Set(when) => Some(positive(when, key.now_ms)?.edit()),
     };
     Ok((Reply::Bytes(string), edit.into_iter().collect()))
+}
+
+/// An instant that SET and GETEX take: one that does not lie before 1970, or before now if it is a span.
+fn positive(when: When, now_ms: i64) -> Result<Due, OpError> {
+    let (When::At(asked_ms) | When::In(asked_ms)) = when;
+    deadline(when, now_ms).filter(|_| asked_ms > 0).ok_or(OpError::InvalidExpire)
 }
 
 fn append(key: &Key<'_, impl View>, tail: &[u8]) -> Outcome {

@@ -229,3 +229,78 @@ fn of_score(write: ScoreWrite, unconditional: Conflict) -> Conflict {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::op::{Bit, FieldOp, FieldType, GetExpiry, Overflow, SetAnswer, SetExpiry, When, ZaddAnswer};
+    use Conflict::{Conditional, Converges, LastWriterWins};
+
+    fn set(condition: Existence) -> Op {
+        let (expiry, answer) = (SetExpiry::Clear, SetAnswer::Done);
+        StringOp::Set { value: Bytes::new(), expiry, condition, answer }.into()
+    }
+
+    fn add(existence: Existence, score: ScoreIf) -> Op {
+        let write = ScoreWrite { existence, score };
+        SortedOp::Add { members: Vec::new(), write, answer: ZaddAnswer::Added }.into()
+    }
+
+    fn expire(condition: ExpireIf) -> Op {
+        KeyOp::Expire { when: When::At(1), condition }.into()
+    }
+
+    fn field(is_read: bool) -> Op {
+        let field = FieldType::try_from((false, 8)).unwrap();
+        let get = FieldOp::Get { field, offset: 0 };
+        let set = FieldOp::Set { field, offset: 0, value: 0, overflow: Overflow::Wrap };
+        BitsOp::Field(if is_read { vec![get] } else { vec![get, set] }).into()
+    }
+
+    #[test]
+    fn sums_and_collections_converge_whole_values_are_the_last_writers_and_conditions_need_to_be_decided() {
+        let table = [
+            (StringOp::Increment(1).into(), Converges),
+            (SetOp::Add(Vec::new()).into(), Converges),
+            (SetOp::Pop(None).into(), Converges),
+            (HashOp::Increment { field: Bytes::new(), by: 1 }.into(), Converges),
+            (HashOp::Remove(Vec::new()).into(), Converges),
+            (KeyOp::Delete.into(), Converges),
+            (SketchOp::Add(Vec::new()).into(), Converges),
+            (expire(ExpireIf::Later), Converges),
+            (set(Existence::Any), LastWriterWins),
+            (StringOp::Append(Bytes::new()).into(), LastWriterWins),
+            (HashOp::Set(Vec::new()).into(), LastWriterWins),
+            (BitsOp::Set { offset: 0, bit: Bit::One }.into(), LastWriterWins),
+            (field(false), LastWriterWins),
+            (add(Existence::Any, ScoreIf::Any), LastWriterWins),
+            (set(Existence::Absent), Conditional),
+            (set(Existence::Present), Conditional),
+            (HashOp::SetIfAbsent { field: Bytes::new(), value: Bytes::new() }.into(), Conditional),
+            (add(Existence::Any, ScoreIf::Greater), Conditional),
+            (add(Existence::Absent, ScoreIf::Any), Conditional),
+            (expire(ExpireIf::None), Conditional),
+            (KeyOp::Replace { whole: None, condition: Existence::Absent }.into(), Conditional),
+        ];
+        for (op, conflict) in table {
+            assert_eq!(op.conflict(), conflict, "{op:?}");
+            assert!(!op.is_read(), "{op:?}");
+        }
+    }
+
+    #[test]
+    fn reads_converge() {
+        let reads: [Op; 5] = [
+            StringOp::Get.into(),
+            StringOp::GetExpire(GetExpiry::Keep).into(),
+            field(true),
+            KeyOp::Whole.into(),
+            SetOp::Random(None).into(),
+        ];
+        for op in reads {
+            assert!(op.is_read() && op.conflict() == Converges, "{op:?}");
+        }
+    }
+}

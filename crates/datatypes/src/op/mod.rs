@@ -90,3 +90,15 @@ pub enum WithValues {
     /// Each with its value: WITHVALUES, WITHSCORES.
     Yes,
 }
+
+macro_rules! into_op {
+    ($($group:ident($op:ty)),*) => {
+        $(impl From<$op> for Op {
+            fn from(op: $op) -> Self {
+                Self::$group(op)
+            }
+        })*
+    };
+}
+
+into_op!(Key(KeyOp), String(StringOp), Bits(BitsOp), Hash(HashOp), Set(SetOp), Sorted(SortedOp), Sketch(SketchOp));
