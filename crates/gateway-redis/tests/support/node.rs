@@ -7,7 +7,7 @@ use althing_api::{
     Answer, Call, Error, ErrorKind, Header, Health, Reply, Request, Service, SnapshotStream, Target, WatchSession,
 };
 use althing_datatypes::codec::Message as _;
-use althing_datatypes::{Op, Value as Plain, View, execute, glob};
+use althing_datatypes::{Op, OpError, Reply as DataReply, Value as Plain, View, execute, glob};
 use althing_env::Clock;
 use althing_types::{ClusterId, GroupId, Instant, NodeId, TableName, WallTime};
 use bytes::Bytes;
@@ -64,7 +64,7 @@ impl MemoryNode {
             *draws += 1;
             *draws
         };
-        let result = execute(op, &value, now, seed).map(|(reply, edits)| {
+        let result: Result<DataReply, OpError> = execute(op, &value, now, seed).map(|(reply, edits)| {
             value.apply(&edits, now).expect("the edits are for this value");
             reply
         });
@@ -72,8 +72,8 @@ impl MemoryNode {
             shard.insert(key.clone(), value);
         }
         match result {
-            Ok(reply) => KeyedAnswer::Operated(reply.encode()),
-            Err(error) => KeyedAnswer::Refused(error.encode()),
+            Ok(_) => KeyedAnswer::Operated(result.encode()),
+            Err(_) => KeyedAnswer::Refused(result.encode()),
         }
     }
 
