@@ -37,7 +37,7 @@ pub enum KeyedRequest {
         limit: u32,
         /// Only keys that fit this glob.
         pattern: Option<Bytes>,
-        /// Only keys that hold this kind of value: `string`, `hash`, `set`, `sorted` or `sketch`.
+        /// Only keys that hold this kind of value: `string`, `hash`, `set` or `zset`.
         kind: Option<Bytes>,
     },
     /// How many keys the shard has.
@@ -49,9 +49,9 @@ pub enum KeyedRequest {
 /// What is answered.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum KeyedAnswer {
-    /// To `Operate`: the reply, as the crate `datatypes` writes it.
+    /// To `Operate`: the reply. In either case the bytes are a result of both, as the crate `datatypes` writes it.
     Operated(Bytes),
-    /// To `Operate`: why the value does not allow it, as the crate `datatypes` writes it. Nothing was done.
+    /// To `Operate`: why the value does not allow it. Nothing was done.
     Refused(Bytes),
     /// To `Scan`.
     Page {

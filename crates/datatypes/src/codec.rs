@@ -71,10 +71,6 @@ impl Message for Result<Reply, OpError> {
     const MAX_BYTES: usize = MAX_REPLY_BYTES;
 }
 
-impl Message for OpError {
-    const MAX_BYTES: usize = 64;
-}
-
 impl Message for Vec<Edit> {
     const MAX_BYTES: usize = MAX_REPLY_BYTES;
 }

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use althing_gateway_redis::hub::Alone;
 use althing_gateway_redis::run::kind_name;
-use althing_gateway_redis::{Config, Gateway, Peer, Table, TableKind, Tables, serve};
+use althing_gateway_redis::{Admission, Config, Entrance, Gateway, Peer, Table, TableKind, Tables, serve};
 
 include!("../tests/support/node.rs");
 
@@ -28,7 +28,7 @@ async fn main() -> std::io::Result<()> {
     let port = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(6379);
     #[allow(clippy::disallowed_methods)] // as above
     let clock = Arc::new(MachineClock(std::time::Instant::now()));
-    let gateway = gateway_with(clock, port, Config::default());
+    let gateway = gateway_with(clock, TwoTables { port, entrance: Entrance::Open }, Config::default());
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on 127.0.0.1:{port}");
     let (stop, stopping) = tokio::sync::watch::channel(());

@@ -326,7 +326,7 @@ mod tests {
         assert!(heard.add(Listening::Pattern, &name) && heard.add(Listening::Channel, &name));
         assert!(!heard.add(Listening::Channel, &name));
         assert_eq!((heard.count(Listening::Channel), heard.len()), (1, 2));
-        assert_eq!(heard.of(Listening::Pattern), [name.clone()]);
+        assert_eq!(heard.of(Listening::Pattern), std::slice::from_ref(&name));
         assert!(heard.of(Listening::Shard).is_empty());
         assert!(heard.remove(Listening::Pattern, &name) && !heard.remove(Listening::Pattern, &name));
     }

@@ -282,8 +282,10 @@ impl Keyspace {
 /// What an operation came to, from the node's answer.
 pub(crate) fn operated(answer: Result<Answer, Error>) -> Result<Operated, Refusal> {
     match keyed(answer)? {
-        KeyedAnswer::Operated(bytes) => Reply::decode(&bytes).map(Ok).map_err(|_| wrong_reply()),
-        KeyedAnswer::Refused(bytes) => OpError::decode(&bytes).map(Err).map_err(|_| wrong_reply()),
+        // Which of the two it is tells nodes in between whether something may have been done; the bytes say it all.
+        KeyedAnswer::Operated(bytes) | KeyedAnswer::Refused(bytes) => {
+            Operated::decode(&bytes).map_err(|_| wrong_reply())
+        }
         KeyedAnswer::Page { .. } | KeyedAnswer::Count(_) | KeyedAnswer::Flushed(_) => Err(wrong_reply()),
     }
 }

@@ -56,6 +56,11 @@ pub fn nothing_to_do(_: &mut Session, _: &[Bytes]) -> Answer {
     Ok(Value::OK)
 }
 
+/// `SCRIPT EXISTS digest...`: there are no scripts.
+pub fn script_exists(_: &mut Session, words: &[Bytes]) -> Answer {
+    Ok(Value::Array(words[2..].iter().map(|_| Value::Int(0)).collect()))
+}
+
 /// `MEMORY DOCTOR`
 pub fn memory_doctor(_: &mut Session, _: &[Bytes]) -> Answer {
     Ok(Value::Text("Data is on disk; the memory of the node is in its metrics.".to_owned()))
@@ -138,7 +143,7 @@ pub fn config_set(session: &mut Session, words: &[Bytes]) -> Answer {
         "zset-max-",
     ];
     let pairs = &words[2..];
-    if pairs.len() % 2 != 0 {
+    if !pairs.len().is_multiple_of(2) {
         return Err(Refusal::arity("config|set"));
     }
     let settings = settings(session.shared());

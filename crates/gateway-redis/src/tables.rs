@@ -44,10 +44,8 @@ pub struct Peer {
 pub enum Admission {
     /// It may.
     Admitted,
-    /// Its name or password is wrong.
-    WrongPassword,
-    /// Its name and password are right, and the table is not for it.
-    Forbidden,
+    /// It may not.
+    Refused,
 }
 
 /// Whether clients must say who they are before they ask for anything.
@@ -74,9 +72,14 @@ pub trait Tables: Send + Sync + 'static {
     fn entrance(&self) -> Entrance {
         Entrance::Open
     }
-    /// Whether `user` with `password` (none was given) may use `table` (none was named).
-    fn admit(&self, user: &str, password: Option<&[u8]>, table: Option<&Table>) -> Admission {
-        let _ = (user, password, table);
+    /// Whether this is the password of `user`.
+    fn authenticate(&self, user: &str, password: &[u8]) -> Admission {
+        let _ = (user, password);
+        Admission::Admitted
+    }
+    /// Whether `user`, who has authenticated if that is asked, may use `table`.
+    fn may_use(&self, user: &str, table: &Table) -> Admission {
+        let _ = (user, table);
         Admission::Admitted
     }
 }

@@ -88,7 +88,7 @@ pub fn bitpos(words: &[Bytes]) -> Parsed {
 /// `BITFIELD key [GET type offset | SET type offset value | INCRBY type offset by | OVERFLOW rule]...`
 pub fn bitfield(words: &[Bytes]) -> Parsed {
     let (mut options, mut overflow, mut steps) = (Options::from(words, 2), Overflow::Wrap, Vec::new());
-    while let Some(word) = options.next() {
+    while let Some(word) = options.pull() {
         match word.to_ascii_lowercase().as_slice() {
             b"overflow" => overflow = self::overflow(options.value()?)?,
             b"get" => {

@@ -57,7 +57,7 @@ pub fn hstrlen(words: &[Bytes]) -> Parsed {
 
 fn fields(words: &[Bytes], command: &str) -> Result<Op, Refusal> {
     let pairs = words.get(2..).unwrap_or_default();
-    if pairs.len() % 2 != 0 {
+    if !pairs.len().is_multiple_of(2) {
         return Err(Refusal::arity(command));
     }
     Ok(Op::Hash(HashOp::Set(pairs.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())))
@@ -114,12 +114,12 @@ pub fn random(words: &[Bytes], keyword: &str) -> Result<(Option<i64>, WithValues
         [count, with] if is(with, keyword) => {
             let count = drawn(count)?;
             // Redis could not count twice as many in a long.
-            if count < -(i64::MAX / 2) || count > i64::MAX / 2 {
+            if !(-(i64::MAX / 2)..=i64::MAX / 2).contains(&count) {
                 return Err(Refusal::of("ERR value is out of range"));
             }
             Ok((Some(count), WithValues::Yes))
         }
-        [_, _, ..] => Err(Refusal::SYNTAX),
+        [count, _, ..] => drawn(count).and(Err(Refusal::SYNTAX)),
     }
 }
 

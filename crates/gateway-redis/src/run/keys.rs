@@ -68,8 +68,8 @@ pub fn pexpireat(words: &[Bytes]) -> Parsed {
 }
 
 fn expiring(words: &[Bytes], command: &str, milliseconds: i64, when: fn(i64) -> When) -> Parsed {
-    let number = int(at(words, 2)?)?;
     let condition = expire_if(&words[3..])?;
+    let number = int(at(words, 2)?)?;
     let number = number.checked_mul(milliseconds).ok_or_else(|| invalid_expire(command))?;
     key(words, KeyOp::Expire { when: when(number), condition })
 }
@@ -106,7 +106,7 @@ pub fn dump(words: &[Bytes]) -> Parsed {
 /// `RESTORE key ttl payload [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]`
 pub fn restore(words: &[Bytes]) -> Parsed {
     let (mut options, mut condition, mut instant) = (Options::from(words, 4), Existence::Absent, false);
-    while let Some(option) = options.next() {
+    while let Some(option) = options.pull() {
         if is(option, "replace") {
             condition = Existence::Any;
         } else if is(option, "absttl") {
@@ -244,7 +244,7 @@ async fn renamed(space: &Keyspace, words: &[Bytes], condition: Existence, comman
 pub fn copy<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> {
     Box::pin(async move {
         let (mut options, mut condition) = (Options::from(words, 3), Existence::Absent);
-        while let Some(option) = options.next() {
+        while let Some(option) = options.pull() {
             if is(option, "replace") {
                 condition = Existence::Any;
             } else if is(option, "db") {
@@ -270,7 +270,7 @@ pub fn copy<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> {
 pub fn memory_usage<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> {
     Box::pin(async move {
         let mut options = Options::from(words, 3);
-        while let Some(option) = options.next() {
+        while let Some(option) = options.pull() {
             if !is(option, "samples") || options.int()? < 0 {
                 return Err(Refusal::SYNTAX);
             }

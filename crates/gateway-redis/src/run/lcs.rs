@@ -76,7 +76,7 @@ pub fn lcs<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> {
     Box::pin(async move {
         let (mut options, mut with_length, mut min_length, mut has_length) = (Options::from(words, 3), false, 0, false);
         let mut form = Form::Sequence;
-        while let Some(option) = options.next() {
+        while let Some(option) = options.pull() {
             if is(option, "idx") {
                 form = Form::Ranges;
             } else if is(option, "len") {

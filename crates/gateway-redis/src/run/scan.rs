@@ -35,7 +35,7 @@ fn count(number: i64) -> Result<u64, Refusal> {
 pub fn page(words: &[Bytes]) -> Result<Scan, Refusal> {
     let (mut options, mut scan) =
         (Options::from(words, 3), Scan { cursor: cursor(at(words, 2)?)?, pattern: None, count: DEFAULT_COUNT });
-    while let Some(option) = options.next() {
+    while let Some(option) = options.pull() {
         match option {
             option if is(option, "match") => scan.pattern = Some(options.value()?.clone()),
             option if is(option, "count") => scan.count = count(options.int()?)?,
@@ -51,7 +51,7 @@ pub fn scan<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> {
         let mut options = Options::from(words, 2);
         let (mut pattern, mut kind, mut wanted) = (None, None, DEFAULT_COUNT);
         let from = cursor(at(words, 1)?)?;
-        while let Some(option) = options.next() {
+        while let Some(option) = options.pull() {
             match option {
                 option if is(option, "match") => pattern = Some(options.value()?.clone()),
                 option if is(option, "type") => kind = Some(Bytes::from(options.value()?.to_ascii_lowercase())),

@@ -12,7 +12,7 @@ use crate::keyspace::Keyspace;
 use crate::refusal::Refusal;
 use crate::run::hashes::drawn;
 use crate::run::scan::page;
-use crate::run::words::{Options, at, int};
+use crate::run::words::{Options, at, int, positive};
 use crate::run::{Keyed, refused, wrong_reply};
 use crate::wire::Value;
 
@@ -56,7 +56,7 @@ pub fn smembers(words: &[Bytes]) -> Parsed {
 pub fn spop(words: &[Bytes]) -> Parsed {
     let count = match words.get(2..).unwrap_or_default() {
         [] => None,
-        [count] => Some(u64::try_from(int(count)?).map_err(|_| Refusal::OUT_OF_RANGE)?),
+        [count] => Some(positive(count)?),
         [_, _, ..] => return Err(Refusal::SYNTAX),
     };
     set(words, SetOp::Pop(count))

@@ -25,7 +25,7 @@ enum By {
 pub fn sort<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> {
     Box::pin(async move {
         let (mut options, mut by, mut is_descending, mut limit) = (Options::from(words, 2), By::Number, false, (0, -1));
-        while let Some(option) = options.next() {
+        while let Some(option) = options.pull() {
             if is(option, "asc") || is(option, "desc") {
                 is_descending = is(option, "desc");
             } else if is(option, "alpha") {

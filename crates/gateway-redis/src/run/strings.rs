@@ -156,7 +156,7 @@ fn deadline(option: &[u8], options: &mut Options<'_>, command: &str) -> Result<O
 pub fn set(words: &[Bytes]) -> Parsed {
     let (mut expiry, mut condition, mut answer) = (None, Existence::Any, SetAnswer::Done);
     let mut options = Options::from(words, 3);
-    while let Some(option) = options.next() {
+    while let Some(option) = options.pull() {
         if is(option, "get") {
             answer = SetAnswer::Old;
         } else if is(option, "nx") && condition != Existence::Present {
@@ -179,7 +179,7 @@ pub fn set(words: &[Bytes]) -> Parsed {
 /// `GETEX key [PERSIST | EX s | PX ms | EXAT s | PXAT ms]`
 pub fn getex(words: &[Bytes]) -> Parsed {
     let mut options = Options::from(words, 2);
-    let expiry = match options.next() {
+    let expiry = match options.pull() {
         None => GetExpiry::Keep,
         Some(option) if is(option, "persist") => GetExpiry::Persist,
         Some(option) => GetExpiry::Set(deadline(option, &mut options, "getex")?.ok_or(Refusal::SYNTAX)?),
@@ -205,7 +205,7 @@ pub fn mget<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> {
 /// The keys and values of MSET; the last value of a key counts.
 fn assignments(words: &[Bytes]) -> Result<Vec<(Bytes, Bytes)>, Refusal> {
     let pairs = &words[1..];
-    if pairs.len() % 2 != 0 {
+    if !pairs.len().is_multiple_of(2) {
         return Err(Refusal::arity(if is(&words[0], "msetnx") { "msetnx" } else { "mset" }));
     }
     let last = pairs.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone()));

@@ -21,6 +21,14 @@ pub fn int(word: &[u8]) -> Result<i64, Refusal> {
     number::integer(word).ok_or(Refusal::NOT_AN_INTEGER)
 }
 
+/// A whole number that is not negative.
+///
+/// # Errors
+/// If it is none, or negative.
+pub fn positive(word: &[u8]) -> Result<u64, Refusal> {
+    number::integer(word).and_then(|number| u64::try_from(number).ok()).ok_or(Refusal::OUT_OF_RANGE)
+}
+
 /// A number that may have a fraction, or be infinite.
 ///
 /// # Errors
@@ -49,7 +57,7 @@ impl<'a> Options<'a> {
     }
 
     /// The next word, if there is one.
-    pub fn next(&mut self) -> Option<&'a Bytes> {
+    pub fn pull(&mut self) -> Option<&'a Bytes> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
         Some(first)
@@ -60,7 +68,7 @@ impl<'a> Options<'a> {
     /// # Errors
     /// A syntax error if it is missing.
     pub fn value(&mut self) -> Result<&'a Bytes, Refusal> {
-        self.next().ok_or(Refusal::SYNTAX)
+        self.pull().ok_or(Refusal::SYNTAX)
     }
 
     /// The number that belongs to an option.

@@ -144,7 +144,7 @@ pub fn kill(session: &mut Session, words: &[Bytes]) -> Answer {
         return Ok(Value::OK);
     }
     let (mut options, mut skips_me) = (Options::from(words, 2), true);
-    while let Some(option) = options.next() {
+    while let Some(option) = options.pull() {
         let value = options.value()?;
         if is(option, "id") {
             let id = client_id(value)?;

@@ -50,20 +50,12 @@ pub fn any_node(_: &mut Session, _: &[Bytes]) -> Answer {
 
 /// `SELECT index`
 pub fn select(session: &mut Session, words: &[Bytes]) -> Answer {
-    let index = number::integer(&words[1]).ok_or(Refusal::of("ERR invalid DB index"))?;
+    let index = number::integer(&words[1]).ok_or(Refusal::NOT_AN_INTEGER)?;
     let table = u32::try_from(index).ok().and_then(|index| session.shared().tables.by_index(index));
     let table = table.ok_or(Refusal::of("ERR DB index is out of range"))?;
-    match session.shared().tables.admit(&session.user, None, Some(&table)) {
-        // Who the client is was judged when it came.
-        Admission::Admitted | Admission::WrongPassword => {}
-        Admission::Forbidden => return Err(forbidden(&table)),
-    }
+    session.permit(&session.user, &table)?;
     session.enter(table);
     Ok(Value::OK)
-}
-
-fn forbidden(table: &Table) -> Refusal {
-    Refusal::new(format!("NOPERM this user has no permissions to access the table {}", table.name))
 }
 
 /// `AUTH [user[@table]] password`, `AUTH user@table`
@@ -83,6 +75,16 @@ pub fn auth(session: &mut Session, words: &[Bytes]) -> Answer {
 }
 
 impl Session {
+    /// Refuses a table that is not for a user.
+    fn permit(&self, user: &str, table: &Table) -> Result<(), Refusal> {
+        match self.shared().tables.may_use(user, table) {
+            Admission::Admitted => Ok(()),
+            Admission::Refused => {
+                Err(Refusal::new(format!("NOPERM this user has no permissions to access the table {}", table.name)))
+            }
+        }
+    }
+
     /// Lets a user in, and into the table that follows its name after an `@`: clients of clusters know database 0 only.
     fn authenticate(&mut self, name: &[u8], password: Option<&[u8]>) -> Answer {
         let name = std::str::from_utf8(name).map_err(|_| Refusal::WRONG_PASSWORD)?;
@@ -96,13 +98,16 @@ impl Session {
                 (user, Some(found.ok_or_else(unknown)?))
             }
         };
-        match self.shared().tables.admit(user, password, table.as_deref()) {
-            Admission::Admitted => {}
-            Admission::WrongPassword => return Err(Refusal::WRONG_PASSWORD),
-            Admission::Forbidden => {
-                return Err(table.as_deref().map_or(Refusal::WRONG_PASSWORD, forbidden));
-            }
+        let is_known = match (password, self.shared().tables.entrance()) {
+            (Some(password), _) => self.shared().tables.authenticate(user, password) == Admission::Admitted,
+            (None, Entrance::Open) => true,
+            // Who has said its password may go to another table without it.
+            (None, Entrance::Guarded) => self.sender == Sender::Known && user == self.user,
+        };
+        if !is_known {
+            return Err(Refusal::WRONG_PASSWORD);
         }
+        self.permit(user, table.as_deref().unwrap_or_else(|| self.space.table()))?;
         user.clone_into(&mut self.user);
         user.clone_into(&mut self.client.facts().user);
         self.sender = Sender::Known;
@@ -116,7 +121,7 @@ impl Session {
 /// `HELLO [2 | 3 [AUTH user password] [SETNAME name]]`
 pub fn hello(session: &mut Session, words: &[Bytes]) -> Answer {
     let mut options = Options::from(words, 1);
-    let protocol = match options.next() {
+    let protocol = match options.pull() {
         None => session.protocol,
         Some(version) => match number::integer(version) {
             Some(2) => Protocol::Resp2,
@@ -126,12 +131,12 @@ pub fn hello(session: &mut Session, words: &[Bytes]) -> Answer {
         },
     };
     let (mut auth, mut name) = (None, None);
-    while let Some(option) = options.next() {
+    while let Some(option) = options.pull() {
         let wrong = || Refusal::new(format!("ERR Syntax error in HELLO option '{}'", quoted(option, 128)));
         if is(option, "auth") {
-            auth = Some((options.next().ok_or_else(wrong)?, options.next().ok_or_else(wrong)?));
+            auth = Some((options.pull().ok_or_else(wrong)?, options.pull().ok_or_else(wrong)?));
         } else if is(option, "setname") {
-            name = Some(options.next().ok_or_else(wrong)?);
+            name = Some(options.pull().ok_or_else(wrong)?);
         } else {
             return Err(wrong());
         }

@@ -1,10 +1,8 @@
 //! One connection: who it is, where it stands, and what it may do next.
 //!
-//! * `state`, here: the table, the protocol, the transaction, the channels;
-//! * [`connection`]: `HELLO`, `AUTH`, `SELECT`, `PING` and their kin;
-//! * [`client`]: `CLIENT`;
-//! * [`messages`]: `SUBSCRIBE`, `PUBLISH` and their kin;
-//! * [`transaction`]: `MULTI`, `EXEC`, `DISCARD`, `WATCH`.
+//! Here is its state, and what it lets pass. Its commands stand beside: [`connection`] has `HELLO`, `AUTH`, `SELECT` and their
+//! kin, [`client`] has `CLIENT`, [`messages`] has `SUBSCRIBE` and `PUBLISH` in all their forms, and [`transaction`] has
+//! `MULTI`, `EXEC`, `DISCARD` and `WATCH`.
 
 pub mod client;
 pub mod connection;

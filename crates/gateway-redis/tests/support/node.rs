@@ -7,7 +7,7 @@ use althing_api::{
     Answer, Call, Error, ErrorKind, Header, Health, Reply, Request, Service, SnapshotStream, Target, WatchSession,
 };
 use althing_datatypes::codec::Message as _;
-use althing_datatypes::{Op, Value as Plain, View, execute, glob};
+use althing_datatypes::{Op, OpError, Reply as DataReply, Value as Plain, View, execute, glob};
 use althing_env::Clock;
 use althing_types::{ClusterId, GroupId, Instant, NodeId, TableName, WallTime};
 use bytes::Bytes;
@@ -64,7 +64,7 @@ impl MemoryNode {
             *draws += 1;
             *draws
         };
-        let result = execute(op, &value, now, seed).map(|(reply, edits)| {
+        let result: Result<DataReply, OpError> = execute(op, &value, now, seed).map(|(reply, edits)| {
             value.apply(&edits, now).expect("the edits are for this value");
             reply
         });
@@ -72,8 +72,8 @@ impl MemoryNode {
             shard.insert(key.clone(), value);
         }
         match result {
-            Ok(reply) => KeyedAnswer::Operated(reply.encode()),
-            Err(error) => KeyedAnswer::Refused(error.encode()),
+            Ok(_) => KeyedAnswer::Operated(result.encode()),
+            Err(_) => KeyedAnswer::Refused(result.encode()),
         }
     }
 
@@ -145,10 +145,12 @@ impl Service for MemoryNode {
     }
 }
 
-/// Two tables that are one, and three nodes.
+/// Three tables that share their keys, and three nodes.
 pub struct TwoTables {
     /// The port that all nodes seem to have.
     pub port: u16,
+    /// Whether clients must authenticate, with the password `secret`; `bob` may not use `orders`.
+    pub entrance: Entrance,
 }
 
 impl TwoTables {
@@ -176,18 +178,34 @@ impl Tables for TwoTables {
         vec![Self::table("carts", 0), Self::table("sessions", 9), Self::table("orders", 2)]
     }
 
+    fn entrance(&self) -> Entrance {
+        self.entrance
+    }
+
+    fn authenticate(&self, _: &str, password: &[u8]) -> Admission {
+        match self.entrance {
+            Entrance::Guarded if password != b"secret" => Admission::Refused,
+            Entrance::Guarded | Entrance::Open => Admission::Admitted,
+        }
+    }
+
+    fn may_use(&self, user: &str, table: &Table) -> Admission {
+        if user == "bob" && table.name.as_str() == "orders" { Admission::Refused } else { Admission::Admitted }
+    }
+
     fn peers(&self) -> Vec<Peer> {
         (1..=3).map(|node| Peer { node: NodeId(node), host: "127.0.0.1".to_owned(), port: self.port }).collect()
     }
 }
 
 /// A gateway of a node in memory.
-pub fn gateway_with(clock: Arc<dyn Clock>, port: u16, config: Config) -> Gateway {
+pub fn gateway_with(clock: Arc<dyn Clock>, tables: TwoTables, config: Config) -> Gateway {
     let node = Arc::new(MemoryNode::new(Arc::clone(&clock)));
-    Gateway::new(node, Arc::new(TwoTables { port }), clock, Box::new(Alone), config)
+    Gateway::new(node, Arc::new(tables), clock, Box::new(Alone), config)
 }
 
 /// A gateway of a node in memory whose clock stands still.
 pub fn gateway() -> Gateway {
-    gateway_with(Arc::new(HandClock(Mutex::new(1_700_000_000_000))), 6379, Config::default())
+    let tables = TwoTables { port: 6379, entrance: Entrance::Open };
+    gateway_with(Arc::new(HandClock(Mutex::new(1_700_000_000_000))), tables, Config::default())
 }

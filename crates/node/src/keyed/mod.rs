@@ -532,8 +532,7 @@ const fn kind_named(name: &[u8]) -> Option<Kind> {
         b"string" => Some(Kind::String),
         b"hash" => Some(Kind::Hash),
         b"set" => Some(Kind::Set),
-        b"sorted" => Some(Kind::Sorted),
-        b"sketch" => Some(Kind::Sketch),
+        b"zset" => Some(Kind::Sorted),
         _ => None,
     }
 }

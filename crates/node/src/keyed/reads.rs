@@ -114,9 +114,9 @@ impl Node {
         let (nodes, states): (Vec<_>, Vec<_>) = read.states.into_iter().unzip();
         match evaluate(&read.op, &states, now_ms, seed) {
             Ok(evaluated) => {
-                let answer = match evaluated.reply {
-                    Ok(reply) => KeyedAnswer::Operated(reply.encode()),
-                    Err(error) => KeyedAnswer::Refused(error.encode()),
+                let answer = match &evaluated.reply {
+                    Ok(_) => KeyedAnswer::Operated(evaluated.reply.encode()),
+                    Err(_) => KeyedAnswer::Refused(evaluated.reply.encode()),
                 };
                 self.keyed_answer(read.id, answer, out);
                 for (node, delta) in nodes.into_iter().zip(evaluated.missing) {

@@ -3,7 +3,7 @@
 use althing_api::ErrorKind;
 use althing_api::keyed::{Access, KeyedAnswer};
 use althing_convergent::{Job, Refusal};
-use althing_datatypes::{Message as _, Reply};
+use althing_datatypes::{Message as _, OpError, Reply};
 use althing_quorum::{Tally, Verdict};
 use althing_types::{GroupId, Instant, NodeId, RequestId};
 use bytes::Bytes;
@@ -62,8 +62,8 @@ impl Node {
         let own = self.shared.node();
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let reply = match reply {
-            Ok(reply) => Ok(KeyedAnswer::Operated(reply.encode())),
-            Err(Refusal::Op(error)) => Ok(KeyedAnswer::Refused(error.encode())),
+            Ok(reply) => Ok(KeyedAnswer::Operated(Ok::<_, OpError>(reply).encode())),
+            Err(Refusal::Op(error)) => Ok(KeyedAnswer::Refused(Err::<Reply, _>(error).encode())),
             Err(refusal @ (Refusal::Reread { .. } | Refusal::TooLarge { .. } | Refusal::KeyTooLong { .. })) => {
                 Err(ErrorKind::InvalidArgument(refusal.to_string()))
             }

@@ -39,8 +39,7 @@ impl Cluster {
         let access = if op.is_read() { Access::Read } else { Access::Write };
         let (key, operation) = (Bytes::copy_from_slice(key.as_bytes()), op.encode());
         match self.keyed(node, KeyedRequest::Operate { key, operation, access, level })? {
-            KeyedAnswer::Operated(reply) => Ok(Reply::decode(&reply).unwrap()),
-            KeyedAnswer::Refused(error) => panic!("{:?}", OpError::decode(&error)),
+            KeyedAnswer::Operated(reply) => Ok(Result::<Reply, OpError>::decode(&reply).unwrap().unwrap()),
             other => panic!("{other:?}"),
         }
     }

@@ -42,7 +42,7 @@ pub const ROWS: &[Command] = &[
         name: "hello",
         group: Group::Connection,
         arity: -1,
-        flags: &[Noscript, Loading, Stale, Fast, NoAuth, NoMulti],
+        flags: &[Noscript, Loading, Stale, Fast, NoAuth],
         keys: Keys::None,
         since: "6.0.0",
         merges: Nothing,

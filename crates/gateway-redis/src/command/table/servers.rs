@@ -85,6 +85,17 @@ pub const ROWS: &[Command] = &[
         action: Composed(scan::flush),
     },
     Command {
+        name: "function",
+        group: Group::Server,
+        arity: -2,
+        flags: &[],
+        keys: Keys::None,
+        since: "7.0.0",
+        merges: Nothing,
+        summary: "Tells nothing: there are no functions.",
+        action: Container(FUNCTION),
+    },
+    Command {
         name: "info",
         group: Group::Server,
         arity: -1,
@@ -149,6 +160,17 @@ pub const ROWS: &[Command] = &[
         merges: Nothing,
         summary: "Tells that every node takes writes.",
         action: Session(server::role),
+    },
+    Command {
+        name: "script",
+        group: Group::Server,
+        arity: -2,
+        flags: &[],
+        keys: Keys::None,
+        since: "2.6.0",
+        merges: Nothing,
+        summary: "Tells nothing: there are no scripts.",
+        action: Container(SCRIPT),
     },
     Command {
         name: "slowlog",
@@ -353,6 +375,32 @@ const DEBUG: &[Command] = &[
     },
 ];
 
+/// What `FUNCTION` is followed by.
+const FUNCTION: &[Command] = &[
+    Command {
+        name: "function|flush",
+        group: Group::Server,
+        arity: -2,
+        flags: &[Noscript],
+        keys: Keys::None,
+        since: "7.0.0",
+        merges: Nothing,
+        summary: "Changes nothing: there are no functions.",
+        action: Session(server::nothing_to_do),
+    },
+    Command {
+        name: "function|list",
+        group: Group::Server,
+        arity: -2,
+        flags: &[Noscript],
+        keys: Keys::None,
+        since: "7.0.0",
+        merges: Nothing,
+        summary: "Lists nothing.",
+        action: Session(server::empty_list),
+    },
+];
+
 /// What `LATENCY` is followed by.
 const LATENCY: &[Command] = &[
     Command {
@@ -439,6 +487,32 @@ const MODULE: &[Command] = &[Command {
     summary: "Lists nothing.",
     action: Session(server::empty_list),
 }];
+
+/// What `SCRIPT` is followed by.
+const SCRIPT: &[Command] = &[
+    Command {
+        name: "script|exists",
+        group: Group::Server,
+        arity: -3,
+        flags: &[Noscript],
+        keys: Keys::None,
+        since: "2.6.0",
+        merges: Nothing,
+        summary: "Tells 0 of each: there are no scripts.",
+        action: Session(server::script_exists),
+    },
+    Command {
+        name: "script|flush",
+        group: Group::Server,
+        arity: -2,
+        flags: &[Noscript],
+        keys: Keys::None,
+        since: "2.6.0",
+        merges: Nothing,
+        summary: "Changes nothing: there are no scripts.",
+        action: Session(server::nothing_to_do),
+    },
+];
 
 /// What `SLOWLOG` is followed by.
 const SLOWLOG: &[Command] = &[

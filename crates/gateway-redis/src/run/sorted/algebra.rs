@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::command::{Answer, Answering};
 use crate::keyspace::Keyspace;
 use crate::refusal::Refusal;
-use crate::run::sets::{counted, limit};
+use crate::run::sets::limit;
 use crate::run::words::{Options, at, float, int, is};
 use crate::run::{refused, scored, wrong_reply};
 use crate::wire::Value;
@@ -56,7 +56,7 @@ fn plan<'a>(words: &'a [Bytes], rule: SetRule, form: Form) -> Result<Plan<'a>, R
     };
     let (keys, mut options) = keys(words, place)?;
     let mut plan = Plan { rule, keys, weights: vec![1.0; keys.len()], aggregate: Aggregate::Sum, with_scores: false };
-    while let Some(option) = options.next() {
+    while let Some(option) = options.pull() {
         if is(option, "withscores") && form == Form::Answered {
             plan.with_scores = true;
         } else if rule != SetRule::Difference && is(option, "weights") {
@@ -148,7 +148,7 @@ pub fn zdiffstore<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> 
 /// `ZINTERCARD numkeys key... [LIMIT limit]`
 pub fn zintercard<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> {
     Box::pin(async move {
-        let (keys, mut options) = counted(words, 1)?;
+        let (keys, mut options) = keys(words, 1)?;
         let limit = limit(&mut options)?;
         let weights = vec![1.0; keys.len()];
         let plan = Plan { rule: SetRule::Intersection, keys, weights, aggregate: Aggregate::Sum, with_scores: false };

@@ -13,7 +13,7 @@ use crate::refusal::Refusal;
 use crate::run::hashes::random;
 use crate::run::scan::page;
 use crate::run::sets::counted;
-use crate::run::words::{Options, at, float, int, is};
+use crate::run::words::{Options, at, float, is, positive};
 use crate::run::{Keyed, one_scored, refused, scored, wrong_reply};
 use crate::wire::Value;
 
@@ -47,7 +47,7 @@ pub fn zadd(words: &[Bytes]) -> Parsed {
         }
     }
     let pairs = options.rest();
-    if pairs.is_empty() || pairs.len() % 2 != 0 {
+    if pairs.is_empty() || !pairs.len().is_multiple_of(2) {
         return Err(Refusal::SYNTAX);
     }
     if nx + xx > 1 {
@@ -131,7 +131,7 @@ fn pop(words: &[Bytes], order: Order) -> Parsed {
     match words.get(2..).unwrap_or_default() {
         [] => Ok(Keyed::new(at(words, 1)?, Op::Sorted(SortedOp::Pop { order, count: 1 }), one_scored)),
         [count] => {
-            let count = u64::try_from(int(count)?).map_err(|_| Refusal::OUT_OF_RANGE)?;
+            let count = positive(count)?;
             sorted(words, SortedOp::Pop { order, count })
         }
         [_, _, ..] => Err(Refusal::SYNTAX),

@@ -88,7 +88,7 @@ fn range(words: &[Bytes], place: usize, form: Form) -> Result<SortedOp, Refusal>
     let (mut limit, mut with) = (None, WithValues::No);
     let mut options = Options::from(words, place + 2);
     let is_free = !matches!(form, Form::Fixed(..));
-    while let Some(option) = options.next() {
+    while let Some(option) = options.pull() {
         match option.to_ascii_lowercase().as_slice() {
             b"withscores" if form != Form::Store => with = WithValues::Yes,
             b"limit" => limit = Some(Limit { offset: options.int()?, count: options.int()? }),
