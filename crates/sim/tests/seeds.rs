@@ -4,7 +4,7 @@ use althing_sim::{Options, ci, run};
 
 fn goes_well(name: &str, options: Options) {
     let report = run(options);
-    assert!(report.failures.is_empty(), "{name}: {:#?}", report.failures);
+    assert!(report.findings.is_empty(), "{name}: {:#?}", report.findings);
 }
 
 #[test]
