@@ -90,7 +90,11 @@ impl Node {
             }
             let founded = config.groups.iter().find(|group| group.id == id).cloned();
             let group = founded.unwrap_or(GroupConfig { id, hibernate: true, quota_bytes: None });
-            groups.insert(id, Group::new(&config, &group, log, state)?);
+            let mut group = Group::new(&config, &group, log, state)?;
+            if keyed.contains_key(&id) {
+                group.keep_values_beside();
+            }
+            groups.insert(id, group);
         }
         let all: BTreeSet<_> = groups.keys().copied().collect();
         let incarnation = config.incarnation;

@@ -106,7 +106,10 @@ impl Node {
         }
         let config = GroupConfig { id, hibernate: true, quota_bytes: None };
         let group = Group::new(&self.shared.config, &config, log, state);
-        let group = group.expect("a replica that was born this moment contradicts nothing");
+        let mut group = group.expect("a replica that was born this moment contradicts nothing");
+        if self.keyed.contains_key(&id) {
+            group.keep_values_beside();
+        }
         if hard_state != HardState::default() {
             let payload = hard_state.encode();
             self.shared.wal.push(Record { group: id, kind: RecordKind::HardState, index: 0, payload });

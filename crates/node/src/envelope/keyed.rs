@@ -58,6 +58,11 @@ pub enum KeyedMessage {
         /// Where to go on; `None` after the last key.
         after: Option<Bytes>,
     },
+    /// The sender, who is to be a replica, has compared all keys with most of those who are.
+    Filled {
+        /// Nothing's name.
+        name: u64,
+    },
     /// What the sender has of it.
     State {
         /// To which question.
@@ -81,6 +86,7 @@ impl KeyedMessage {
                 write(w, 7, *name, None);
                 write_after(w, after.as_ref());
             }
+            Self::Filled { name } => write(w, 9, *name, None),
             Self::Names { name, keys, after } => {
                 write(w, 8, *name, None);
                 w.u64(keys.len() as u64);
@@ -107,6 +113,7 @@ impl KeyedMessage {
                 let keys = (0..count).map(|_| copied(r, "a key")).collect::<Result<_, _>>()?;
                 Self::Names { name, keys, after: read_after(r)? }
             }
+            9 => Self::Filled { name },
             value => return Err(DecodeError::Unknown { field: "a message's kind", value: u64::from(value) }),
         })
     }
@@ -161,6 +168,7 @@ mod tests {
             name().prop_map(|name| KeyedMessage::Attest { name }),
             (name(), bytes()).prop_map(|(name, delta)| KeyedMessage::Attested { name, delta }),
             (name(), after()).prop_map(|(name, after)| KeyedMessage::Name { name, after }),
+            name().prop_map(|name| KeyedMessage::Filled { name }),
             (name(), prop::collection::vec(bytes(), 0..4), after())
                 .prop_map(|(name, keys, after)| KeyedMessage::Names { name, keys, after }),
         ]

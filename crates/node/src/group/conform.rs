@@ -33,6 +33,16 @@ pub(crate) enum Transfers {
     At(Instant),
 }
 
+/// What a newcomer must have besides the log before it may vote.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Values {
+    /// Nothing.
+    #[default]
+    None,
+    /// The values that converge beside it. These have said that they do.
+    Beside(BTreeSet<NodeId>),
+}
+
 impl Group {
     /// Whether this replica leads, and has applied an entry of its own term.
     pub(crate) const fn is_serving_leader(&self) -> bool {
@@ -58,7 +68,9 @@ impl Group {
             // A group that has no configuration has no leader.
             Step::Create(_) => {}
             Step::AddLearner(node) => self.change(vec![Change::AddLearner(node)]),
-            Step::Promote(node) if self.is_ready(node) => self.promote(cx, node, &actual, wanted),
+            Step::Promote(node) if self.is_ready(node) && self.has_values(node) => {
+                self.promote(cx, node, &actual, wanted);
+            }
             Step::Promote(_) => {}
             Step::Remove(node) => self.change(vec![Change::Remove(node)]),
             Step::TransferLeader(to) => self.hand_to(cx, to),
@@ -193,6 +205,35 @@ impl Group {
         self.replica.progress(node).is_some_and(|progress| {
             progress.state == ProgressState::Replicate && progress.match_index + READY_BEHIND >= self.replica.commit()
         })
+    }
+
+    /// Whether a newcomer has the values that converge beside the log, if there are any.
+    fn has_values(&self, node: NodeId) -> bool {
+        match &self.values {
+            Values::None => true,
+            Values::Beside(filled) => filled.contains(&node),
+        }
+    }
+
+    /// A newcomer says that it has compared all values with most of the voters.
+    pub(crate) fn values_filled(&mut self, node: NodeId) {
+        match &mut self.values {
+            Values::None => {}
+            Values::Beside(filled) => {
+                filled.insert(node);
+            }
+        }
+    }
+
+    /// The shard's values converge beside the log.
+    pub(crate) fn keep_values_beside(&mut self) {
+        self.values = Values::Beside(BTreeSet::new());
+    }
+
+    /// Who votes, if this node's replica gets the log and has no vote yet.
+    pub(crate) fn voters_for_learner(&self, own: NodeId) -> Option<&[NodeId]> {
+        let conf = self.replica.conf_state();
+        (conf.contains(own) && !conf.is_voter(own)).then_some(conf.voters.as_slice())
     }
 
     /// Whether a member was heard of lately; of newcomers the control plane has said so. It decides what is tried, never what

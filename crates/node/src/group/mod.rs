@@ -34,7 +34,7 @@ use crate::reads::Reads;
 use crate::transfer::{Incoming, Outgoing};
 
 use self::ask::{Asking, Renewing};
-use self::conform::Transfers;
+use self::conform::{Transfers, Values};
 use self::membership::Publication;
 use self::space::SpaceAlarm;
 
@@ -70,6 +70,7 @@ pub(crate) struct Group {
     lessor_effects: lessor::Effects,
     leading: Leading,
     transfers: Transfers,
+    values: Values,
     outgoing: BTreeMap<NodeId, Outgoing>,
     incoming: Option<Incoming>,
     /// The space that an installed snapshot has filled, until the log has recorded it.
@@ -168,6 +169,7 @@ impl Group {
             lessor_effects: lessor::Effects::default(),
             leading: Leading::No,
             transfers: Transfers::None,
+            values: Values::None,
             outgoing: BTreeMap::new(),
             incoming: None,
             retired: None,

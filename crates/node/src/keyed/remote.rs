@@ -49,6 +49,7 @@ impl Node {
                 let ticket = keyed.ticket(Waiting::Attested(from, name));
                 keyed.jobs.push(Job::Attest { ticket });
             }
+            KeyedMessage::Filled { .. } => self.with(now, group, out, |group, _| group.values_filled(from)),
             KeyedMessage::Attested { name, delta } => self.attested_came(now, group, name, Side::Theirs, delta),
             KeyedMessage::Name { name, after } => {
                 let ticket = keyed.ticket(Waiting::Named(from, name));

@@ -96,6 +96,7 @@ pub(super) struct Names {
 impl Node {
     /// Begins a round that is due, with a replica that is there.
     pub(super) fn tick_round(&mut self, now: Instant, group: GroupId) {
+        self.tell_filled(group);
         let audience: BTreeSet<_> = self.audience(group).into_iter().collect();
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let rounds = &mut keyed.rounds;
@@ -116,6 +117,20 @@ impl Node {
             let ticket = keyed.ticket(Waiting::Round(name));
             keyed.jobs.push(Job::Attest { ticket });
             self.shared.peers.send(with, &Message::Keyed(group, KeyedMessage::Attest { name }));
+        }
+    }
+
+    /// A newcomer that has made its rounds with most of the voters has all that was acknowledged before it came, and has been sent
+    /// all since: it says so to its leader, again and again, for that may change.
+    fn tell_filled(&mut self, group: GroupId) {
+        let own = self.shared.node();
+        let Some(held) = self.groups.get(&group) else { return };
+        let (Some(voters), Some(leader)) = (held.voters_for_learner(own), held.leader()) else { return };
+        let Some(keyed) = self.keyed.get(&group) else { return };
+        let compared = voters.iter().filter(|voter| keyed.rounds.done.contains_key(voter)).count();
+        if compared > voters.len() / 2 {
+            let name = keyed.last_ticket;
+            self.shared.peers.send(leader, &Message::Keyed(group, KeyedMessage::Filled { name }));
         }
     }
 

@@ -7,7 +7,7 @@ use althing_api::request::Body;
 use althing_api::{Error, ErrorKind, Request};
 use althing_datatypes::op::{Existence, KeyOp, SetAnswer, SetExpiry, SetOp, StringOp};
 use althing_datatypes::{Message, Op, OpError, Reply};
-use althing_manifest::{Guarantee, Object, Table, TableSpec};
+use althing_manifest::{Guarantee, Object, Schedule, Table, TableSpec};
 use althing_quorum::Level;
 use althing_types::NodeId;
 use bytes::Bytes;
@@ -145,6 +145,39 @@ fn what_a_dead_coordinator_owed_comes_by_repair_and_what_was_removed_stays_so() 
     }
     let rounds = cluster.nodes.values().map(|one| one.node.metrics().rounds).sum::<u64>();
     assert!(rounds > 0, "nothing was repaired");
+}
+
+#[test]
+fn a_newcomer_gets_all_values() {
+    let mut cluster = carts();
+    for number in 0..150 {
+        cluster.ask_key(1, &format!("k{number}"), &set(&format!("v{number}")));
+    }
+    cluster.add_node(4);
+    cluster.until("the newcomer is there", |cluster| cluster.objects().contains_key("nodes/n4"));
+    let mut drained = match cluster.objects().remove("nodes/n2") {
+        Some(Object::Node(node)) => node,
+        other => panic!("{other:?}"),
+    };
+    drained.spec.schedule = Schedule::Drain;
+    cluster.write(Object::Node(drained));
+    let shards = |cluster: &mut Cluster| -> Vec<_> {
+        let shard = |object| match object {
+            Object::Shard(shard) if shard.spec.table == "carts" => Some(shard),
+            _ => None,
+        };
+        cluster.objects().into_values().filter_map(shard).collect()
+    };
+    cluster.until("the newcomer has the place of the one that is drained", |cluster| {
+        shards(cluster).iter().all(|shard| {
+            let voters = &shard.status.voters;
+            voters.len() == 3 && voters.contains(&NodeId(4)) && !voters.contains(&NodeId(2))
+        })
+    });
+    for number in 0..150 {
+        let value = cluster.operate(4, &format!("k{number}"), &READ, Some(Level::One)).unwrap();
+        assert_eq!(value, text(&format!("v{number}")), "k{number}");
+    }
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn keyed_word(message: &KeyedMessage) -> &'static str {
         KeyedMessage::Attested { .. } => "known",
         KeyedMessage::Name { .. } => "keys?",
         KeyedMessage::Names { .. } => "keys",
+        KeyedMessage::Filled { .. } => "filled",
     }
 }
 
