@@ -67,7 +67,10 @@ impl Group {
         match step {
             // A group that has no configuration has no leader.
             Step::Create(_) => {}
-            Step::AddLearner(node) => self.change(vec![Change::AddLearner(node)]),
+            Step::AddLearner(node) => {
+                self.expect_values(node);
+                self.change(vec![Change::AddLearner(node)]);
+            }
             Step::Promote(node) if self.is_ready(node) && self.has_values(node) => {
                 self.promote(cx, node, &actual, wanted);
             }
@@ -221,6 +224,16 @@ impl Group {
             Values::None => {}
             Values::Beside(filled) => {
                 filled.insert(node);
+            }
+        }
+    }
+
+    /// A node is to come that may have been there before: what it said then was of another replica.
+    fn expect_values(&mut self, node: NodeId) {
+        match &mut self.values {
+            Values::None => {}
+            Values::Beside(filled) => {
+                filled.remove(&node);
             }
         }
     }
