@@ -297,6 +297,7 @@ fn encode_node(encoder: &mut Encoder<'_, '_>, node: &Metrics) -> Result<(), Erro
         "The longest that nobody served a shard in a split",
         pause,
     )?;
+    encoder.counter("althing_repair_rounds", "Rounds of repair between convergent replicas", node.rounds)?;
     encoder.counter("althing_reconciler_writes", "Writes that this node's reconcilers proposed", node.reconciled)?;
     encoder.counter("althing_reads", "Reads done", node.reads)?;
     encoder.counter("althing_applied_entries", "Log entries applied", node.applied_entries)?;
