@@ -26,12 +26,16 @@ install_clients() {
     apt-get update -qq >/dev/null 2>&1
     apt-get install -y -qq etcd-client >/dev/null 2>&1 || true
   fi
+  if ! have redis-cli && have apt-get && [ "$(id -u)" = 0 ]; then
+    apt-get install -y -qq redis-tools >/dev/null 2>&1 || true
+  fi
+  have redis-cli || skipped+=("redis-cli and redis-benchmark (apt-get install redis-tools)")
   have etcdctl || skipped+=("etcdctl (apt-get install etcd-client)")
   have etcd || skipped+=("the comparison with a real etcd (apt-get install etcd-server)")
   if have python3; then
     [ -x "$work/venv/bin/python" ] || python3 -m venv "$work/venv" >/dev/null 2>&1 || true
     if [ -x "$work/venv/bin/pip" ]; then
-      "$work/venv/bin/pip" install -q --disable-pip-version-check etcd3gw aetcd 2>/dev/null || true
+      "$work/venv/bin/pip" install -q --disable-pip-version-check etcd3gw aetcd redis 2>/dev/null || true
     fi
   fi
   [ -x "$work/venv/bin/python" ] || skipped+=("python clients (python3 with venv)")

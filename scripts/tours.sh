@@ -65,6 +65,17 @@ else
   tour "client libraries" python3 scripts/clients/libraries.py "$first"
 fi
 
+redis=$(field redis ,)
+table() {
+  printf 'apiVersion: althing/v1\nkind: Table\nmetadata: {name: tour}\nspec: {guarantee: convergent, shards: 4, redisDb: 0}\n' |
+    "$althing" apply -f - --wait --endpoint "$first"
+}
+tour "a convergent table" table
+tour "clients of Redis" python3 scripts/clients/redis_clients.py "$redis"
+if [ -f ../shared/clients/redis-cases.py ]; then
+  tour "cases of Redis's commands" ./scripts/clients/redis_cases.sh ../shared/clients/redis-cases.py "${redis%%,*}"
+fi
+
 if command -v protoc >/dev/null; then
   tour "the crate etcd-client" env ALTHING_ENDPOINTS="$endpoints" cargo test --quiet --target-dir target/clients/rust --manifest-path clients/rust/Cargo.toml
 fi

@@ -258,6 +258,15 @@ mod tests {
         assert!(promise.admits(LogPosition { index: 10, term: 9 }));
     }
 
+    #[test]
+    fn whoever_has_heard_of_a_later_term_has_promised_its_vote_to_nobody_in_it() {
+        let last = LogPosition { index: 9, term: 6 };
+        let own = Promise { term: 7, vote: NodeId(3), last };
+        assert_eq!(own.at_least(7), own);
+        assert_eq!(own.at_least(6), own);
+        assert_eq!(own.at_least(8), Promise { term: 8, vote: NodeId::NONE, last });
+    }
+
     proptest! {
         #[test]
         fn hostile_payloads_are_refused_or_read(payload: Vec<u8>) {

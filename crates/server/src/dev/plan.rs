@@ -229,6 +229,6 @@ mod tests {
     #[test]
     fn ports_beyond_the_last_are_refused() {
         let error = Plan::new(&args(&["--base-port", "65500"])).unwrap_err().to_string();
-        assert_eq!(error, "--base-port 65500: 3 nodes need ports up to 65701; choose one from 1 to 65334");
+        assert_eq!(error, "--base-port 65500: 3 nodes need ports up to 65702; choose one from 1 to 65333");
     }
 }
