@@ -28,6 +28,7 @@ fn title(group: Group) -> &'static str {
         Group::Hash => "Hashes",
         Group::Set => "Sets",
         Group::SortedSet => "Sorted sets",
+        Group::Geo => "Places",
         Group::HyperLogLog => "HyperLogLogs",
         Group::PubSub => "Messages",
         Group::Transactions => "Transactions",

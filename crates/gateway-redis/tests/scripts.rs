@@ -147,6 +147,11 @@ fn values_are_read_and_written_as_their_script_says() {
 }
 
 #[test]
+fn places_are_found_as_their_script_says() {
+    run("places");
+}
+
+#[test]
 fn resp3_names_types_as_its_script_says() {
     run("resp3");
 }

@@ -161,6 +161,14 @@ fn specification(keys: Keys, is_write: bool) -> Vec<Value> {
             stored.into_iter().chain([one(at(count), counted)]).collect()
         }
         Keys::Sort => vec![one(at(1), range(0, 1))],
+        Keys::Radius => {
+            let behind = |keyword: &'static str| {
+                let spec = map(vec![("keyword", Value::word(keyword)), ("startfrom", number(6))]);
+                map(vec![("type", Value::word("keyword")), ("spec", spec)])
+            };
+            let stores = ["STORE", "STOREDIST"].map(|keyword| one(behind(keyword), range(0, 1)));
+            [one(at(1), range(0, 1))].into_iter().chain(stores).collect()
+        }
     }
 }
 

@@ -27,8 +27,12 @@ pub enum Keys {
     },
     /// The key of `SORT`: word 1, and what follows `STORE`.
     Sort,
+    /// The keys of `GEORADIUS`: word 1, and what follows the last `STORE` or `STOREDIST` among the options.
+    Radius,
 }
 
+/// The first word of `GEORADIUSBYMEMBER` that may be an option; `GEORADIUS` has its unit there.
+const RADIUS_OPTIONS: usize = 5;
 /// One key.
 pub const ONE: Keys = Keys::Range { first: 1, last: 1, step: 1 };
 /// Two.
@@ -56,6 +60,16 @@ impl Keys {
                 let store = store.map(|at| words.get(at)).into_iter().flatten();
                 Some(store.chain(counted).collect())
             }
+            Self::Radius => {
+                let mut options = words.get(RADIUS_OPTIONS..).unwrap_or_default().iter();
+                let mut store = None;
+                while let Some(option) = options.next() {
+                    if option.eq_ignore_ascii_case(b"store") || option.eq_ignore_ascii_case(b"storedist") {
+                        store = options.next().or(store);
+                    }
+                }
+                Some(words.get(1).into_iter().chain(store).collect())
+            }
             Self::Sort => {
                 let store = words.windows(2).rev().find(|pair| pair[0].eq_ignore_ascii_case(b"store"));
                 Some(words.get(1).into_iter().chain(store.map(|pair| &pair[1])).collect())
@@ -78,7 +92,7 @@ impl Keys {
                     (0, 0, 0)
                 }
             }
-            Self::Sort => (1, 1, 1),
+            Self::Sort | Self::Radius => (1, 1, 1),
         }
     }
 }
@@ -101,6 +115,9 @@ mod tests {
         let stored = Keys::Counted { count: 2, store: Some(1) };
         assert_eq!(keys(stored, "zunionstore d 2 a b weights 1 2").as_deref(), Some("d a b"));
         assert_eq!(keys(Keys::Counted { count: 1, store: None }, "zdiff 1 a").as_deref(), Some("a"));
+        assert_eq!(keys(Keys::Radius, "georadius a 1 2 3 km asc storedist b").as_deref(), Some("a b"));
+        assert_eq!(keys(Keys::Radius, "georadiusbymember a store 3 km store b STORE c").as_deref(), Some("a c"));
+        assert_eq!(keys(Keys::Radius, "georadiusbymember a m 3 km store").as_deref(), Some("a"));
         assert_eq!(keys(Keys::Sort, "sort a limit 0 1 store b").as_deref(), Some("a b"));
     }
 

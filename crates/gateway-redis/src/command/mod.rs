@@ -85,6 +85,8 @@ pub enum Group {
     Set,
     /// Sorted sets.
     SortedSet,
+    /// Places on the earth, which are sorted sets.
+    Geo,
     /// Sketches that count distinct members.
     HyperLogLog,
     /// Messages.
@@ -101,13 +103,14 @@ pub enum Group {
 
 impl Group {
     /// All of them, in the order of documents.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Generic,
         Self::String,
         Self::Bitmap,
         Self::Hash,
         Self::Set,
         Self::SortedSet,
+        Self::Geo,
         Self::HyperLogLog,
         Self::PubSub,
         Self::Transactions,
@@ -126,6 +129,7 @@ impl Group {
             Self::Hash => "hash",
             Self::Set => "set",
             Self::SortedSet => "sorted-set",
+            Self::Geo => "geo",
             Self::HyperLogLog => "hyperloglog",
             Self::PubSub => "pubsub",
             Self::Transactions => "transactions",
@@ -145,6 +149,7 @@ impl Group {
             Self::Hash => "@hash",
             Self::Set => "@set",
             Self::SortedSet => "@sortedset",
+            Self::Geo => "@geo",
             Self::HyperLogLog => "@hyperloglog",
             Self::PubSub => "@pubsub",
             Self::Transactions => "@transaction",

@@ -88,22 +88,6 @@ pub const REFUSED: &[Refused] = &[
         ],
     },
     Refused {
-        what: "geography",
-        reason: "geographic indexes are not built",
-        names: &[
-            "geoadd",
-            "geodist",
-            "geohash",
-            "geopos",
-            "georadius",
-            "georadius_ro",
-            "georadiusbymember",
-            "georadiusbymember_ro",
-            "geosearch",
-            "geosearchstore",
-        ],
-    },
-    Refused {
         what: "commands that block",
         reason: "no command waits for data; poll, or subscribe to a channel",
         names: &["bzmpop", "bzpopmax", "bzpopmin"],

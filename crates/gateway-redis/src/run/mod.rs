@@ -1,6 +1,7 @@
 //! What commands on data mean: their words become operations of the data types, and replies become answers. A file per type.
 
 pub mod bits;
+pub mod geo;
 pub mod hashes;
 pub mod keys;
 pub mod lcs;

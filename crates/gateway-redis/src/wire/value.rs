@@ -19,6 +19,8 @@ pub enum Value {
     Int(i64),
     /// A floating-point number; a string in RESP2.
     Float(f64),
+    /// A floating-point number that is written without an exponent, as coordinates are; a string in RESP2.
+    Decimal(f64),
     /// Yes or no; 1 or 0 in RESP2.
     Bool(bool),
     /// Data.

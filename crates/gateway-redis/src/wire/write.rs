@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use crate::wire::number::format_float;
+use crate::wire::number::{format_decimal, format_float};
 use crate::wire::value::Value;
 
 /// Which version of RESP a connection speaks. It begins with 2 and is changed by `HELLO`.
@@ -23,7 +23,8 @@ pub fn write(value: &Value, protocol: Protocol, out: &mut BytesMut) {
         Value::Status(text) => line(b'+', text.as_bytes(), out),
         Value::Error(text) => line(b'-', text.as_bytes(), out),
         Value::Int(value) => head(b':', *value, out),
-        Value::Float(value) => float(*value, protocol, out),
+        Value::Float(value) => float(&format_float(*value), protocol, out),
+        Value::Decimal(value) => float(&format_decimal(*value), protocol, out),
         Value::Bool(value) => boolean(*value, protocol, out),
         Value::Bulk(data) => bulk(data, out),
         Value::Text(text) => verbatim(text, protocol, out),
@@ -104,8 +105,7 @@ fn bulk(data: &[u8], out: &mut BytesMut) {
     out.put_slice(b"\r\n");
 }
 
-fn float(value: f64, protocol: Protocol, out: &mut BytesMut) {
-    let text = format_float(value);
+fn float(text: &str, protocol: Protocol, out: &mut BytesMut) {
     match protocol {
         Protocol::Resp2 => bulk(text.as_bytes(), out),
         Protocol::Resp3 => line(b',', text.as_bytes(), out),
@@ -173,6 +173,7 @@ mod tests {
             (Value::OK, "+OK\r\n", "+OK\r\n"),
             (Value::Int(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n"),
             (Value::Float(1.5), "$3\r\n1.5\r\n", ",1.5\r\n"),
+            (Value::Decimal(1e-7), "$9\r\n0.0000001\r\n", ",0.0000001\r\n"),
             (Value::Bool(true), ":1\r\n", "#t\r\n"),
             (Value::Text("hi".to_owned()), "$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"),
             (Value::Map(a_one()), "*2\r\n$1\r\na\r\n:1\r\n", "%1\r\n$1\r\na\r\n:1\r\n"),
@@ -196,6 +197,7 @@ mod tests {
             any::<i64>().prop_map(Value::Int),
             any::<bool>().prop_map(Value::Bool),
             (-1e300..1e300f64).prop_map(Value::Float),
+            (-180.0..180.0f64).prop_map(Value::Decimal),
             proptest::collection::vec(any::<u8>(), 0..20).prop_map(|data| Value::Bulk(Bytes::from(data))),
             "[ -~]{0,10}".prop_map(|text| Value::Status(text.into())),
         ];

@@ -4,6 +4,7 @@ mod bits;
 mod clusters;
 mod connections;
 mod generic;
+mod geo;
 mod hashes;
 mod pubsub;
 mod servers;
@@ -35,13 +36,14 @@ const WDF: &[Flag] = &[Write, Denyoom, Fast];
 const THIRD: Keys = Keys::Range { first: 2, last: 2, step: 1 };
 
 /// All rows. Althing's own commands, named `AL.…`, will be a table beside these.
-pub const TABLES: [&[Command]; 12] = [
+pub const TABLES: [&[Command]; 13] = [
     generic::ROWS,
     strings::ROWS,
     bits::ROWS,
     hashes::ROWS,
     sets::ROWS,
     sorted::ROWS,
+    geo::ROWS,
     sketches::ROWS,
     pubsub::ROWS,
     transactions::ROWS,
