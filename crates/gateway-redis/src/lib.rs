@@ -24,6 +24,7 @@
 //! nothing of clusters do, too. The gateway holds nothing that matters after a crash: the transaction that a connection is queueing,
 //! who listens to which channel, and where scans stand.
 
+mod attempt;
 pub mod clients;
 pub mod cluster;
 pub mod command;

@@ -241,9 +241,14 @@ impl Node {
                 };
                 let ticket = keyed.ticket(Waiting::Scan(id, deadline));
                 let count = (limit as usize).clamp(1, MAX_SCANNED);
-                let now_ms = self.wall.at(now);
+                let now_ms = self.shared.wall.at(now);
                 let request = ScanRequest { after, pattern, kind, count, now_ms };
                 keyed.jobs.push(Job::Scan { ticket, request });
+            }
+            KeyedRequest::Transact { .. } => {
+                let reason = "the table is convergent: its replicas agree on no order in which operations could happen together; \
+                              use a strong table";
+                out.responses.push((id, Err(ErrorKind::Unsupported(reason.to_owned()).into())));
             }
             KeyedRequest::Count => {
                 let count = KeyedAnswer::Count(keyed.size.keys);
@@ -251,7 +256,7 @@ impl Node {
             }
             KeyedRequest::Flush => {
                 let ticket = keyed.ticket(Waiting::Flush(id, deadline, 0));
-                let now_ms = self.wall.at(now);
+                let now_ms = self.shared.wall.at(now);
                 keyed.jobs.push(Job::Flush { ticket, after: None, budget: FLUSHED_AT_ONCE, now_ms });
             }
         }
@@ -353,7 +358,7 @@ impl Node {
                     self.keyed_answer(id, KeyedAnswer::Flushed(removed), out);
                 }
                 (Some(after), Some(Waiting::Flush(..))) => {
-                    let now_ms = self.wall.at(now);
+                    let now_ms = self.shared.wall.at(now);
                     keyed.jobs.push(Job::Flush { ticket, after: Some(after), budget: FLUSHED_AT_ONCE, now_ms });
                 }
                 (_, _) => {}
@@ -440,7 +445,7 @@ impl Node {
     fn tend(&mut self, now: Instant, group: GroupId) {
         let own = self.shared.node();
         let every = if self.coordinator(now, group) == own { TEND_EVERY } else { TEND_EVERY_BESIDE };
-        let now_ms = self.wall.at(now);
+        let now_ms = self.shared.wall.at(now);
         let is_due = |keyed: &&mut Keyed| keyed.size.bytes > 0 && now.since(keyed.tended) >= every;
         let Some(keyed) = self.keyed.get_mut(&group).filter(is_due) else { return };
         keyed.tended = now;

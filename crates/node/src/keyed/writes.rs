@@ -32,7 +32,7 @@ impl Node {
             // Nothing is done where it is known beforehand that it would not be enough.
             return out.responses.push((id, Err(ErrorKind::ShardUnavailable.into())));
         }
-        let (now_ms, seed) = (self.wall.at(now), self.shared.rng.u64(..));
+        let (now_ms, seed) = (self.shared.wall.at(now), self.shared.rng.u64(..));
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let ticket = keyed.ticket(Waiting::Write(Write { id, tally, deadline, reply: None }));
         keyed.jobs.push(Job::Execute { ticket, key, op, seen: None, now_ms, seed });
