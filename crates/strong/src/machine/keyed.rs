@@ -104,7 +104,7 @@ impl Apply<'_, '_> {
     pub(super) fn expire(&mut self, now_ms: i64, due: &[Deadline]) -> Result<Body, Failure> {
         self.refuse_if_corrupt()?;
         let mut gone = 0;
-        for Deadline { at_ms, key } in due {
+        for Deadline { at_ms, key } in due.iter().filter(|deadline| deadline.at_ms <= now_ms) {
             self.batch.delete(&layout::deadline_key(*at_ms, key));
             let Some(current) = self.source().current(key)? else { continue };
             let held = self.source().key_value(key.clone(), current)?;
