@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use althing_api::keyed::{Access, KeyedAnswer, KeyedRequest};
 use althing_api::request::Body;
-use althing_api::{Answer, Call, Error, Reply as Coming, Request, Target};
+use althing_api::{Answer, Call, Error, ErrorKind, Reply as Coming, Request, Target};
 use althing_datatypes::codec::Message;
 use althing_datatypes::op::{Existence, KeyOp, SetAnswer, SetExpiry, StringOp};
 use althing_datatypes::{Content, Op, OpError, Reply, Whole};
@@ -17,7 +17,7 @@ pub use crate::cursors::Position;
 use crate::gateway::Shared;
 use crate::refusal::Refusal;
 use crate::run::{refused, wrong_reply};
-use crate::tables::Table;
+use crate::tables::{Table, TableKind};
 
 /// Operations of one command that are under way at a time. A command of ten thousand keys must not fill the node's queue.
 const MAX_AT_ONCE: usize = 256;
@@ -34,13 +34,40 @@ pub type Operated = Result<Reply, OpError>;
 pub struct Keyspace {
     shared: Arc<Shared>,
     table: Arc<Table>,
+    standing: Standing,
     /// What operations are part of, on a strong table.
     attempt: Option<Arc<Attempt>>,
 }
 
+/// Whether there is a table at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+    /// There is.
+    InTable,
+    /// There is none: no table is database 0, or the map is not known yet.
+    Nowhere,
+}
+
 impl Keyspace {
     pub(crate) fn new(shared: Arc<Shared>, table: Arc<Table>) -> Self {
-        Self { shared, table, attempt: None }
+        Self { shared, table, standing: Standing::InTable, attempt: None }
+    }
+
+    /// Where connections stand while there is no table for them. Nothing that is asked there reaches any table.
+    pub(crate) fn nowhere(shared: Arc<Shared>) -> Self {
+        let table = Table {
+            name: althing_types::TableName::DEFAULT,
+            index: None,
+            kind: TableKind::Strong,
+            shards: Vec::new(),
+            other_copies: 0,
+        };
+        Self { standing: Standing::Nowhere, ..Self::new(shared, Arc::new(table)) }
+    }
+
+    /// Whether there is no table.
+    pub(crate) fn is_nowhere(&self) -> bool {
+        self.standing == Standing::Nowhere
     }
 
     /// The same, where all that is done is part of an attempt.
@@ -83,6 +110,10 @@ impl Keyspace {
     }
 
     pub(crate) fn call(&self, target: Target, request: KeyedRequest) -> Coming {
+        if self.is_nowhere() {
+            let reason = "no table is database 0, or this node does not know of it yet: give one redisDb: 0, or say AUTH user@table";
+            return Coming::ready(Err(ErrorKind::Unsupported(reason.to_owned()).into()));
+        }
         let call = Call { target, request: Request::Keyed(request), timeout: None, require_leader: false };
         self.shared.service.call(call)
     }

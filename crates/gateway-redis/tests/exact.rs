@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use althing_gateway_redis::hub::Alone;
 use althing_gateway_redis::run::kind_name;
@@ -85,6 +86,13 @@ fn one(key: &'static str, op: &Op) -> Call {
 
 /// What a connection to a strong table is told that says all this, and how many transactions were tried.
 fn told(said: &[&str], meddling: Meddling) -> (String, usize) {
+    let tables = TwoTables { port: 6379, entrance: Entrance::Open };
+    let said: Vec<_> = ["SELECT 2"].iter().chain(said).copied().collect();
+    let (answer, tries) = told_of(Arc::new(tables), &said, meddling);
+    (answer.strip_prefix("+OK ").unwrap_or_default().to_owned(), tries)
+}
+
+fn told_of(tables: Arc<dyn Tables>, said: &[&str], meddling: Meddling) -> (String, usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(HandClock(Mutex::new(1_700_000_000_000)));
     let node = Arc::new(BusyNode {
@@ -92,21 +100,19 @@ fn told(said: &[&str], meddling: Meddling) -> (String, usize) {
         meddling: Mutex::new(meddling),
         tries: Mutex::default(),
     });
-    let tables = TwoTables { port: 6379, entrance: Entrance::Open };
-    let gateway =
-        Gateway::new(Arc::clone(&node) as Arc<_>, Arc::new(tables), clock, Box::new(Alone), Config::default());
+    let gateway = Gateway::new(Arc::clone(&node) as Arc<_>, tables, clock, Box::new(Alone), Config::default());
     let answer = runtime.block_on(async {
         let (mut client, server) = tokio::io::duplex(1 << 20);
         let (_stop, stopping) = tokio::sync::watch::channel(());
         tokio::spawn(converse(server, String::new(), String::new(), gateway, stopping));
-        let lines = ["SELECT 2"].iter().chain(said).chain(&["QUIT"]).map(|line| format!("{line}\r\n"));
+        let lines = said.iter().chain(&["QUIT"]).map(|line| format!("{line}\r\n"));
         client.write_all(lines.collect::<String>().as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).await.unwrap();
         String::from_utf8(answer).unwrap()
     });
     let tries = *node.tries.lock().unwrap();
-    let answer = answer.strip_prefix("+OK\r\n").unwrap().strip_suffix("+OK\r\n").unwrap();
+    let answer = answer.strip_suffix("+OK\r\n").unwrap();
     (answer.replace("\r\n", " ").trim().to_owned(), tries)
 }
 
@@ -175,4 +181,38 @@ fn writes_that_need_not_know_what_was_there_are_done_at_the_first_try() {
     assert_eq!(tries, 1);
     let (answer, tries) = told(&["DEL s w"], busy([("w", Op::from(KeyOp::Delete))]));
     assert_eq!((answer.as_str(), tries), (":0", 1));
+}
+
+/// A node that hears of its tables late: the first so many questions for database 0 find none.
+struct Late {
+    asked: AtomicUsize,
+    tables: TwoTables,
+}
+
+impl Tables for Late {
+    fn by_index(&self, index: u32) -> Option<Arc<Table>> {
+        // The connection itself asks first, then its first command.
+        let is_known = index != 0 || self.asked.fetch_add(1, Ordering::Relaxed) >= 2;
+        self.tables.by_index(index).filter(|_| is_known)
+    }
+
+    fn by_name(&self, name: &str) -> Option<Arc<Table>> {
+        self.tables.by_name(name)
+    }
+
+    fn all(&self) -> Vec<Arc<Table>> {
+        self.tables.all()
+    }
+
+    fn peers(&self) -> Vec<Peer> {
+        self.tables.peers()
+    }
+}
+
+#[test]
+fn who_comes_before_any_table_is_known_reaches_none_and_later_its_own() {
+    let tables = Late { asked: AtomicUsize::new(0), tables: TwoTables { port: 6379, entrance: Entrance::Open } };
+    let (answer, _) = told_of(Arc::new(tables), &["SET s 1", "SET s 2", "GET s"], Meddling::new());
+    assert!(answer.starts_with("-ERR no table is database 0, or this node does not know of it yet"), "{answer}");
+    assert!(answer.ends_with(" +OK $1 2"), "{answer}");
 }

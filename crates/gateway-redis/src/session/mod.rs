@@ -75,7 +75,7 @@ impl Session {
     #[must_use]
     pub fn new(gateway: Gateway, client: Arc<Client>) -> Self {
         let shared = &gateway.0;
-        let space = Keyspace::new(Arc::clone(shared), first_table(shared));
+        let space = first_table(shared);
         let sender = entrance(shared);
         let (postbox, inbox) = postbox();
         Self {
@@ -174,6 +174,10 @@ impl Session {
     /// # Errors
     /// In Redis's words. A transaction that is being queued is spoilt by it.
     pub fn judge(&mut self, words: &[Bytes]) -> Result<&'static Command, Refusal> {
+        if self.space.is_nowhere() && !self.is_queueing() {
+            // A connection may come before its node knows of any table.
+            self.begin();
+        }
         let judged = command::find(words).and_then(|command| self.may_run(command).map(|()| command));
         match (&judged, &mut self.transaction) {
             (Err(_), Some(transaction)) => transaction.spoil(),
@@ -253,6 +257,12 @@ impl Session {
         self.space = Keyspace::new(Arc::clone(self.shared()), table);
     }
 
+    /// Stands where connections begin.
+    fn begin(&mut self) {
+        self.space = first_table(self.shared());
+        self.client.facts().index = self.space.table().index.unwrap_or(0);
+    }
+
     /// Forgets everything that the connection has said, as `RESET` does.
     fn reset(&mut self) {
         self.transaction = None;
@@ -262,7 +272,7 @@ impl Session {
         self.sender = entrance(self.shared());
         "default".clone_into(&mut self.user);
         self.replies = Replies::On;
-        self.enter(first_table(&Arc::clone(self.shared())));
+        self.begin();
         let mut facts = self.client.facts();
         facts.name.clear();
         "default".clone_into(&mut facts.user);
@@ -289,17 +299,12 @@ impl Session {
     }
 }
 
-/// Where connections begin: the table of index 0. A cluster without one has a table that nothing is in, and says so when asked.
-fn first_table(shared: &Arc<Shared>) -> Arc<Table> {
-    shared.tables.by_index(0).unwrap_or_else(|| {
-        Arc::new(Table {
-            name: althing_types::TableName::DEFAULT,
-            index: None,
-            kind: TableKind::Strong,
-            shards: Vec::new(),
-            other_copies: 0,
-        })
-    })
+/// Where connections begin: in the table of index 0, if there is one.
+fn first_table(shared: &Arc<Shared>) -> Keyspace {
+    match shared.tables.by_index(0) {
+        Some(table) => Keyspace::new(Arc::clone(shared), table),
+        None => Keyspace::nowhere(Arc::clone(shared)),
+    }
 }
 
 fn entrance(shared: &Shared) -> Sender {

@@ -68,12 +68,20 @@ pub async fn cluster(table: &str) -> (Cluster, Vec<String>) {
     cluster.wait_until_serving().await;
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), table).unwrap();
-    let applied = Command::new(common::binary())
-        .args(["apply", "--wait", "--endpoint", &cluster.nodes[0].client, "-f"])
-        .arg(file.path())
-        .output()
-        .unwrap();
-    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let applied = Command::new(common::binary())
+            .args(["apply", "--wait", "--endpoint", &cluster.nodes[0].client, "-f"])
+            .arg(file.path())
+            .output()
+            .unwrap();
+        if applied.status.success() {
+            break;
+        }
+        // The tables that a cluster is born with are made a moment later than it serves.
+        assert!(Instant::now() < deadline, "{}", String::from_utf8_lossy(&applied.stderr));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     for port in &ports {
         until_said(port, &["SET", "ready", "yes"], &Said::Status("OK".to_owned()));
     }
