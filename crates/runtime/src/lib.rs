@@ -19,6 +19,7 @@ mod admission;
 pub mod catalog;
 pub mod clients;
 pub mod clock;
+mod cut;
 pub mod directory;
 pub mod disk;
 mod driver;
@@ -34,6 +35,7 @@ pub mod tls;
 pub mod transport;
 
 pub use catalog::Catalog;
+pub use cut::Cut;
 pub use gossip::{Board, GossipOptions, Resolver, Resolving, SystemResolver};
 pub use handle::Handle;
 pub use start::{Running, ServePort, StartError, StartOptions, start};

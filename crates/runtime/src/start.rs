@@ -24,6 +24,7 @@ use crate::catalog::Catalog;
 use crate::clients::{self, Gateway};
 use crate::directory::{DataDir, DirectoryError, ENGINE_DIR, WAL_DIR};
 use crate::driver::{Driver, Ending, Event, Ports};
+use crate::cut::Cut;
 use crate::gossip::{Board, GossipOptions, GossipThread, MAX_CALLED};
 use crate::handle::{Handle, Shared};
 use crate::mailbox::Inbox;
@@ -74,6 +75,8 @@ pub struct StartOptions {
     pub peer_tls: Option<PeerTls>,
     /// What the node takes part in the membership with; `None` keeps it out of it.
     pub gossip: Option<GossipOptions>,
+    /// Whom it is cut off from on purpose.
+    pub cut: Arc<Cut>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// Where metrics are registered; those of the gateway may be there already.
@@ -229,10 +232,11 @@ pub fn start<G: Gateway>(
         tls: options.peer_tls,
         events,
         metrics: transport_metrics,
+        cut: Arc::clone(&options.cut),
     });
     let seeds = seeds(&options.hints, &members);
     let gossip = options.gossip.map(|gossip| {
-        let me = Newcomer { identity, zone: options.node.zone.clone() };
+        let me = Newcomer { identity, zone: options.node.zone.clone(), cut: options.cut };
         crew.gossip(gossip, me, seeds, &transport, &options.clock, &published)
     });
     let gossip = gossip.transpose()?;
@@ -291,6 +295,7 @@ struct Newcomer {
     identity: Identity,
     /// Where it stands.
     zone: String,
+    cut: Arc<Cut>,
 }
 
 /// The membership's thread, and what ends it.
@@ -388,6 +393,7 @@ impl Crew {
             me: me.identity,
             seeds,
             caller: transport.caller(),
+            cut: me.cut,
             called,
             stop: stopped,
             clock: Arc::clone(clock),
