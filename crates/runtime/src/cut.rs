@@ -38,8 +38,7 @@ impl Cut {
     /// Whether this one is among them.
     #[must_use]
     pub fn is_between(&self, node: NodeId) -> bool {
-        self.any.load(Ordering::Relaxed)
-            && self.nodes.lock().unwrap_or_else(PoisonError::into_inner).contains(&node)
+        self.any.load(Ordering::Relaxed) && self.nodes.lock().unwrap_or_else(PoisonError::into_inner).contains(&node)
     }
 }
 

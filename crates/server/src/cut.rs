@@ -13,10 +13,9 @@ use althing_gateway_http::ObjectBody;
 use althing_gateway_http::status::{Reason, Status};
 use althing_runtime::Cut;
 use althing_types::NodeId;
-use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, Uri};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Where it is.
 pub const PATH: &str = "/debug/cut";
@@ -74,13 +73,12 @@ fn nodes(query: &str) -> Result<BTreeSet<NodeId>, Status> {
 fn refuse(status: &Status) -> Response<ObjectBody> {
     let mut response = Response::new(());
     *response.status_mut() = status.reason.code();
-    whole(response, status)
+    whole(response, &json!(status))
 }
 
-fn whole(response: Response<()>, value: &impl serde::Serialize) -> Response<ObjectBody> {
-    let mut bytes = serde_json::to_vec(value).unwrap_or_default();
-    bytes.push(b'\n');
-    let mut response = response.map(|()| ObjectBody::whole(Bytes::from(bytes)));
+fn whole(response: Response<()>, value: &Value) -> Response<ObjectBody> {
+    let text = format!("{value}\n");
+    let mut response = response.map(|()| ObjectBody::whole(text.into()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
