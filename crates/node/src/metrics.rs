@@ -52,6 +52,8 @@ pub struct Metrics {
     pub splits: u64,
     /// The longest time that nobody served a shard that was being split, in nanoseconds.
     pub split_pause_nanos: u64,
+    /// Times that a replica of a convergent shard was looked at because time went by.
+    pub shard_looks: u64,
     /// Rounds of repair between replicas of convergent shards that this node has brought to their end.
     pub rounds: u64,
     /// Rounds that it broke off, to begin them anew.
@@ -60,6 +62,8 @@ pub struct Metrics {
     pub repair_keys: u64,
     /// Those of which this node lacked something.
     pub repair_joined: u64,
+    /// Those of which the other one did.
+    pub repair_sent: u64,
     /// Bytes that its rounds have sent and received.
     pub repair_bytes: u64,
     /// Rounds that are under way.

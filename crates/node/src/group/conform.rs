@@ -58,11 +58,8 @@ impl Group {
 
     /// Takes one step towards what is wanted, if this replica leads and the last step is done.
     pub(crate) fn conform(&mut self, cx: &mut Context<'_>, wanted: &Placement) {
-        if !self.is_serving_leader() || self.replica.has_pending_conf_change() {
+        if !self.is_serving_leader() || self.replica.has_pending_conf_change() || self.replica.conf_state().is_joint() {
             return;
-        }
-        if self.replica.conf_state().is_joint() {
-            return self.leave_joint();
         }
         let actual = Actual { learners: self.own_learners(), ..self.standing() };
         let is_alive = |node: NodeId| self.is_heard(cx, node);
@@ -202,13 +199,19 @@ impl Group {
         }
     }
 
+    /// Whether this replica leads in a joint configuration that it is to leave some time.
+    pub(crate) fn stands_joint(&self) -> bool {
+        let conf = self.replica.conf_state();
+        self.is_serving_leader() && conf.is_joint() && !conf.auto_leave && !self.replica.has_pending_conf_change()
+    }
+
     /// The new replicas stand alone when most of them have what was acknowledged before anybody knew of them: they have compared all
     /// keys with most of the old ones, each of whom knew of the change by then. What was acknowledged later is on most of both.
-    fn leave_joint(&mut self) {
-        let conf = self.replica.conf_state();
+    pub(crate) fn leave_joint(&mut self) {
         let Values::Beside { incoming, .. } = &self.values else { return };
+        let conf = self.replica.conf_state();
         let have = conf.voters.iter().filter(|voter| incoming.contains(voter)).count();
-        if conf.auto_leave || have <= conf.voters.len() / 2 {
+        if !self.stands_joint() || have <= conf.voters.len() / 2 {
             return;
         }
         // A leader that is being replaced refuses it; its successor looks again.

@@ -319,6 +319,7 @@ impl Node {
         if mended.result.is_err() {
             return self.break_off(group);
         }
+        self.shared.metrics.repair_sent += mended.lacking.len() as u64;
         for delta in mended.lacking {
             self.repairing.spend(delta.len() as u64, 0);
             self.shared.metrics.repair_bytes += delta.len() as u64;

@@ -26,6 +26,7 @@ impl Node {
         }
         self.look_round(now);
         for group in self.agenda.take_due(now) {
+            self.shared.metrics.shard_looks += 1;
             self.expire_keyed(now, group, out);
             self.recount(now, group, out);
             self.ask_more(now, group);
