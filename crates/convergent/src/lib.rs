@@ -25,6 +25,7 @@
 //! | [`known`] | the causal context of a whole shard |
 //! | [`delta`] | what travels and what is logged |
 //! | [`evaluate`](mod@evaluate) | reads from several replicas |
+//! | [`survey`] | repair: what two replicas compare by their hash trees, and join |
 //!
 //! The host owes it four things. It logs each delta under its `index` before anything that rests on it leaves the node; it
 //! replays the log after a crash; it gives a new [`Actor`](althing_clock::Actor) to a store that is new, restored or wiped; and it
@@ -52,17 +53,21 @@ pub mod delta;
 pub mod error;
 pub mod evaluate;
 pub mod fields;
+mod hashes;
 mod insist;
 pub mod job;
 pub mod keyed;
 pub mod known;
 mod layout;
 pub mod shard;
+pub mod survey;
 pub mod text;
 
+pub use delta::is_written_by;
 pub use error::ConvergentError;
-pub use evaluate::{EvaluateError, Evaluated, evaluate, repair};
-pub use job::{Job, JoinError, Outcome, Page, Refusal, Rest, ScanRequest};
+pub use evaluate::{EvaluateError, Evaluated, evaluate};
+pub use hashes::TreeSecret;
+pub use job::{Compare, Job, JoinError, Outcome, Page, Refusal, Rest, ScanRequest};
 pub use keyed::Keyed;
 pub use known::Known;
 pub use shard::{Shard, ShardConfig, Size};

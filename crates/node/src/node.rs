@@ -20,7 +20,7 @@ use crate::effects::{Effects, ReadWork};
 use crate::envelope::{self, Message, Told};
 use crate::group::Group;
 use crate::input::{Done, ExportPurpose, Input, ReadDone};
-use crate::keyed::{Keyed, Wall, delta_log, group_of_log};
+use crate::keyed::{Agenda, Keyed, Repairing, Wall, delta_log, group_of_log};
 use crate::metrics::{GroupMetrics, Metrics};
 use crate::peers::{Heard, PING_AFTER};
 use crate::recover::Recovery;
@@ -67,13 +67,15 @@ pub struct Node {
     pub(crate) control: Control,
     /// The replicas of convergent shards.
     pub(crate) keyed: BTreeMap<GroupId, Keyed>,
+    pub(crate) agenda: Agenda,
+    pub(crate) repairing: Repairing,
     pub(crate) wall: Wall,
     lifecycle: Lifecycle,
     /// The other members of all groups, as they were gathered last, and when that was.
-    group_peers: Vec<NodeId>,
+    pub(crate) group_peers: Vec<NodeId>,
     peers_gathered: Option<Instant>,
     /// What the log is told with the first turn.
-    released: Vec<(GroupId, u64)>,
+    pub(crate) released: Vec<(GroupId, u64)>,
     clock: SteadyClock,
 }
 
@@ -84,9 +86,10 @@ impl Node {
         let mut released = Vec::new();
         for (log, state) in recovered.groups {
             let id = state.group;
-            if let Some(state) = state.keyed {
+            let mut state = state;
+            if let Some(state) = state.keyed.take() {
+                released.push((delta_log(id), state.keep_from()));
                 keyed.insert(id, Keyed::new(state));
-                released.push((delta_log(id), state.checkpointed + 1));
             }
             let founded = config.groups.iter().find(|group| group.id == id).cloned();
             let group = founded.unwrap_or(GroupConfig { id, hibernate: true, quota_bytes: None });
@@ -99,6 +102,9 @@ impl Node {
         let all: BTreeSet<_> = groups.keys().copied().collect();
         let incarnation = config.incarnation;
         let control = Control::new(&config, control::recovered(recovered.map));
+        let repairing = Repairing::new(config.repair);
+        let mut agenda = Agenda::default();
+        keyed.keys().for_each(|group| agenda.wake(*group));
         let mut node = Self {
             released: groups.values().map(Group::release).chain(released).collect(),
             shared: Shared::new(config),
@@ -114,6 +120,8 @@ impl Node {
             redirects: Redirects::default(),
             control,
             keyed,
+            agenda,
+            repairing,
             wall: Wall::default(),
             lifecycle: Lifecycle::Running,
             group_peers: Vec::new(),
@@ -181,9 +189,9 @@ impl Node {
             Input::Checkpointed(spaces) => self.checkpointed(now, &spaces, out),
             Input::LogPinned(groups) => {
                 for group in groups {
-                    // Deltas are not written again: a checkpoint has them.
-                    if group_of_log(group).is_some() {
-                        self.shared.wal.want_checkpoint();
+                    if let Some(group) = group_of_log(group) {
+                        self.deltas_pinned(group);
+                        continue;
                     }
                     self.with(now, group, out, |group, cx| group.rewrite(cx));
                 }
@@ -244,6 +252,9 @@ impl Node {
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         let mut metrics = self.shared.metrics;
+        let repair = self.repair_standings();
+        (metrics.repair_running, metrics.repair_compared, metrics.repair_total) =
+            (repair.rounds, repair.compared, repair.total);
         metrics.wal_in_flight = self.shared.wal.in_flight() as u64;
         metrics.snapshots_leaving = self.groups.values().map(Group::snapshots_leaving).sum::<usize>() as u64;
         metrics.snapshots_coming = self.groups.values().filter(|group| group.has_snapshot_coming()).count() as u64;
@@ -504,6 +515,10 @@ impl Node {
                 let is_page = |bounds: &Bounds| matches!(bounds.stage, Stage::Filling { .. });
                 let serves_other = output.bounds.as_ref().is_some_and(|bounds| !is_page(bounds));
                 self.with(now, group, out, |group, cx| group.applied(cx, applied, output));
+                if self.keyed.contains_key(&group) {
+                    // Its replicas may be others now.
+                    self.agenda.wake(group);
+                }
                 self.split_applied(now, group, out);
                 if serves_other {
                     self.retry_redirected(now, out);
@@ -522,7 +537,9 @@ impl Node {
             }
             Done::Opened(state) => self.opened(now, state, out),
             Done::Closed { group } => self.closed(group),
-            Done::Keyed { group, outcomes, size } => self.keyed_done(now, group, outcomes, size, out),
+            Done::Keyed { group, outcomes, size, due_ms } => {
+                self.keyed_done(now, group, outcomes, (size, due_ms), out);
+            }
             Done::CompactionFinished { group } => {
                 self.with(now, group, out, Group::compaction_finished);
             }

@@ -1,6 +1,7 @@
 //! One group on one node: its Raft replica, and everything that stands around it.
 
 mod ask;
+mod confs;
 mod conform;
 mod membership;
 mod quota;
@@ -34,6 +35,7 @@ use crate::reads::Reads;
 use crate::transfer::{Incoming, Outgoing};
 
 use self::ask::{Asking, Renewing};
+use self::confs::Confs;
 use self::conform::{Transfers, Values};
 use self::membership::Publication;
 use self::space::SpaceAlarm;
@@ -89,6 +91,8 @@ pub(crate) struct Group {
     promise: Promise,
     /// What its group has said to it, counted.
     heard: u64,
+    /// Which changes of the configuration it has seen.
+    confs: Confs,
     /// Whether the replica was handed anything since the last flush.
     touched: bool,
 }
@@ -123,6 +127,7 @@ impl Group {
         let conf_state = decode_conf_state(&state.conf_state);
         let promise = log.promise;
         let recovered = Recovered { conf_state, applied: state.applied.index, ..log.recovered };
+        let confs = Confs::recovered(&recovered);
         let consensus = Config {
             group: group.id,
             id: config.node,
@@ -181,6 +186,7 @@ impl Group {
             leader_seen: Instant::ZERO,
             promise,
             heard: 0,
+            confs,
             touched: true,
         })
     }
