@@ -24,6 +24,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     file!("members-change-in-a-partition"),
     file!("meta-without-a-quorum"),
     file!("one-slow-disk"),
+    file!("partitioned-carts"),
     file!("reconciler-killed-at-every-step"),
     file!("rolling-power-cuts"),
     file!("rotten-log"),

@@ -4,7 +4,9 @@ use althing_types::{Duration, NodeId};
 
 use super::{Event, Phase, World};
 use crate::faults::{DiskFaults, NetworkFaults};
+use crate::checker::carts;
 use crate::report::Check;
+use crate::workload::cart::CARTS;
 use crate::workload::auditor::{Audit, Auditor};
 use crate::workload::{Client, News, Slot};
 
@@ -96,6 +98,11 @@ impl World {
             .any(|operation| operation.invoked >= healed && operation.acknowledged_revision().is_some());
         if !written && self.options.workload.register_clients > 0 {
             self.find(Check::Progress, format!("no write succeeded within {WRITE_WITHIN:?} after all was healed"));
+        }
+        let is_answered = |operation: &carts::Operation| operation.invoked >= healed && operation.done().is_some();
+        let answered = self.shared.history.carts.iter().any(is_answered);
+        if !answered && self.options.workload.cart_clients > 0 {
+            self.find(Check::Progress, format!("no client of {CARTS} was answered within {WRITE_WITHIN:?}"));
         }
     }
 
