@@ -58,3 +58,28 @@ fn carts_on_both_sides_of_a_partition_are_whole_when_it_is_over() {
         assert!(reports.iter().all(|report| written(report, level) > 20), "{level}");
     }
 }
+
+#[test]
+fn clocks_that_are_an_hour_apart_decide_about_nothing_that_counts() {
+    let reports = reports("clocks-an-hour-apart");
+    assert!(total(&reports, |report| report.faults.clock_jumps) >= 20);
+}
+
+#[test]
+fn replicas_move_while_clients_write_and_nothing_is_lost() {
+    let reports = reports("convergent-churn");
+    assert!(total(&reports, |report| report.control.destroyed) > 0);
+    assert!(total(&reports, |report| report.faults.crashes + report.faults.kills) > 0);
+}
+
+#[test]
+fn deltas_that_were_told_of_are_there_after_power_cuts_and_torn_writes() {
+    let reports = reports("torn-deltas");
+    assert!(total(&reports, |report| report.faults.crashes) >= 20);
+    assert!(total(&reports, |report| report.faults.failed_disks) > 0);
+}
+
+#[test]
+fn carts_come_through_any_choice_of_faults() {
+    reports("carts-in-a-storm");
+}

@@ -12,10 +12,13 @@ macro_rules! file {
 pub const LIBRARY: &[(&str, &str)] = &[
     file!("a-hundred-nodes"),
     file!("a-zone-is-lost"),
+    file!("carts-in-a-storm"),
     file!("cascade-of-elections"),
     file!("clocks-a-day-apart"),
+    file!("clocks-an-hour-apart"),
     file!("clocks-that-jump"),
     file!("compaction-under-a-slow-watcher"),
+    file!("convergent-churn"),
     file!("everything"),
     file!("full-disk"),
     file!("gray-network"),
@@ -34,6 +37,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     file!("splits-under-load"),
     file!("stale-routers"),
     file!("swizzle"),
+    file!("torn-deltas"),
     file!("yesterdays-backup"),
 ];
 
