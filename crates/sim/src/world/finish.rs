@@ -17,6 +17,8 @@ const QUIET_FOR: Duration = Duration::from_secs(6);
 /// After the clients have ended, all registers must be read and all replicas equal within this time.
 pub const EQUAL_WITHIN: Duration = Duration::from_secs(30);
 
+/// Longer by this where there is a convergent table: what went with a coordinator that died comes by the next round of repair.
+const REPAIRED_WITHIN: Duration = Duration::from_secs(310);
 /// Longer by this for each node besides the founders of a cluster with a control plane.
 const PER_SPARE: Duration = Duration::from_millis(300);
 
@@ -68,7 +70,9 @@ impl World {
     /// How long replicas may take to become equal, and to come to where they belong: the more nodes, the more may have to move.
     fn equal_within(&self) -> Duration {
         let spares = self.options.tables.as_ref().map_or(0, |tables| tables.spares);
-        EQUAL_WITHIN + PER_SPARE * u32::try_from(spares).unwrap_or(u32::MAX)
+        let is_convergent = self.options.tables.as_ref().is_some_and(|tables| tables.convergent > 0);
+        let repaired = if is_convergent { REPAIRED_WITHIN } else { Duration::ZERO };
+        EQUAL_WITHIN + repaired + PER_SPARE * u32::try_from(spares).unwrap_or(u32::MAX)
     }
 
     /// Ends every fault that is under way.

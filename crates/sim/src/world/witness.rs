@@ -38,7 +38,7 @@ impl World {
             self.ledger.configurations.begins(group, node, standing.conf_state.clone());
         }
         let groups = booted.standings.iter().map(|standing| standing.group).collect();
-        let seen = self.ledger.logs.starts_with(node, &groups);
+        let seen = self.ledger.logs.starts_with(node, &groups, &booted.records);
         self.contradicts(seen);
         if !self.host(node).is_lying() {
             self.ledger.logs.trust(node);
