@@ -237,8 +237,11 @@ impl Group {
 
     /// Whether a member has nearly all of the leader's log.
     fn is_ready(&self, node: NodeId) -> bool {
-        self.replica.progress(node).is_some_and(|progress| {
-            progress.state == ProgressState::Replicate && progress.match_index + READY_BEHIND >= self.replica.commit()
+        self.replica.progress(node).is_some_and(|progress| match progress.state {
+            ProgressState::Replicate => progress.match_index + READY_BEHIND >= self.replica.commit(),
+            // Whoever was not heard for a moment is probed with the next entry, and where no client writes there is none.
+            ProgressState::Probe => progress.match_index >= self.replica.commit(),
+            ProgressState::Snapshot => false,
         })
     }
 

@@ -164,6 +164,10 @@ impl Keyed {
             || self.outstanding.values().any(|one| !one.is_empty())
     }
 
+    pub(crate) const fn space(&self) -> SpaceId {
+        self.space
+    }
+
     fn ticket(&mut self, waiting: Waiting) -> u64 {
         self.last_ticket += 1;
         self.waiting.insert(self.last_ticket, waiting);
