@@ -116,7 +116,12 @@ impl Pipeline {
                     }
                     Err(refusal) => self.answer(Err(refusal), speech, out).await,
                 },
-                Action::Keyed(_) | Action::Composed(_) | Action::Session(_) | Action::Exec | Action::Container(_) => {
+                Action::Keyed(_)
+                | Action::Composed(_)
+                | Action::Session(_)
+                | Action::Watch
+                | Action::Exec
+                | Action::Container(_) => {
                     self.settle(out).await;
                     let answer = self.session.run(command, words).await;
                     // `CLIENT REPLY` is obeyed by its own answer.

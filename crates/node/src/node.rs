@@ -20,7 +20,7 @@ use crate::effects::{Effects, ReadWork};
 use crate::envelope::{self, Message, Told};
 use crate::group::Group;
 use crate::input::{Done, ExportPurpose, Input, ReadDone};
-use crate::keyed::{Agenda, Keyed, Repairing, Wall, delta_log, group_of_log};
+use crate::keyed::{Agenda, Keyed, Repairing, delta_log, group_of_log};
 use crate::metrics::{GroupMetrics, Metrics};
 use crate::peers::{Heard, PING_AFTER};
 use crate::recover::Recovery;
@@ -69,7 +69,6 @@ pub struct Node {
     pub(crate) keyed: BTreeMap<GroupId, Keyed>,
     pub(crate) agenda: Agenda,
     pub(crate) repairing: Repairing,
-    pub(crate) wall: Wall,
     lifecycle: Lifecycle,
     /// The other members of all groups, as they were gathered last, and when that was.
     pub(crate) group_peers: Vec<NodeId>,
@@ -122,7 +121,6 @@ impl Node {
             keyed,
             agenda,
             repairing,
-            wall: Wall::default(),
             lifecycle: Lifecycle::Running,
             group_peers: Vec::new(),
             peers_gathered: None,
@@ -201,7 +199,7 @@ impl Node {
                 self.awake.extend(self.groups.keys());
             }
             Input::MapBehind => self.map_is_behind(),
-            Input::Wall(wall) => self.wall.set(now, wall),
+            Input::Wall(wall) => self.shared.wall.set(now, wall),
             Input::Stop => self.stop(now, out),
         }
     }
@@ -365,8 +363,18 @@ impl Node {
         self.wake_followers_of(now, &suspects, out);
         self.tick_control(now, out);
         self.tick_keyed(now, out);
+        self.tend_deadlines(now, out);
         if let Lifecycle::Stopping(since) = self.lifecycle {
             self.stopping(now, since, out);
+        }
+    }
+
+    /// Keys that have expired are removed, also of groups that sleep: their leaders wake up for it.
+    fn tend_deadlines(&mut self, now: Instant, out: &mut Effects) {
+        let now_ms = self.shared.wall.at(now);
+        let due: Vec<_> = self.groups.values().filter(|group| group.has_due(now_ms)).map(|group| group.id).collect();
+        for id in due {
+            self.with(now, id, out, Group::tend_deadlines);
         }
     }
 
@@ -419,7 +427,9 @@ impl Node {
             return out.responses.push((id, Err(ErrorKind::Stopped.into())));
         }
         match self.locate(&call) {
-            Ok(group) if self.serves(group) && is_keyed(&call.request) => self.keyed_request(now, id, group, call, out),
+            Ok(group) if self.serves(group) && self.keyed.contains_key(&group) => {
+                self.keyed_request(now, id, group, call, out);
+            }
             Ok(group) if self.serves(group) => self.request_placed(now, id, group, call, out),
             Ok(group) if self.control.view.shard(group).is_some() => self.route(now, id, group, call, out),
             Ok(group) => {
@@ -436,7 +446,7 @@ impl Node {
             self.shared.metrics.expired += 1;
             return out.responses.push((id, Err(Error::not_done(ErrorKind::Timeout))));
         }
-        if self.keyed.contains_key(&group) || is_keyed(&call.request) {
+        if self.keyed.contains_key(&group) {
             return self.coordinate(now, id, group, call, out);
         }
         let full = self.groups.get(&group).is_none_or(|group| {
@@ -634,11 +644,6 @@ impl Node {
     pub fn revision(&self, group: GroupId) -> Option<Revision> {
         self.groups.get(&group).map(Group::revision)
     }
-}
-
-/// Whether a request is of keyed values.
-const fn is_keyed(request: &althing_api::Request) -> bool {
-    matches!(request, althing_api::Request::Keyed(_))
 }
 
 /// How often groups may make work for themselves within one turn.

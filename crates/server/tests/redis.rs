@@ -5,44 +5,22 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod common;
+#[path = "common/resp.rs"]
+mod resp;
 
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::Cluster;
-use common::resp::{Client, Said, until_said};
+use resp::{Client, Said, start, until_said};
 
 const TABLE: &str = "apiVersion: althing/v1\nkind: Table\nmetadata:\n  name: carts\nspec:\n  guarantee: convergent\n  shards: 4\n  redisDb: 0\n";
 
 /// Three nodes with a port for clients of Redis each.
 async fn cluster() -> (Cluster, Vec<String>) {
-    let mut cluster = Cluster::prepare(3);
-    let ports: Vec<_> = (0..3).map(|_| format!("127.0.0.1:{}", common::free_port())).collect();
-    for index in 0..3 {
-        start(&mut cluster, &ports, index);
-    }
-    cluster.wait_until_serving().await;
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), TABLE).unwrap();
-    let applied = Command::new(common::binary())
-        .args(["apply", "--wait", "--endpoint", &cluster.nodes[0].client, "-f"])
-        .arg(file.path())
-        .output()
-        .unwrap();
-    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
-    for port in &ports {
-        until_said(port, &["SET", "ready", "yes"], &Said::Status("OK".to_owned()));
-    }
-    (cluster, ports)
-}
-
-fn start(cluster: &mut Cluster, ports: &[String], index: usize) {
-    let mut command = cluster.command(index);
-    command.args(["--listen-redis", &ports[index]]);
-    cluster.start_command(index, command);
+    resp::cluster(TABLE).await
 }
 
 /// What a writer was told.

@@ -64,6 +64,8 @@ pub enum Action {
     Composed(for<'a> fn(&'a Keyspace, &'a [Bytes]) -> Answering<'a>),
     /// Something about the connection, at once.
     Session(fn(&mut Session, &[Bytes]) -> Answer),
+    /// Notes what keys are now, for the next transaction; the connection does that.
+    Watch,
     /// Ends a transaction by running what it has queued; the connection does that.
     Exec,
     /// Nothing by itself: it has subcommands.
@@ -280,7 +282,7 @@ impl Command {
     pub const fn subcommands(&self) -> &'static [Self] {
         match self.action {
             Action::Container(subcommands) => subcommands,
-            Action::Keyed(_) | Action::Composed(_) | Action::Session(_) | Action::Exec => &[],
+            Action::Keyed(_) | Action::Composed(_) | Action::Session(_) | Action::Watch | Action::Exec => &[],
         }
     }
 

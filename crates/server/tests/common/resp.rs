@@ -1,8 +1,13 @@
-//! A client of Redis, as small as can be: what it asks and reads is plain to see.
+//! Clients of Redis, and clusters that serve them.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
+
+use crate::common::{self, Cluster};
 
 /// What a server says: enough of RESP2 for these tests.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -14,7 +19,6 @@ pub enum Said {
     List(Vec<Self>),
 }
 
-/// A connection.
 pub struct Client(BufReader<TcpStream>);
 
 impl Client {
@@ -25,7 +29,6 @@ impl Client {
         Ok(Self(BufReader::new(stream)))
     }
 
-    /// Sends a command and waits for the answer.
     pub fn ask(&mut self, words: &[&str]) -> std::io::Result<Said> {
         let mut bytes = format!("*{}\r\n", words.len());
         words.iter().for_each(|word| bytes.push_str(&format!("${}\r\n{word}\r\n", word.len())));
@@ -55,6 +58,34 @@ impl Client {
             other => panic!("no RESP2: {other}"),
         })
     }
+}
+
+/// Three nodes with a port for clients of Redis each, and a table.
+pub async fn cluster(table: &str) -> (Cluster, Vec<String>) {
+    let mut cluster = Cluster::prepare(3);
+    let ports: Vec<_> = (0..3).map(|_| format!("127.0.0.1:{}", common::free_port())).collect();
+    for index in 0..3 {
+        start(&mut cluster, &ports, index);
+    }
+    cluster.wait_until_serving().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), table).unwrap();
+    let applied = Command::new(common::binary())
+        .args(["apply", "--wait", "--endpoint", &cluster.nodes[0].client, "-f"])
+        .arg(file.path())
+        .output()
+        .unwrap();
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    for port in &ports {
+        until_said(port, &["SET", "ready", "yes"], &Said::Status("OK".to_owned()));
+    }
+    (cluster, ports)
+}
+
+pub fn start(cluster: &mut Cluster, ports: &[String], index: usize) {
+    let mut command = cluster.command(index);
+    command.args(["--listen-redis", &ports[index]]);
+    cluster.start_command(index, command);
 }
 
 /// Asks until the answer is as wanted.

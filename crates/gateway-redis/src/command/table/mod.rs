@@ -14,7 +14,7 @@ mod sorted;
 mod strings;
 mod transactions;
 
-use super::Action::{Composed, Container, Exec, Keyed, Session};
+use super::Action::{Composed, Container, Exec, Keyed, Session, Watch};
 use super::Flag::{
     Admin, Denyoom, Fast, Loading, Movablekeys, NoAuth, NoMulti, Noscript, Pubsub, Readonly, Stale, Write,
 };
