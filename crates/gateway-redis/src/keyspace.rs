@@ -82,7 +82,20 @@ impl Keyspace {
     /// # Errors
     /// If the node could not do it.
     pub async fn ask(&self, key: &Bytes, op: Op) -> Result<Operated, Refusal> {
-        operated(self.start(key.clone(), &op).await)
+        self.answered(key, &op, self.start(key.clone(), &op)).await
+    }
+
+    /// A write has been answered, whatever the answer: those that wait for the key look again.
+    pub(crate) fn wrote(&self, key: &Bytes) {
+        self.shared.waits.wrote(&self.table.name, key);
+    }
+
+    async fn answered(&self, key: &Bytes, op: &Op, coming: Coming) -> Result<Operated, Refusal> {
+        let answer = operated(coming.await);
+        if !op.is_read() {
+            self.wrote(key);
+        }
+        answer
     }
 
     /// Operations on keys of which no two that change something are the same, side by side; replies in their order.
@@ -98,14 +111,15 @@ impl Keyspace {
         };
         for (key, op) in operations {
             if coming.len() >= MAX_AT_ONCE
-                && let Some(first) = coming.pop_front()
+                && let Some((key, op, first)) = coming.pop_front()
             {
-                take(operated(first.await));
+                take(self.answered(&key, &op, first).await);
             }
-            coming.push_back(self.start(key, &op));
+            let reply = self.start(key.clone(), &op);
+            coming.push_back((key, op, reply));
         }
-        for reply in coming {
-            take(operated(reply.await));
+        for (key, op, reply) in coming {
+            take(self.answered(&key, &op, reply).await);
         }
         failure.map_or(Ok(all), Err)
     }
