@@ -7,8 +7,8 @@ mod support;
 use std::sync::Arc;
 
 use althing_clock::Actor;
-use althing_convergent::survey::{Compared, Finished, MAX_WANTS, Want};
 use althing_convergent::Compare;
+use althing_convergent::survey::{Compared, Finished, MAX_WANTS, Want};
 use althing_storage::engine::Engine;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -84,7 +84,15 @@ fn assert_equal(one: &mut Replica, other: &mut Replica) {
 
 /// Words that change a key, of all types.
 const WORDS: [&str; 10] = [
-    "set {} x", "set {} y", "incr {} 2", "del {}", "sadd {} a", "srem {} a", "hset {} f v", "zadd {} 1 m", "pfadd {} e",
+    "set {} x",
+    "set {} y",
+    "incr {} 2",
+    "del {}",
+    "sadd {} a",
+    "srem {} a",
+    "hset {} f v",
+    "zadd {} 1 m",
+    "pfadd {} e",
     "pexpireat {} 9000",
 ];
 

@@ -2,8 +2,9 @@
 //!
 //! A key's slot is the CRC16 of it, or of what stands between its first braces, modulo 16384 (Redis Cluster Specification, "Key
 //! distribution model"). Clients ask which node has which slot and send each command there. Here any node answers for any key, so
-//! the slots are dealt out evenly only that clients spread their commands; none is ever redirected, and commands over keys of
-//! several slots are served.
+//! the slots are dealt out evenly over the nodes that live only that clients spread their commands; none is ever redirected, and
+//! commands over keys of several slots are served. Which nodes live is what the membership says to the node that is asked: two halves
+//! of a partition each deal all slots out over themselves, and clients go on with their half.
 
 use bytes::Bytes;
 
@@ -12,7 +13,7 @@ use crate::gateway::{Shared, node_name};
 use crate::keyspace::{Keyspace, Position};
 use crate::refusal::Refusal;
 use crate::session::Session;
-use crate::tables::Peer;
+use crate::tables::{Peer, Standing};
 use crate::wire::{Value, number};
 
 /// How many slots there are.
@@ -66,9 +67,10 @@ fn hash_tag(key: &[u8]) -> Option<&[u8]> {
     (close > 0).then(|| &rest[..close])
 }
 
-/// The slots from and to of each node.
+/// The slots from and to of each node that lives.
 fn shares(shared: &Shared) -> Vec<(u16, u16, Peer)> {
-    let peers = shared.tables.peers();
+    let mut peers = shared.tables.peers();
+    peers.retain(|peer| peer.standing == Standing::Living);
     let count = peers.len().min(usize::from(SLOTS));
     let bound = |at: usize| u16::try_from(at * usize::from(SLOTS) / count.max(1)).unwrap_or(SLOTS);
     let share = |(at, peer): (usize, Peer)| (bound(at), bound(at + 1) - 1, peer);
@@ -126,17 +128,24 @@ pub fn nodes(session: &mut Session, _: &[Bytes]) -> Answer {
             peer.node.get()
         )
     };
-    let lines: Vec<String> = shares(session.shared()).into_iter().map(line).collect();
+    let mut lines: Vec<String> = shares(session.shared()).into_iter().map(line).collect();
+    let lost = session.shared().tables.peers().into_iter().filter(|peer| peer.standing == Standing::Lost);
+    lines.extend(lost.map(|peer| {
+        let bus = u32::from(peer.port) + BUS_PORT_OFFSET;
+        let (name, epoch) = (node_name(peer.node), peer.node.get());
+        format!("{name} {}:{}@{bus} master,fail - 0 0 {epoch} disconnected\n", peer.host, peer.port)
+    }));
     Ok(Value::Text(lines.concat()))
 }
 
 /// `CLUSTER INFO`
 pub fn info(session: &mut Session, _: &[Bytes]) -> Answer {
     let nodes = session.shared().tables.peers().len();
+    let size = shares(session.shared()).len();
     let state = if session.shared().service.health().ready { "ok" } else { "fail" };
     Ok(Value::Text(format!(
         "cluster_state:{state}\r\ncluster_slots_assigned:{SLOTS}\r\ncluster_slots_ok:{SLOTS}\r\ncluster_slots_pfail:0\r\n\
-         cluster_slots_fail:0\r\ncluster_known_nodes:{nodes}\r\ncluster_size:{nodes}\r\ncluster_current_epoch:1\r\n\
+         cluster_slots_fail:0\r\ncluster_known_nodes:{nodes}\r\ncluster_size:{size}\r\ncluster_current_epoch:1\r\n\
          cluster_my_epoch:1\r\ncluster_stats_messages_sent:0\r\ncluster_stats_messages_received:0\r\n"
     )))
 }

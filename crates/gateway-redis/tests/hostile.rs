@@ -5,7 +5,7 @@
 use althing_gateway_redis::command::{Command, all};
 use althing_gateway_redis::hub::Alone;
 use althing_gateway_redis::run::kind_name;
-use althing_gateway_redis::{Admission, Config, Entrance, Gateway, Peer, Table, TableKind, Tables, converse};
+use althing_gateway_redis::{Admission, Config, Entrance, Gateway, Peer, Standing, Table, TableKind, Tables, converse};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use althing_gateway_redis::hub::Alone;
 use althing_gateway_redis::run::kind_name;
-use althing_gateway_redis::{Admission, Config, Entrance, Gateway, Peer, Table, TableKind, Tables, converse};
+use althing_gateway_redis::{Admission, Config, Entrance, Gateway, Peer, Standing, Table, TableKind, Tables, converse};
 use goldenscript::{Argument, Command, Context, Runner};
 use support::TwoTables;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};

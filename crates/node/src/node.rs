@@ -200,6 +200,10 @@ impl Node {
             }
             Input::MapBehind => self.map_is_behind(),
             Input::Wall(wall) => self.shared.wall.set(now, wall),
+            Input::Mail { to, bytes } => {
+                let message = Message::Mail(bytes);
+                to.into_iter().for_each(|peer| self.shared.peers.send(peer, &message));
+            }
             Input::Stop => self.stop(now, out),
         }
     }
@@ -512,6 +516,7 @@ impl Node {
             Message::MapUpdate(update) => self.map_update(update, out),
             Message::Report(report) => self.reported(now, from, report),
             Message::Keyed(group, message) => self.keyed_message(now, from, group, message, out),
+            Message::Mail(bytes) => out.mail.push((from, bytes)),
         }
     }
 

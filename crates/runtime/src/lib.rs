@@ -26,6 +26,7 @@ mod driver;
 mod feed;
 mod gossip;
 mod handle;
+mod mail;
 pub mod mailbox;
 pub mod metrics;
 mod pace;
@@ -36,7 +37,8 @@ pub mod transport;
 
 pub use catalog::Catalog;
 pub use cut::Cut;
-pub use gossip::{Board, GossipOptions, Resolver, Resolving, SystemResolver};
+pub use gossip::{Board, GossipOptions, Neighbour, Resolver, Resolving, Standing, SystemResolver};
 pub use handle::Handle;
-pub use start::{Running, ServePort, StartError, StartOptions, start};
+pub use mail::Mail;
+pub use start::{Running, ServePort, StartError, StartOptions, Surroundings, start};
 pub use threads::Fatal;

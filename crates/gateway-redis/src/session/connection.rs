@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{Next, Session};
 use crate::command::Answer;
+use crate::counters::Counters;
 use crate::refusal::{Refusal, quoted};
 use crate::run::words::{Options, is};
 use crate::tables::{Admission, Entrance, Table};
@@ -105,6 +106,7 @@ impl Session {
             (None, Entrance::Guarded) => self.sender == Sender::Known && user == self.user,
         };
         if !is_known {
+            Counters::add(&self.shared().counters.strangers, 1);
             return Err(Refusal::WRONG_PASSWORD);
         }
         self.permit(user, table.as_deref().unwrap_or_else(|| self.space.table()))?;

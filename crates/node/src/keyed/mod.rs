@@ -45,8 +45,8 @@ use althing_types::{GroupId, Instant, NodeId, RequestId, SpaceId, limits};
 use bytes::Bytes;
 
 pub(crate) use self::agenda::Agenda;
-pub use self::hints::Hints;
 pub(crate) use self::hints::Acknowledged;
+pub use self::hints::Hints;
 use self::hints::Outstanding;
 use self::reads::Read;
 pub(crate) use self::repairing::Repairing;

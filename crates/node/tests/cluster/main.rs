@@ -99,9 +99,7 @@ fn found(id: NodeId, members: Vec<Member>, quota_bytes: Option<u64>) -> One {
 impl Cluster {
     /// A cluster of these members, each of which was told a quota.
     fn new(members: &[Member], quotas: &[Option<u64>]) -> Self {
-        let one = |(member, quota): (&Member, &Option<u64>)| {
-            (member.id, found(member.id, members.to_vec(), *quota))
-        };
+        let one = |(member, quota): (&Member, &Option<u64>)| (member.id, found(member.id, members.to_vec(), *quota));
         Self {
             nodes: members.iter().zip(quotas).map(one).collect(),
             now: Instant::ZERO,

@@ -30,7 +30,7 @@ use crate::cut::Cut;
 use crate::threads::Fatal;
 use crate::transport::address::Address;
 use crate::transport::push_pull::{Called, Caller, PushPullError};
-pub use board::Board;
+pub use board::{Board, Neighbour, Standing};
 use contacts::Contacts;
 use join::{Answered, Company, Joiner, Next};
 pub use resolver::{Resolver, Resolving, SystemResolver};
@@ -60,6 +60,8 @@ pub struct GossipOptions {
     pub secret: Option<Vec<u8>>,
     /// Where clients reach it: told to the others.
     pub client_urls: Vec<String>,
+    /// Where clients of Redis reach it, if they do: told to the others.
+    pub redis: Option<Address>,
     /// Where any other node of the cluster may be found, whichever it is: addresses, or names that may have many.
     pub join: Vec<Address>,
     /// Who knows the addresses of names.
@@ -139,6 +141,9 @@ impl GossipThread {
         let seeds = seeds.collect();
         member.set(Key::Addresses, Value::Text(self.options.client_urls.join(",")));
         member.set(Key::Software, Value::Text(env!("CARGO_PKG_VERSION").to_owned()));
+        if let Some(redis) = self.options.redis {
+            member.set(Key::Redis, Value::Text(redis.to_string()));
+        }
         if !self.zone.is_empty() {
             member.set(Key::Zone, Value::Text(self.zone));
         }
@@ -301,8 +306,28 @@ impl Member {
         let now = self.clock.now();
         let peers = self.core.peers(now).filter(|peer| !self.caller.was_removed(peer.identity.node));
         let members = peers.map(|peer| MemberRow::of(&peer, now)).collect();
+        self.board.set_neighbours(self.neighbours());
         let view = GossipView { members, metrics: Some(self.core.metrics().clone()) };
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view;
+    }
+
+    /// The nodes that say where clients of Redis reach them, but those that have left.
+    fn neighbours(&self) -> Vec<Neighbour> {
+        let own = (self.core.identity().node, Standing::Living);
+        let others = self.core.peers(self.clock.now()).filter(|peer| !self.caller.was_removed(peer.identity.node));
+        let others = others.filter_map(|peer| match peer.liveness {
+            Liveness::Alive | Liveness::Suspected => Some((peer.identity.node, Standing::Living)),
+            Liveness::Down => Some((peer.identity.node, Standing::Lost)),
+            Liveness::Left => None,
+        });
+        let with_address = |(node, standing)| {
+            // What another node says is not believed to be an address.
+            let address = self.core.state(node)?.text(Key::Redis)?.parse().ok()?;
+            Some(Neighbour { node, address, standing })
+        };
+        let mut all: Vec<Neighbour> = others.chain([own]).filter_map(with_address).collect();
+        all.sort_unstable_by_key(|neighbour| neighbour.node);
+        all
     }
 
     /// Tells the others what has changed of this node, coarsely: news costs every node something.

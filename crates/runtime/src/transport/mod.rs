@@ -221,6 +221,14 @@ impl Transport {
         count(&self.shared.metrics.frames_dropped, dropped);
     }
 
+    /// The peers that are connected and for whom at most so many bytes wait, and how many are connected and have more.
+    #[must_use]
+    pub fn with_room(&self, bytes: usize) -> (Vec<NodeId>, u64) {
+        let connected = self.peers.iter().filter(|(_, peer)| peer.outbox.link() == outbox::Link::Up);
+        let (room, full): (Vec<_>, Vec<_>) = connected.partition(|(_, peer)| peer.outbox.bytes() <= bytes);
+        (room.into_iter().map(|(id, _)| *id).collect(), full.len() as u64)
+    }
+
     /// Bytes that wait to be sent, over all peers.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {

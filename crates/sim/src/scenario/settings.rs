@@ -200,7 +200,11 @@ pub const SETTINGS: &[Setting] = &[
     workload("cart_clients", "clients of the convergent table", Field::Count(|to| &mut to.workload.cart_clients)),
     workload("carts", "keys of each kind that they use", Field::Number(|to| &mut to.workload.carts)),
     workload("leisure", "the pause of all other clients", Field::Latency(|to| &mut to.workload.leisure)),
-    workload("think", "the pause of clients on registers, with leases, and of the convergent table", Field::Latency(|to| &mut to.workload.think)),
+    workload(
+        "think",
+        "the pause of clients on registers, with leases, and of the convergent table",
+        Field::Latency(|to| &mut to.workload.think),
+    ),
     workload(
         "patience",
         "how long a client waits for an answer",

@@ -11,7 +11,7 @@ use althing_api::keyed::{Access, KeyedAnswer, KeyedRequest};
 use althing_api::request::{Answer, Body, Request};
 use althing_api::{Call, Error, Target};
 use althing_datatypes::op::{
-    ExpireIf, Existence, HashOp, KeyOp, Order, RangeBy, ScoreWrite, SetAnswer, SetExpiry, SetOp, SortedOp, StringOp,
+    Existence, ExpireIf, HashOp, KeyOp, Order, RangeBy, ScoreWrite, SetAnswer, SetExpiry, SetOp, SortedOp, StringOp,
     When, WithValues, ZaddAnswer,
 };
 use althing_datatypes::{Message as _, Op, OpError, Reply};

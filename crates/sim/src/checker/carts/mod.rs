@@ -47,8 +47,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Text, Self::Sum, Self::Tally, Self::Set, Self::Hash, Self::Sorted, Self::Brief];
+    pub const ALL: [Self; 7] = [Self::Text, Self::Sum, Self::Tally, Self::Set, Self::Hash, Self::Sorted, Self::Brief];
 
     /// The letter.
     #[must_use]

@@ -11,10 +11,10 @@ pub fn check<'a>(operations: &[&'a Operation], end: &Final, losses: Losses) -> V
     let settled = settled(operations);
     let mut found = Vec::new();
     let mut judge = |read: Option<&'a Operation>, stands_at: i64| {
-        let least = settled.map_or(0, |settled| {
-            sum(operations, |count| counts_for(count, read, losses) && count.invoked > settled)
-        });
-        let most = sum(operations, |count| !count.is_refused() && read.is_none_or(|read| read.may_follow(count.invoked)));
+        let least = settled
+            .map_or(0, |settled| sum(operations, |count| counts_for(count, read, losses) && count.invoked > settled));
+        let most =
+            sum(operations, |count| !count.is_refused() && read.is_none_or(|read| read.may_follow(count.invoked)));
         if !(least..=most).contains(&stands_at) {
             found.push(Violation::Miscounted { key: key.clone(), read, stands_at, least, most });
         }

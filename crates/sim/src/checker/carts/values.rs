@@ -26,7 +26,8 @@ pub fn check<'a>(operations: &[&'a Operation], end: &Final, losses: Losses) -> V
             }
         }
     }
-    let written = |value: &Bytes| operations.iter().any(|other| matches!(&other.action, Action::Put(put) if put == value));
+    let written =
+        |value: &Bytes| operations.iter().any(|other| matches!(&other.action, Action::Put(put) if put == value));
     let shown = operations.iter().filter_map(|read| match read.shown() {
         Some(Shown::Value(value)) => value.as_ref(),
         Some(Shown::Done(_) | Shown::Number(_) | Shown::Elements(_)) | None => None,
