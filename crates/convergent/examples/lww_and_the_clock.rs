@@ -16,7 +16,7 @@ use althing_crdt::{LwwRegister, Merge};
 use althing_datatypes::Op;
 use althing_datatypes::op::{Existence, SetAnswer, SetExpiry, StringOp};
 use althing_storage::engine::model::ModelEngine;
-use althing_types::{Duration, SpaceId};
+use althing_types::SpaceId;
 use bytes::Bytes;
 
 /// Nine o'clock, in milliseconds since 1970.
@@ -45,7 +45,7 @@ struct Sent {
 impl Replica {
     fn new(name: &'static str, node: u64, ahead: i64) -> Self {
         let actor = Actor::new(node, 1);
-        let config = ShardConfig { cache_bytes: 4_096, max_clock_skew: Duration::from_millis(500) };
+        let config = ShardConfig { cache_bytes: 4_096, ..ShardConfig::default() };
         let shard = Shard::open(Arc::new(ModelEngine::new()), SpaceId(7), actor, config).expect("a new store opens");
         Self { name, ahead, lww: LwwRegister::default(), shard, actor, writes: 0 }
     }
