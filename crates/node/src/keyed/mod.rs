@@ -22,6 +22,7 @@
 mod agenda;
 mod count;
 mod hints;
+mod lodged;
 mod reads;
 mod remote;
 mod repairing;
@@ -47,6 +48,7 @@ use bytes::Bytes;
 pub(crate) use self::agenda::Agenda;
 pub use self::hints::Hints;
 pub(crate) use self::hints::Acknowledged;
+pub(crate) use self::lodged::{Lodgings, group_of_lodged};
 use self::hints::Outstanding;
 use self::reads::Read;
 pub(crate) use self::repairing::Repairing;
