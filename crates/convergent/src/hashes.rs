@@ -98,8 +98,14 @@ impl Hashes {
         }
     }
 
-    /// The bucket of which the entries are wanted, for the tree to become as deep as its keys want.
+    /// The bucket of which the entries are wanted, for the tree to become as deep as its keys want. One that is much too shallow is
+    /// made anew instead.
     pub(crate) fn grow(&mut self) -> Option<Prefix> {
+        if self.tree.lacking_levels() > 1 {
+            self.tree = Tree::for_keys(self.tree.root().count);
+            self.counted = Counted::None;
+            return None;
+        }
         let bucket = self.tree.grow();
         if bucket.is_none() {
             self.tree.shrink();
@@ -111,6 +117,11 @@ impl Hashes {
     pub(crate) fn fill(&mut self, bucket: Prefix, entries: &[Entry]) {
         let told = self.tree.fill(bucket, entries).map(drop);
         self.unless_drifted(told);
+    }
+
+    /// Whether it counts all keys, and is as deep as they want: comparing with a shallower one would list what is equal.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.counted == Counted::All && self.tree.lacking_levels() == 0
     }
 
     /// The tree, if it counts all keys.

@@ -22,6 +22,7 @@
 //! | [`job`] | what it is asked and what it answers |
 //! | [`keyed`] | all that is held under one key, several types at once if need be; edits, and what one state lacks of another |
 //! | [`text`], [`fields`], [`deadline`] | its parts: strings that are numbers, hashes, expiry |
+//! | [`blind`] | a write by who has nothing of the key |
 //! | [`known`] | the causal context of a whole shard |
 //! | [`delta`] | what travels and what is logged |
 //! | [`evaluate`](mod@evaluate) | reads from several replicas |
@@ -47,6 +48,7 @@
 //! | SET and SADD | both are kept, the string is shown ([`keyed`]) |
 //! | PFADD | the union |
 
+pub mod blind;
 mod cache;
 pub mod deadline;
 pub mod delta;
@@ -63,6 +65,7 @@ pub mod shard;
 pub mod survey;
 pub mod text;
 
+pub use blind::{Blind, write_blindly};
 pub use delta::is_written_by;
 pub use error::ConvergentError;
 pub use evaluate::{EvaluateError, Evaluated, evaluate};

@@ -72,6 +72,10 @@ pub struct Metrics {
     pub repair_compared: u64,
     /// All parts of their trees.
     pub repair_total: u64,
+    /// Writes of level ANY that this node has taken for shards of which it has no replica.
+    pub lodged: u64,
+    /// Those of them that wait to be handed over.
+    pub lodging: u64,
     /// Deltas that were sent again, for they were not acknowledged.
     pub hints_sent: u64,
     /// Deltas that were read back from the log after a start, for replicas that had not acknowledged them.

@@ -20,7 +20,7 @@ use crate::effects::{Effects, ReadWork};
 use crate::envelope::{self, Message, Told};
 use crate::group::Group;
 use crate::input::{Done, ExportPurpose, Input, ReadDone};
-use crate::keyed::{Agenda, Keyed, Repairing, delta_log, group_of_log};
+use crate::keyed::{Agenda, Keyed, Lodgings, Repairing, delta_log, group_of_lodged, group_of_log};
 use crate::metrics::{GroupMetrics, Metrics};
 use crate::peers::{Heard, PING_AFTER};
 use crate::recover::Recovery;
@@ -69,6 +69,8 @@ pub struct Node {
     pub(crate) keyed: BTreeMap<GroupId, Keyed>,
     pub(crate) agenda: Agenda,
     pub(crate) repairing: Repairing,
+    /// Writes that this node has taken for shards of which it has no replica.
+    pub(crate) lodgings: Lodgings,
     lifecycle: Lifecycle,
     /// The other members of all groups, as they were gathered last, and when that was.
     pub(crate) group_peers: Vec<NodeId>,
@@ -121,6 +123,7 @@ impl Node {
             keyed,
             agenda,
             repairing,
+            lodgings: Lodgings::recovered(recovered.lodged),
             lifecycle: Lifecycle::Running,
             group_peers: Vec::new(),
             peers_gathered: None,
@@ -171,6 +174,10 @@ impl Node {
             }
             Input::Persisted { seq } => {
                 for (group, persist) in self.shared.wal.persisted(seq) {
+                    if let Some(group) = group_of_lodged(group) {
+                        self.lodged_persisted(group, persist, out);
+                        continue;
+                    }
                     if let Some(group) = group_of_log(group) {
                         self.keyed_persisted(now, group, persist, out);
                         continue;
@@ -187,6 +194,10 @@ impl Node {
             Input::Checkpointed(spaces) => self.checkpointed(now, &spaces, out),
             Input::LogPinned(groups) => {
                 for group in groups {
+                    if let Some(group) = group_of_lodged(group) {
+                        self.lodged_pinned(group);
+                        continue;
+                    }
                     if let Some(group) = group_of_log(group) {
                         self.deltas_pinned(group);
                         continue;
@@ -257,6 +268,7 @@ impl Node {
         let repair = self.repair_standings();
         (metrics.repair_running, metrics.repair_compared, metrics.repair_total) =
             (repair.rounds, repair.compared, repair.total);
+        metrics.lodging = self.lodgings.len() as u64;
         metrics.wal_in_flight = self.shared.wal.in_flight() as u64;
         metrics.snapshots_leaving = self.groups.values().map(Group::snapshots_leaving).sum::<usize>() as u64;
         metrics.snapshots_coming = self.groups.values().filter(|group| group.has_snapshot_coming()).count() as u64;
@@ -368,6 +380,7 @@ impl Node {
         self.tick_control(now, out);
         self.tick_keyed(now, out);
         self.tend_deadlines(now, out);
+        self.tick_lodged(now);
         if let Lifecycle::Stopping(since) = self.lifecycle {
             self.stopping(now, since, out);
         }
@@ -435,7 +448,11 @@ impl Node {
                 self.keyed_request(now, id, group, call, out);
             }
             Ok(group) if self.serves(group) => self.request_placed(now, id, group, call, out),
-            Ok(group) if self.control.view.shard(group).is_some() => self.route(now, id, group, call, out),
+            Ok(group) if self.control.view.shard(group).is_some() => {
+                if let Some(call) = self.lodge(now, id, group, call, out) {
+                    self.route(now, id, group, call, out);
+                }
+            }
             Ok(group) => {
                 let unknown = ErrorKind::InvalidArgument(format!("there is no group {group} here"));
                 out.responses.push((id, Err(unknown.into())));

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::applier::BIRTH;
 use crate::group::GroupLog;
 use crate::input::GroupState;
-use crate::keyed::{Acknowledged, delta_log, group_of_log};
+use crate::keyed::{Acknowledged, delta_log, group_of_lodged, group_of_log};
 use crate::presence::{Presence, Promise};
 
 /// Why a log cannot be read back.
@@ -53,6 +53,8 @@ pub struct Recovery {
     pub retired: BTreeSet<GroupId>,
     /// Its copy of the map; `None` if it never had one.
     pub map: Option<Bytes>,
+    /// Writes that it has taken for shards of which it had no replica, with their indices.
+    pub lodged: BTreeMap<GroupId, Vec<(u64, Bytes)>>,
 }
 
 impl LogRecovery {
@@ -170,7 +172,10 @@ impl LogRecovery {
         };
         let is_retired = |(_, presence): &(&GroupId, &Presence)| **presence == Presence::Retired;
         let retired = self.presences.iter().filter(is_retired).map(|(group, _)| *group).collect();
-        Recovery { groups, retired, graves: self.presences.into_iter().filter_map(grave).collect(), map: self.map }
+        let lodged = self.deltas.into_iter();
+        let lodged = lodged.filter_map(|(log, deltas)| Some((group_of_lodged(log)?, deltas))).collect();
+        let graves = self.presences.into_iter().filter_map(grave).collect();
+        Recovery { groups, retired, graves, map: self.map, lodged }
     }
 }
 

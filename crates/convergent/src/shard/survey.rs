@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
+use althing_merkle::message::Question;
 use althing_merkle::{Answer, Entry, Handled, Next, Page, Prefix, Range, Reply, Request};
 use bytes::Bytes;
 
@@ -53,7 +54,7 @@ impl Shard {
             read += entries.len().max(1);
             self.hashes.fill(bucket, &entries);
         }
-        Ok(Rest::None)
+        Ok(if self.hashes.is_ready() { Rest::None } else { Rest::Some })
     }
 
     fn bucket(&self, bucket: Prefix) -> Result<Vec<Entry>, ConvergentError> {
@@ -154,6 +155,9 @@ impl Shard {
         self.commit()?;
         let Some((tree, secret)) = self.hashes.whole() else { return Ok(None) };
         let Ok(request) = Request::decode(own(question)) else { return Ok(None) };
+        if matches!(request.question, Question::Open { .. }) && !self.hashes.is_ready() {
+            return Ok(None);
+        }
         let mut pending = match althing_merkle::answer(tree, secret, request) {
             Reply::Now(answer) => return Ok(Some(answer.encode())),
             Reply::Read(pending) => pending,

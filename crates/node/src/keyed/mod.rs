@@ -22,6 +22,7 @@
 mod agenda;
 mod count;
 mod hints;
+mod lodged;
 mod reads;
 mod remote;
 mod repairing;
@@ -48,6 +49,7 @@ pub(crate) use self::agenda::Agenda;
 pub(crate) use self::hints::Acknowledged;
 pub use self::hints::Hints;
 use self::hints::Outstanding;
+pub(crate) use self::lodged::{Lodgings, group_of_lodged};
 use self::reads::Read;
 pub(crate) use self::repairing::Repairing;
 use self::rounds::Rounds;

@@ -20,6 +20,11 @@ impl Node {
         message: KeyedMessage,
         out: &mut Effects,
     ) {
+        if let KeyedMessage::Taken { name, .. } | KeyedMessage::Refused { name } = message
+            && self.lodged_taken(group, from, name)
+        {
+            return;
+        }
         let Some(keyed) = self.keyed.get_mut(&group) else {
             // A replica that is not here, or not yet. Whoever sent a delta keeps it.
             return;

@@ -74,7 +74,7 @@ fn members(reply: Reply) -> BTreeSet<String> {
 }
 
 pub const READ: Op = Op::String(StringOp::Get);
-const INCREMENT: Op = Op::String(StringOp::Increment(1));
+pub const INCREMENT: Op = Op::String(StringOp::Increment(1));
 const MEMBERS: Op = Op::Set(SetOp::Members);
 
 pub fn text(text: &str) -> Reply {

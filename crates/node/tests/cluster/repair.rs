@@ -3,7 +3,8 @@
 use althing_api::keyed::{Access, KeyedRequest};
 use althing_api::{ErrorKind, Request};
 use althing_consensus::Role;
-use althing_datatypes::Message as _;
+use althing_datatypes::op::KeyOp;
+use althing_datatypes::{Message as _, Op, Reply};
 use althing_manifest::{Object, Schedule};
 use althing_node::envelope::{KeyedMessage, Message, Standing};
 use althing_node::{GroupMetrics, Input, Metrics, NodeConfig, RepairConfig};
@@ -13,7 +14,7 @@ use althing_types::{GroupId, NodeId, RequestId};
 
 use super::Cluster;
 use super::control::{call, cluster, cluster_with};
-use super::keyed::{READ, carts_of, set, text};
+use super::keyed::{INCREMENT, READ, carts_of, set, text};
 
 fn unrepaired(config: NodeConfig) -> NodeConfig {
     NodeConfig { repair: RepairConfig::OFF, ..config }
@@ -200,4 +201,37 @@ fn a_shard_of_which_nothing_is_asked_makes_no_work() {
     assert!(cluster.sum(|metrics| metrics.rounds) >= rounds + 16 * 2);
     let refused = cluster.operate(1, "k", &set("v"), Some(Level::All)).map_err(|error| error.kind);
     assert_ne!(refused, Err(ErrorKind::ShardUnavailable));
+}
+
+#[test]
+fn a_node_without_a_replica_takes_a_write_at_any_when_nobody_is_there_and_hands_it_over_later() {
+    let mut cluster = carts_of(cluster(), 1);
+    cluster.add_node(4);
+    cluster.until("the newcomer knows the table", |cluster| cluster.operate(4, "hits", &INCREMENT, None).is_ok());
+    let counted = cluster.ask_key(1, "hits", &READ);
+    cluster.cut_off = Some(NodeId(4));
+    cluster.ticks(60);
+    for id in 1..=3 {
+        cluster.all(vec![(NodeId(4), Input::PeerDown(NodeId(id)))]);
+    }
+    for level in Level::ALL.into_iter().filter(|level| *level != Level::Any) {
+        cluster.operate(4, "hits", &INCREMENT, Some(level)).unwrap_err();
+        for id in 1..=3 {
+            cluster.all(vec![(NodeId(4), Input::PeerDown(NodeId(id)))]);
+        }
+    }
+    assert_eq!(cluster.operate(4, "hits", &INCREMENT, Some(Level::Any)), Ok(Reply::Int(1)));
+    assert_eq!(cluster.operate(4, "cart", &set("milk"), Some(Level::Any)), Ok(Reply::Ok));
+    let removal = cluster.operate(4, "cart", &Op::Key(KeyOp::Delete), Some(Level::Any)).unwrap_err();
+    assert_eq!(removal.kind, ErrorKind::ShardUnavailable, "it would remove nothing");
+    assert_eq!(cluster.sum(|metrics| metrics.lodging), 2);
+    cluster.crash(4);
+    assert_eq!(cluster.sum(|metrics| metrics.lodging), 2);
+    cluster.cut_off = None;
+    cluster.ticks(200);
+    assert_eq!(cluster.sum(|metrics| metrics.lodging), 0);
+    let Reply::Bytes(counted) = counted else { panic!("{counted:?}") };
+    let counted: i64 = String::from_utf8_lossy(&counted).parse().unwrap();
+    assert_eq!(cluster.ask_key(1, "hits", &READ), text(&(counted + 1).to_string()), "once");
+    assert_eq!(cluster.ask_key(2, "cart", &READ), text("milk"));
 }
