@@ -72,6 +72,9 @@ table() {
 }
 tour "a convergent table" table
 tour "clients of Redis" python3 scripts/clients/redis_clients.py "$redis"
+if command -v node >/dev/null; then
+  tour "clients of Redis for Node.js" node scripts/clients/redis_clients.js "$redis"
+fi
 if [ -f ../shared/clients/redis-cases.py ]; then
   tour "cases of Redis's commands" ./scripts/clients/redis_cases.sh ../shared/clients/redis-cases.py "${redis%%,*}"
 fi
