@@ -114,28 +114,24 @@ pub fn shards(session: &mut Session, _: &[Bytes]) -> Answer {
     Ok(Value::Array(shares(session.shared()).into_iter().map(share).collect()))
 }
 
-/// `CLUSTER NODES`
+/// `CLUSTER NODES`: with their slots those that live, and those that are thought to be down without. There are no epochs; clients
+/// want each to have another one.
 pub fn nodes(session: &mut Session, _: &[Bytes]) -> Answer {
-    let me = session.shared().service.member();
-    let line = |(from, to, peer): (u16, u16, Peer)| {
-        let flags = if peer.node == me { "myself,master" } else { "master" };
+    let (me, shares) = (session.shared().service.member(), shares(session.shared()));
+    let line = |(epoch, peer): (usize, &Peer)| {
         let bus = u32::from(peer.port) + BUS_PORT_OFFSET;
-        format!(
-            "{} {}:{}@{bus} {flags} - 0 0 {} connected {from}-{to}\n",
-            node_name(peer.node),
-            peer.host,
-            peer.port,
-            peer.node.get()
-        )
+        let share = shares.iter().find(|(_, _, with)| with.node == peer.node);
+        let (state, slots) =
+            share.map_or(("disconnected", String::new()), |(from, to, _)| ("connected", format!(" {from}-{to}")));
+        let flags = match peer.standing {
+            Standing::Living if peer.node == me => "myself,master",
+            Standing::Living => "master",
+            Standing::Lost => "master,fail",
+        };
+        format!("{} {}:{}@{bus} {flags} - 0 0 {epoch} {state}{slots}\n", node_name(peer.node), peer.host, peer.port)
     };
-    let mut lines: Vec<String> = shares(session.shared()).into_iter().map(line).collect();
-    let lost = session.shared().tables.peers().into_iter().filter(|peer| peer.standing == Standing::Lost);
-    lines.extend(lost.map(|peer| {
-        let bus = u32::from(peer.port) + BUS_PORT_OFFSET;
-        let (name, epoch) = (node_name(peer.node), peer.node.get());
-        format!("{name} {}:{}@{bus} master,fail - 0 0 {epoch} disconnected\n", peer.host, peer.port)
-    }));
-    Ok(Value::Text(lines.concat()))
+    let peers = session.shared().tables.peers();
+    Ok(Value::Text((1..).zip(&peers).map(line).collect::<Vec<_>>().concat()))
 }
 
 /// `CLUSTER INFO`

@@ -177,6 +177,11 @@ fn messages_are_told_as_their_script_says() {
 }
 
 #[test]
+fn pops_wait_as_their_script_says() {
+    run("waits");
+}
+
+#[test]
 fn slots_and_nodes_are_described_as_their_script_says() {
     run("cluster");
 }

@@ -5,8 +5,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod common;
-#[path = "common/resp.rs"]
-mod resp;
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -16,7 +14,7 @@ use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use common::Cluster;
-use resp::{Client, Said, until_said};
+use common::redis::{Client, Said, until_said};
 
 /// Both halves can write: one replica is enough.
 const TABLE: &str = "apiVersion: althing/v1\nkind: Table\nmetadata:\n  name: carts\nspec:\n  guarantee: convergent\n  shards: 4\n  \

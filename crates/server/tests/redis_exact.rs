@@ -5,15 +5,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod common;
-#[path = "common/resp.rs"]
-mod resp;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use resp::{Client, Said, start, until_said};
+use common::redis::{Client, Said, cluster_with, start, until_said};
 
 /// The table that a cluster is born with, so that its leader is known.
 const TABLE: &str =
@@ -108,7 +106,7 @@ fn number(client: &mut Client, words: &[&str]) -> i64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transactions_of_clients_of_redis_are_exact_across_kills_of_leaders() {
-    let (mut cluster, ports) = resp::cluster(TABLE).await;
+    let (mut cluster, ports) = cluster_with(TABLE).await;
     let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let workers: Vec<_> = (0..8)
         .map(|number| {

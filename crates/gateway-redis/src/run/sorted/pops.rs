@@ -164,10 +164,10 @@ mod tests {
         assert_eq!(timeout(b"0.25"), Ok(Some(Duration::from_millis(250))));
         assert_eq!(timeout(b"-1").unwrap_err().text(), "ERR timeout is negative");
         assert_eq!(timeout(b"x").unwrap_err().text(), "ERR timeout is not a float or out of range");
-        for long in ["1e300", "inf", "9223372036854776"] {
+        for long in ["1e300", "inf", "9223372036854778"] {
             assert_eq!(timeout(long.as_bytes()).unwrap_err().text(), "ERR timeout is out of range", "{long}");
         }
-        assert!(timeout(b"9223372036854774").is_ok());
+        assert!(timeout(b"9223372036854770").is_ok());
     }
 
     #[test]
