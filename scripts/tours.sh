@@ -73,8 +73,11 @@ table() {
 }
 tour "a convergent table" table tour "guarantee: convergent, shards: 4, redisDb: 0"
 tour "clients of Redis" python3 scripts/clients/redis_clients.py "$redis"
+if command -v node >/dev/null; then
+  tour "clients of Redis for Node.js" node scripts/clients/redis_clients.js "$redis"
+fi
 if [ -f ../shared/clients/redis-cases.py ]; then
-  tour "cases of Redis's commands" ./scripts/clients/redis_cases.sh ../shared/clients/redis-cases.py "${redis%%,*}" 262
+  tour "cases of Redis's commands" ./scripts/clients/redis_cases.sh ../shared/clients/redis-cases.py "${redis%%,*}" 269
 fi
 tour "the convergent table makes way" table tour "guarantee: convergent, shards: 4, redisDb: 1"
 tour "a strong table" table exact "guarantee: strong, redisDb: 0"

@@ -135,7 +135,20 @@ impl Keyspace {
             let replies = self.tried(attempt, vec![(key.clone(), op)]).await?;
             return replies.into_iter().next().ok_or_else(wrong_reply);
         }
-        operated(self.start(key.clone(), &op).await)
+        self.answered(key, &op, self.start(key.clone(), &op)).await
+    }
+
+    /// A write has been answered, whatever the answer: those that wait for the key look again.
+    pub(crate) fn wrote(&self, key: &Bytes) {
+        self.shared.waits.wrote(&self.table.name, key);
+    }
+
+    async fn answered(&self, key: &Bytes, op: &Op, coming: Coming) -> Result<Operated, Refusal> {
+        let answer = operated(coming.await);
+        if !op.is_read() {
+            self.wrote(key);
+        }
+        answer
     }
 
     /// Operations on keys of which no two that change something are the same, side by side; replies in their order.
@@ -154,14 +167,15 @@ impl Keyspace {
         };
         for (key, op) in operations {
             if coming.len() >= MAX_AT_ONCE
-                && let Some(first) = coming.pop_front()
+                && let Some((key, op, first)) = coming.pop_front()
             {
-                take(operated(first.await));
+                take(self.answered(&key, &op, first).await);
             }
-            coming.push_back(self.start(key, &op));
+            let reply = self.start(key.clone(), &op);
+            coming.push_back((key, op, reply));
         }
-        for reply in coming {
-            take(operated(reply.await));
+        for (key, op, reply) in coming {
+            take(self.answered(&key, &op, reply).await);
         }
         failure.map_or(Ok(all), Err)
     }

@@ -25,10 +25,12 @@
 //! nothing of clusters do, too. The gateway holds nothing that matters after a crash: the transaction that a connection is queueing,
 //! who listens to which channel, and where scans stand.
 
+mod asleep;
 mod attempt;
 pub mod clients;
 pub mod cluster;
 pub mod command;
+mod counters;
 pub mod cursors;
 mod gateway;
 pub mod hub;
@@ -42,8 +44,11 @@ pub mod session;
 pub mod tables;
 #[cfg(test)]
 mod testing;
+pub mod users;
+pub mod waits;
 pub mod wire;
 
-pub use gateway::{Config, Counters, DEFAULT_MAX_CLIENTS, Gateway, node_name};
+pub use counters::Counters;
+pub use gateway::{Config, DEFAULT_MAX_CLIENTS, Gateway, node_name};
 pub use serve::{converse, serve};
-pub use tables::{Admission, Entrance, Peer, Table, TableKind, Tables};
+pub use tables::{Admission, Entrance, Peer, Standing, Table, TableKind, Tables};

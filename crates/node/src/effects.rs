@@ -42,6 +42,8 @@ pub struct Effects {
     pub watch: Vec<(StreamId, WatchEvent)>,
     /// Chunks of downloads; `None` ends one.
     pub snapshot: Vec<(StreamId, Option<Result<SnapshotChunk, Error>>)>,
+    /// What gateways of other nodes tell the one of this node, in order of each.
+    pub mail: Vec<(NodeId, Bytes)>,
     /// The members have changed.
     pub members: Option<Membership>,
     /// Make a checkpoint soon.
@@ -82,6 +84,7 @@ impl Effects {
             && self.responses.is_empty()
             && self.watch.is_empty()
             && self.snapshot.is_empty()
+            && self.mail.is_empty()
             && self.members.is_none()
             && !self.checkpoint
             && !self.stopped

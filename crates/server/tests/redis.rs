@@ -5,23 +5,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod common;
-#[path = "common/resp.rs"]
-mod resp;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::Cluster;
-use resp::{Client, Said, start, until_said};
-
-const TABLE: &str = "apiVersion: althing/v1\nkind: Table\nmetadata:\n  name: carts\nspec:\n  guarantee: convergent\n  shards: 4\n  redisDb: 0\n";
-
-/// Three nodes with a port for clients of Redis each.
-async fn cluster() -> (Cluster, Vec<String>) {
-    resp::cluster(TABLE).await
-}
+use common::redis::{Client, Said, cluster, start, until_said};
 
 /// What a writer was told.
 #[derive(Default)]

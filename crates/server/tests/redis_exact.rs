@@ -6,8 +6,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod common;
-#[path = "common/resp.rs"]
-mod resp;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +16,7 @@ use althing_sim::checker::linearizability::{self, Verdict};
 use althing_sim::checker::{Action, Answer, Expected, Operation, Outcome, Version};
 use althing_types::{Instant, Revision};
 use common::Cluster;
-use resp::{Client, Said, start, until_said};
+use common::redis::{Client, Said, cluster_with, start, until_said};
 
 /// The table that a cluster is born with, so that its leader is known.
 const TABLE: &str =
@@ -128,7 +126,7 @@ async fn kill_leaders(cluster: &mut Cluster, ports: &[String], rounds: &AtomicU6
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transactions_of_clients_of_redis_are_exact_across_kills_of_leaders() {
-    let (mut cluster, ports) = resp::cluster(TABLE).await;
+    let (mut cluster, ports) = cluster_with(TABLE).await;
     let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let workers: Vec<_> = (0..8)
         .map(|number| {
@@ -266,7 +264,7 @@ impl Register<'_> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_clients_of_redis_are_told_is_linearizable_across_kills_of_leaders() {
-    let (mut cluster, ports) = resp::cluster(TABLE).await;
+    let (mut cluster, ports) = cluster_with(TABLE).await;
     let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let begun = std::time::Instant::now();
     let workers: Vec<_> = (0..4)

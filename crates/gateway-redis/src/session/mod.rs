@@ -20,9 +20,10 @@ use crate::gateway::{Gateway, Shared};
 use crate::hub::{Heard, Inbox, Listening, Postbox, postbox};
 use crate::keyspace::Keyspace;
 use crate::refusal::Refusal;
+use crate::run::sorted::pops::Otherwise;
 use crate::tables::{Entrance, Table, TableKind};
-use crate::wire::Protocol;
 use crate::wire::request::{Limits, Sender, Words};
+use crate::wire::{Protocol, Value};
 use transaction::{Transaction, Watching};
 
 /// What a connection does after a command.
@@ -227,7 +228,7 @@ impl Session {
         match command.action {
             Action::Exec => self.exec().await,
             Action::Watch => self.watch(&words).await,
-            Action::Keyed(_) | Action::Composed(_) | Action::Session(_) | Action::Container(_) => {
+            Action::Keyed(_) | Action::Composed(_) | Action::Waiting(_) | Action::Session(_) | Action::Container(_) => {
                 self.run_now(command, &words).await
             }
         }
@@ -245,6 +246,11 @@ impl Session {
                 TableKind::Convergent => run(&self.space, words).await,
                 TableKind::Strong => self.space.exactly(run, words).await,
             },
+            // In a transaction nothing waits.
+            Action::Waiting(parse) => {
+                let popped = parse(words)?.pop.attempt(&self.space, Otherwise::Tell).await?;
+                Ok(popped.unwrap_or(Value::NilArray))
+            }
             Action::Session(run) => run(self, words),
             // None is ever queued or found as the command of its words.
             Action::Watch | Action::Exec | Action::Container(_) => Err(Refusal::SYNTAX),

@@ -21,6 +21,7 @@ use crate::attempt::{CONTENDED, Fate, MAX_ATTEMPTS, Scope, Together};
 use crate::command::{Action, Answer, Command};
 use crate::keyspace::Keyspace;
 use crate::refusal::Refusal;
+use crate::run::sorted::pops::Otherwise;
 use crate::run::{Keyed, refused};
 use crate::tables::TableKind;
 use crate::wire::Value;
@@ -279,6 +280,11 @@ impl Planned {
             }
             Self::Composed(command, words) => match command.action {
                 Action::Composed(run) => run(space, words).await,
+                // In a transaction nothing waits.
+                Action::Waiting(parse) => {
+                    let popped = parse(words)?.pop.attempt(space, Otherwise::Tell).await?;
+                    Ok(popped.unwrap_or(Value::NilArray))
+                }
                 Action::Keyed(_) | Action::Session(_) | Action::Watch | Action::Exec | Action::Container(_) => {
                     Err(Refusal::SYNTAX)
                 }
@@ -296,7 +302,7 @@ fn planned(command: &'static Command, words: Words) -> Planned {
             Ok(keyed) => Planned::Keyed(command, keyed),
             Err(refusal) => Planned::Refused(refusal),
         },
-        Action::Composed(_) => Planned::Composed(command, words),
+        Action::Composed(_) | Action::Waiting(_) => Planned::Composed(command, words),
         Action::Session(_) => Planned::Session(command, words),
         // They are never queued.
         Action::Watch | Action::Exec | Action::Container(_) => Planned::Refused(Refusal::SYNTAX),

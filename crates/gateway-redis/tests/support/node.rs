@@ -192,7 +192,7 @@ impl Service for MemoryNode {
     }
 }
 
-/// Three tables that share their keys, and three nodes.
+/// Three tables that share their keys, and three nodes; a fourth is thought to be down.
 pub struct TwoTables {
     /// The port that all nodes seem to have.
     pub port: u16,
@@ -241,7 +241,14 @@ impl Tables for TwoTables {
     }
 
     fn peers(&self) -> Vec<Peer> {
-        (1..=3).map(|node| Peer { node: NodeId(node), host: "127.0.0.1".to_owned(), port: self.port }).collect()
+        let standing = |node| if node == 4 { Standing::Lost } else { Standing::Living };
+        let peer = |node| Peer {
+            node: NodeId(node),
+            host: "127.0.0.1".to_owned(),
+            port: self.port,
+            standing: standing(node),
+        };
+        (1..=4).map(peer).collect()
     }
 }
 

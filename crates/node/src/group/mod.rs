@@ -2,6 +2,7 @@
 
 mod ask;
 mod conform;
+mod confs;
 mod keyed;
 mod membership;
 mod quota;
@@ -36,6 +37,7 @@ use crate::transfer::{Incoming, Outgoing};
 
 use self::ask::{Asking, Renewing};
 use self::conform::{Transfers, Values};
+use self::confs::Confs;
 use self::membership::Publication;
 use self::space::SpaceAlarm;
 
@@ -92,6 +94,8 @@ pub(crate) struct Group {
     promise: Promise,
     /// What its group has said to it, counted.
     heard: u64,
+    /// Which changes of the configuration it has seen.
+    confs: Confs,
     /// Whether the replica was handed anything since the last flush.
     touched: bool,
 }
@@ -126,6 +130,7 @@ impl Group {
         let conf_state = decode_conf_state(&state.conf_state);
         let promise = log.promise;
         let recovered = Recovered { conf_state, applied: state.applied.index, ..log.recovered };
+        let confs = Confs::recovered(&recovered);
         let consensus = Config {
             group: group.id,
             id: config.node,
@@ -185,6 +190,7 @@ impl Group {
             leader_seen: Instant::ZERO,
             promise,
             heard: 0,
+            confs,
             touched: true,
         })
     }

@@ -1,11 +1,14 @@
-//! Clients of Redis, and clusters that serve them.
+//! Clients of Redis of the plainest kind, and a cluster with a port for them.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::common::{self, Cluster};
+use super::Cluster;
+
+/// A convergent table that clients of Redis begin in.
+const TABLE: &str = "apiVersion: althing/v1\nkind: Table\nmetadata:\n  name: carts\nspec:\n  guarantee: convergent\n  shards: 4\n  redisDb: 0\n";
 
 /// What a server says: enough of RESP2 for these tests.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -27,14 +30,18 @@ impl Client {
         Ok(Self(BufReader::new(stream)))
     }
 
-    pub fn ask(&mut self, words: &[&str]) -> std::io::Result<Said> {
+    pub fn send(&mut self, words: &[&str]) -> std::io::Result<()> {
         let mut bytes = format!("*{}\r\n", words.len());
         words.iter().for_each(|word| bytes.push_str(&format!("${}\r\n{word}\r\n", word.len())));
-        self.0.get_mut().write_all(bytes.as_bytes())?;
+        self.0.get_mut().write_all(bytes.as_bytes())
+    }
+
+    pub fn ask(&mut self, words: &[&str]) -> std::io::Result<Said> {
+        self.send(words)?;
         self.read()
     }
 
-    fn read(&mut self) -> std::io::Result<Said> {
+    pub fn read(&mut self) -> std::io::Result<Said> {
         let mut line = String::new();
         if self.0.read_line(&mut line)? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
@@ -58,10 +65,15 @@ impl Client {
     }
 }
 
-/// Three nodes with a port for clients of Redis each, and a table.
-pub async fn cluster(table: &str) -> (Cluster, Vec<String>) {
+/// Three nodes with a port for clients of Redis each, and a convergent table.
+pub async fn cluster() -> (Cluster, Vec<String>) {
+    cluster_with(TABLE).await
+}
+
+/// Three nodes with a port for clients of Redis each, and a table in database 0.
+pub async fn cluster_with(table: &str) -> (Cluster, Vec<String>) {
     let mut cluster = Cluster::prepare(3);
-    let ports: Vec<_> = (0..3).map(|_| format!("127.0.0.1:{}", common::free_port())).collect();
+    let ports: Vec<_> = (0..3).map(|_| format!("127.0.0.1:{}", super::free_port())).collect();
     for index in 0..3 {
         start(&mut cluster, &ports, index);
     }
@@ -70,7 +82,7 @@ pub async fn cluster(table: &str) -> (Cluster, Vec<String>) {
     std::fs::write(file.path(), table).unwrap();
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let applied = Command::new(common::binary())
+        let applied = Command::new(super::binary())
             .args(["apply", "--wait", "--endpoint", &cluster.nodes[0].client, "-f"])
             .arg(file.path())
             .output()
