@@ -121,8 +121,8 @@ pub fn nodes(session: &mut Session, _: &[Bytes]) -> Answer {
     let line = |(epoch, peer): (usize, &Peer)| {
         let bus = u32::from(peer.port) + BUS_PORT_OFFSET;
         let share = shares.iter().find(|(_, _, with)| with.node == peer.node);
-        let (state, slots) = share
-            .map_or(("disconnected", String::new()), |(from, to, _)| ("connected", format!(" {from}-{to}")));
+        let (state, slots) =
+            share.map_or(("disconnected", String::new()), |(from, to, _)| ("connected", format!(" {from}-{to}")));
         let flags = match peer.standing {
             Standing::Living if peer.node == me => "myself,master",
             Standing::Living => "master",

@@ -189,7 +189,8 @@ async fn with_passwords_and_tls_only_those_who_are_known_come_in() {
         assert!(Instant::now() < deadline, "{}", cluster.said(0));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let lines = ["PING", "AUTH wrongwrong", "AUTH ann batterystaple", "AUTH nobody correcthorse", "AUTH ann correcthorse"];
+    let lines =
+        ["PING", "AUTH wrongwrong", "AUTH ann batterystaple", "AUTH nobody correcthorse", "AUTH ann correcthorse"];
     let said = said_over_tls(&port, &ca, &lines).await.unwrap();
     assert_eq!(said[0], "-NOAUTH Authentication required.");
     for wrong in &said[1..4] {

@@ -60,7 +60,8 @@ impl Client {
                 Said::Text(Some(String::from_utf8(text).unwrap()))
             }
             b'*' => Said::List((0..number()).map(|_| self.read()).collect::<Result<_, _>>()?),
-            other => panic!("no RESP2: {other}"),
+            // Such as a server says that speaks TLS.
+            _ => return Err(std::io::ErrorKind::InvalidData.into()),
         })
     }
 }
