@@ -1,5 +1,7 @@
 //! Clients of Redis of the plainest kind, and a cluster with a port for them.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
