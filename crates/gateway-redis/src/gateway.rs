@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use althing_api::Service;
+use althing_api::keyed::Moment;
 use althing_env::Clock;
 use althing_types::Instant;
 use althing_types::limits::MAX_REQUEST_BYTES;
@@ -68,6 +69,12 @@ impl Shared {
     /// A number below `bound`, which is not 0.
     pub(crate) fn draw(&self, bound: usize) -> usize {
         self.random.lock().unwrap_or_else(PoisonError::into_inner).usize(..bound)
+    }
+
+    /// Now, and a seed that no one has had.
+    pub(crate) fn moment(&self) -> Moment {
+        let now_ms = i64::try_from(self.clock.wall().0).unwrap_or(i64::MAX);
+        Moment { now_ms, seed: self.random.lock().unwrap_or_else(PoisonError::into_inner).u64(..) }
     }
 
     /// The port of this node for clients; 0 if it is not known.

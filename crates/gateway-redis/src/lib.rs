@@ -17,7 +17,8 @@
 //! Redis is a program of one thread: every command is atomic, and there is one order of all of them. A table has less to give,
 //! and says so. A command on one key is one operation of its shard, as exact as the table is: linearizable on a strong table, and
 //! on a convergent one joined with what other replicas have taken, by the rule that its row names
-//! ([`command::Merges`]). A command on several keys is several operations, each for itself; nothing holds the keys in between. What
+//! ([`command::Merges`]). A command on several keys is several operations: on a convergent table each for itself, and nothing holds
+//! the keys in between; on a strong table they are tried together until they were done at one moment (`attempt`). What
 //! that means for each command stands in `docs/redis-commands.md`, which is made of the same rows.
 //!
 //! Any node answers for any key, whatever its slot ([`cluster`]), so commands over several slots work, and clients that know
@@ -25,6 +26,7 @@
 //! who listens to which channel, and where scans stand.
 
 mod asleep;
+mod attempt;
 pub mod clients;
 pub mod cluster;
 pub mod command;

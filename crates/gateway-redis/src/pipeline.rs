@@ -199,6 +199,7 @@ impl Pipeline {
                 | Action::Composed(_)
                 | Action::Waiting(_)
                 | Action::Session(_)
+                | Action::Watch
                 | Action::Exec
                 | Action::Container(_) => {
                     self.settle(out).await;

@@ -167,6 +167,11 @@ fn transactions_run_as_their_script_says() {
 }
 
 #[test]
+fn transactions_of_a_strong_table_are_exact_as_their_script_says() {
+    run("exact");
+}
+
+#[test]
 fn messages_are_told_as_their_script_says() {
     run("messages");
 }

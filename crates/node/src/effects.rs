@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use althing_api::cluster::Member;
+use althing_api::keyed::{KeyedRequest, Moment};
 use althing_api::watch::WatchEvent;
 use althing_api::{Answer, Error, Request, SnapshotChunk};
 use althing_convergent::Job;
@@ -172,6 +173,19 @@ pub enum ReadWork {
         reader: Reader,
         /// What is asked.
         request: Request,
+        /// Filled into the answer's header.
+        header: althing_api::Header,
+    },
+    /// A client's read of keyed values.
+    Keyed {
+        /// Names the answer.
+        id: RequestId,
+        /// Of what.
+        reader: Reader,
+        /// What is asked.
+        request: KeyedRequest,
+        /// When it happens.
+        moment: Moment,
         /// Filled into the answer's header.
         header: althing_api::Header,
     },

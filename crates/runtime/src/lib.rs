@@ -19,6 +19,7 @@ mod admission;
 pub mod catalog;
 pub mod clients;
 pub mod clock;
+mod cut;
 pub mod directory;
 pub mod disk;
 mod driver;
@@ -35,6 +36,7 @@ pub mod tls;
 pub mod transport;
 
 pub use catalog::Catalog;
+pub use cut::Cut;
 pub use gossip::{Board, GossipOptions, Neighbour, Resolver, Resolving, Standing, SystemResolver};
 pub use handle::Handle;
 pub use mail::Mail;

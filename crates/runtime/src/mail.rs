@@ -111,7 +111,9 @@ mod tests {
         let (slot, heard) = (Slot::default(), Arc::new(AtomicU64::new(0)));
         slot.deliver(NodeId(2), Bytes::new());
         let count = Arc::clone(&heard);
-        let reader: Reader = Box::new(move |from, _| drop(count.fetch_add(from.get(), Ordering::Relaxed)));
+        let reader: Reader = Box::new(move |from, _| {
+            count.fetch_add(from.get(), Ordering::Relaxed);
+        });
         assert!(slot.reader.set(reader).is_ok());
         slot.deliver(NodeId(3), Bytes::new());
         assert_eq!(heard.load(Ordering::Relaxed), 3);

@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::admission::Doors;
 use crate::catalog::Catalog;
 use crate::clients::{self, Gateway};
+use crate::cut::Cut;
 use crate::directory::{DataDir, DirectoryError, ENGINE_DIR, WAL_DIR};
 use crate::driver::{Driver, Ending, Event, Ports};
 use crate::gossip::{Board, GossipOptions, GossipThread, MAX_CALLED};
@@ -82,6 +83,8 @@ pub struct StartOptions {
     pub peer_tls: Option<PeerTls>,
     /// What the node takes part in the membership with; `None` keeps it out of it.
     pub gossip: Option<GossipOptions>,
+    /// Whom it is cut off from on purpose.
+    pub cut: Arc<Cut>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// Where metrics are registered; those of the gateway may be there already.
@@ -244,10 +247,11 @@ pub fn start<G: Gateway>(
         tls: options.peer_tls,
         events,
         metrics: transport_metrics,
+        cut: Arc::clone(&options.cut),
     });
     let seeds = seeds(&options.hints, &members);
     let gossip = options.gossip.map(|gossip| {
-        let me = Newcomer { identity, zone: options.node.zone.clone() };
+        let me = Newcomer { identity, zone: options.node.zone.clone(), cut: options.cut };
         crew.gossip(gossip, me, seeds, &transport, &options.clock, &published)
     });
     let gossip = gossip.transpose()?;
@@ -306,6 +310,7 @@ struct Newcomer {
     identity: Identity,
     /// Where it stands.
     zone: String,
+    cut: Arc<Cut>,
 }
 
 /// The membership's thread, and what ends it.
@@ -403,6 +408,7 @@ impl Crew {
             me: me.identity,
             seeds,
             caller: transport.caller(),
+            cut: me.cut,
             called,
             stop: stopped,
             clock: Arc::clone(clock),

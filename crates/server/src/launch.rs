@@ -15,11 +15,12 @@ use althing_gateway_redis::Counters;
 use althing_node::{ControlPlane, NodeConfig};
 use althing_runtime::directory::{Birth, DataDir, Owner};
 use althing_runtime::transport::address::{Address, BadAddress};
-use althing_runtime::{Fatal, GossipOptions, Running, ServePort, StartOptions, SystemResolver, start, tls};
+use althing_runtime::{Cut, Fatal, GossipOptions, Running, ServePort, StartOptions, SystemResolver, start, tls};
 use althing_types::{NodeId, TableName};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::cut::CutDoor;
 use crate::join::{self, Place};
 use crate::port::Port;
 use crate::redis;
@@ -47,6 +48,7 @@ pub async fn launch(
         dir.found(owner).map_err(CliError::failed)?;
     }
     let owner = dir.owner().expect("the directory was founded above").clone();
+    let cut = Arc::<Cut>::default();
     let mut registry = Registry::default();
     let metrics = gateway::Metrics::default();
     metrics.register(&mut registry);
@@ -62,16 +64,18 @@ pub async fn launch(
         client_tls,
         peer_tls,
         gossip: Some(gossip),
+        cut: Arc::clone(&cut),
         clock: Arc::clone(&clock),
         registry,
     };
     let name = settings.name.clone();
     tracing::info!(node = %owner.node, cluster = %owner.cluster, name, "starting the node");
     let serving = gateway::Options { clock, metrics };
+    let door = if settings.allow_cut { CutDoor::Open(cut) } else { CutDoor::Closed };
     let serve = move |service: Arc<dyn Service>, table: Option<TableName>| {
         let objects = althing_gateway_http::router(Arc::clone(&service));
         let etcd = gateway::router(service, serving.clone());
-        Port::new(objects, table.map_or_else(|| etcd.clone(), |name| etcd.for_table(name)))
+        Port::new(objects, door.clone(), table.map_or_else(|| etcd.clone(), |name| etcd.for_table(name)))
     };
     let tell = move |result| {
         // Whoever waited is gone when the process is ending anyhow.

@@ -156,6 +156,11 @@ pub struct ServerArgs {
     #[arg(long, env = "ALTHING_INSECURE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub insecure: Option<bool>,
+    /// Let `althing cut` cut this node off from others, to see what becomes of them: for tests, never where data matters to
+    /// somebody. Default: false.
+    #[arg(long, env = "ALTHING_ALLOW_CUT", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_cut: Option<bool>,
     /// How many bytes of data the default table may hold before it refuses writes that add: the leader's setting counts,
     /// so give all nodes the same. Default: what the table has, 8589934592 (8 GiB) in a new one.
     #[arg(long, env = "ALTHING_QUOTA_BYTES", value_name = "BYTES")]

@@ -68,6 +68,8 @@ pub struct Settings {
     pub cluster_key: ClusterKey,
     /// Where the membership may find any other node, as HOST:PORT.
     pub gossip_join: Vec<String>,
+    /// Whether it may be cut off from other nodes on purpose.
+    pub allow_cut: bool,
     /// What the quota of the default table should be, in bytes; `None` leaves it as it is.
     pub quota_bytes: Option<u64>,
     /// The least election timeout; the greatest is twice this.
@@ -129,6 +131,7 @@ impl Settings {
             client_urls,
             cluster_key: ClusterKey::resolve(args.cluster_key, args.cluster_key_file)?,
             gossip_join: args.gossip_join.unwrap_or_default(),
+            allow_cut: args.allow_cut.unwrap_or(false),
             quota_bytes: args.quota_bytes,
             election_timeout: election_timeout(args.election_timeout_ms)?,
             watch_progress_interval: watch_progress_interval(args.watch_progress_interval_ms)?,

@@ -186,7 +186,12 @@ fn doc(row: &Command) -> Value {
             let inner = rows.iter().map(|sub| (Value::word(sub.name), doc(sub))).collect();
             entries.push((Value::word("subcommands"), Value::Map(inner)));
         }
-        Action::Keyed(_) | Action::Composed(_) | Action::Waiting(_) | Action::Session(_) | Action::Exec => {}
+        Action::Keyed(_)
+        | Action::Composed(_)
+        | Action::Waiting(_)
+        | Action::Session(_)
+        | Action::Watch
+        | Action::Exec => {}
     }
     Value::Map(entries)
 }

@@ -67,6 +67,8 @@ pub enum Action {
     Waiting(fn(&[Bytes]) -> Result<Waiting, Refusal>),
     /// Something about the connection, at once.
     Session(fn(&mut Session, &[Bytes]) -> Answer),
+    /// Notes what keys are now, for the next transaction; the connection does that.
+    Watch,
     /// Ends a transaction by running what it has queued; the connection does that.
     Exec,
     /// Nothing by itself: it has subcommands.
@@ -286,7 +288,12 @@ impl Command {
     pub const fn subcommands(&self) -> &'static [Self] {
         match self.action {
             Action::Container(subcommands) => subcommands,
-            Action::Keyed(_) | Action::Composed(_) | Action::Waiting(_) | Action::Session(_) | Action::Exec => &[],
+            Action::Keyed(_)
+            | Action::Composed(_)
+            | Action::Waiting(_)
+            | Action::Session(_)
+            | Action::Watch
+            | Action::Exec => &[],
         }
     }
 

@@ -18,7 +18,7 @@ use althing_consensus as consensus;
 use althing_types::{GroupId, LeaseId, NodeId, RequestId};
 use bytes::Bytes;
 
-pub use keyed::KeyedMessage;
+pub use keyed::{KeyedMessage, Standing};
 pub use routing::{Route, StreamMessage};
 
 /// The version of the frame format.

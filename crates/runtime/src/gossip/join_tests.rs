@@ -68,6 +68,7 @@ impl Started {
             tls: None,
             events: Arc::new(|_| {}),
             metrics: Arc::default(),
+            cut: Arc::default(),
         });
         transport.listen(listener);
         let (answerer, called) = mpsc::channel(MAX_CALLED);
@@ -82,6 +83,7 @@ impl Started {
             me,
             seeds: Vec::new(),
             caller: transport.caller(),
+            cut: Arc::default(),
             called,
             stop: stopped,
             clock: Arc::new(RealClock::start()),

@@ -11,7 +11,7 @@ mod join_tests;
 mod resolver;
 mod view;
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::cut::Cut;
 use crate::threads::Fatal;
 use crate::transport::address::Address;
 use crate::transport::push_pull::{Called, Caller, PushPullError};
@@ -74,6 +75,7 @@ pub(crate) struct GossipThread {
     pub seeds: Vec<(NodeId, Address)>,
     pub caller: Caller,
     pub called: mpsc::Receiver<Called>,
+    pub cut: Arc<Cut>,
     /// Closed when the node has ended.
     pub stop: watch::Receiver<()>,
     pub clock: Arc<dyn Clock>,
@@ -126,6 +128,7 @@ impl GossipThread {
             joiner: Joiner::new(self.options.resolver, self.options.join, self.caller.clone(), run.nonce),
             board: self.board,
             caller: self.caller,
+            cut: self.cut,
             clock: self.clock,
             disk: self.disk,
             requests: self.requests,
@@ -155,6 +158,7 @@ struct Member {
     core: Gossip,
     socket: tokio::net::UdpSocket,
     caller: Caller,
+    cut: Arc<Cut>,
     exchanges: JoinSet<(NodeId, Result<Vec<Bytes>, PushPullError>)>,
     contacts: Contacts,
     joiner: Joiner,
@@ -180,6 +184,7 @@ impl Member {
             tokio::select! {
                 _ = stop.changed() => break,
                 read = self.socket.recv_from(&mut buffer) => match read {
+                    Ok((_, from)) if self.is_cut_off(from) => {}
                     Ok((bytes, _)) => self.handle(Input::Datagram(Bytes::copy_from_slice(&buffer[..bytes]))),
                     Err(error) => {
                         tracing::debug!("cannot read from the membership's socket: {error}");
@@ -222,7 +227,9 @@ impl Member {
         }
         for datagram in std::mem::take(&mut self.out.datagrams) {
             // One whose address is still being looked up, or that the system does not take now, is lost as any may be.
-            if let Some(address) = self.contacts.address(&datagram.contact) {
+            if let Some(address) = self.contacts.address(&datagram.contact)
+                && !self.is_cut_off(address)
+            {
                 let _ = self.socket.send_to(&datagram.bytes, address).await;
             }
         }
@@ -236,6 +243,17 @@ impl Member {
                 Ok(_) | Err(_) => self.handle(Input::Exchanged { with, outcome: Outcome::Failed }),
             }
         }
+    }
+
+    /// Whether there is a cut, made on purpose, between this node and whoever has this address.
+    fn is_cut_off(&mut self, address: SocketAddr) -> bool {
+        let nodes = self.cut.nodes();
+        if nodes.is_empty() {
+            return false;
+        }
+        let peers = self.core.peers(self.clock.now()).filter(|peer| nodes.contains(&peer.identity.node));
+        let contacts: Vec<_> = peers.map(|peer| peer.identity.contact.clone()).collect();
+        contacts.iter().any(|contact| self.contacts.address(contact) == Some(address))
     }
 
     fn answer(&mut self, Called { from, pages, answer }: Called) {

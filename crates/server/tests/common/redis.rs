@@ -68,8 +68,13 @@ impl Client {
     }
 }
 
-/// Three nodes with a port for clients of Redis each.
+/// Three nodes with a port for clients of Redis each, and a convergent table.
 pub async fn cluster() -> (Cluster, Vec<String>) {
+    cluster_with(TABLE).await
+}
+
+/// Three nodes with a port for clients of Redis each, and a table in database 0.
+pub async fn cluster_with(table: &str) -> (Cluster, Vec<String>) {
     let mut cluster = Cluster::prepare(3);
     let ports: Vec<_> = (0..3).map(|_| format!("127.0.0.1:{}", super::free_port())).collect();
     for index in 0..3 {
@@ -77,7 +82,7 @@ pub async fn cluster() -> (Cluster, Vec<String>) {
     }
     cluster.wait_until_serving().await;
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), TABLE).unwrap();
+    std::fs::write(file.path(), table).unwrap();
     let applied = Command::new(super::binary())
         .args(["apply", "--wait", "--endpoint", &cluster.nodes[0].client, "-f"])
         .arg(file.path())

@@ -57,8 +57,10 @@ fn keyed_word(message: &KeyedMessage) -> &'static str {
         KeyedMessage::State { .. } => "key",
         KeyedMessage::Attest { .. } => "known?",
         KeyedMessage::Attested { .. } => "known",
-        KeyedMessage::Name { .. } => "keys?",
-        KeyedMessage::Names { .. } => "keys",
+        KeyedMessage::Compare { .. } => "sums?",
+        KeyedMessage::Differs { .. } => "sums differ",
+        KeyedMessage::Want { .. } => "states?",
+        KeyedMessage::States { .. } => "states",
         KeyedMessage::Filled { .. } => "filled",
     }
 }

@@ -14,7 +14,7 @@ mod sorted;
 mod strings;
 mod transactions;
 
-use super::Action::{Composed, Container, Exec, Keyed, Session, Waiting};
+use super::Action::{Composed, Container, Exec, Keyed, Session, Waiting, Watch};
 use super::Flag::{
     Admin, Blocking, Denyoom, Fast, Loading, Movablekeys, NoAuth, NoMulti, Noscript, Pubsub, Readonly, Stale, Write,
 };
