@@ -83,7 +83,7 @@ tour "the convergent table makes way" table tour "guarantee: convergent, shards:
 tour "a strong table" table exact "guarantee: strong, redisDb: 0"
 tour "transactions of clients of Redis" python3 scripts/clients/redis_exact.py "$redis" exact
 if [ -f ../shared/clients/redis-cases.py ]; then
-  tour "cases of Redis's commands on the strong table" ./scripts/clients/redis_cases.sh ../shared/clients/redis-cases.py "${redis%%,*}" 264
+  tour "cases of Redis's commands on the strong table" ./scripts/clients/redis_cases.sh ../shared/clients/redis-cases.py "${redis%%,*}" 271
 fi
 
 if command -v protoc >/dev/null; then

@@ -193,7 +193,13 @@ impl Keyspace {
         moment: Option<Moment>,
     ) -> Result<Result<Together, Refusal>, Error> {
         let target = Target::Table(self.table().name.clone());
-        let answer = self.call(target, KeyedRequest::Transact { watches, steps, access, moment }).await?;
+        let written: Vec<Bytes> = match access {
+            Access::Write if self.is_awaited() => steps.iter().map(|step| step.key.clone()).collect(),
+            Access::Write | Access::Read => Vec::new(),
+        };
+        let answer = self.call(target, KeyedRequest::Transact { watches, steps, access, moment }).await;
+        written.iter().for_each(|key| self.wrote(key));
+        let answer = answer?;
         Ok(match answer.body {
             Body::Keyed(KeyedAnswer::Transacted { replies, revisions }) => {
                 let replies = replies.iter().map(|reply| Operated::decode(reply)).collect::<Result<_, _>>();

@@ -138,6 +138,19 @@ impl Keyspace {
         self.answered(key, &op, self.start(key.clone(), &op)).await
     }
 
+    /// As [`Keyspace::ask`] of what brings nothing to a key: nobody is woken by it.
+    pub(crate) async fn ask_quietly(&self, key: &Bytes, op: Op) -> Result<Operated, Refusal> {
+        match self.attempt() {
+            Some(_) => self.ask(key, op).await,
+            None => operated(self.start(key.clone(), &op).await),
+        }
+    }
+
+    /// Whether anybody on this node waits for a key.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.shared.waits.count() > 0
+    }
+
     /// A write has been answered, whatever the answer: those that wait for the key look again.
     pub(crate) fn wrote(&self, key: &Bytes) {
         self.shared.waits.wrote(&self.table.name, key);

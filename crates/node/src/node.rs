@@ -211,10 +211,7 @@ impl Node {
             }
             Input::MapBehind => self.map_is_behind(),
             Input::Wall(wall) => self.shared.wall.set(now, wall),
-            Input::Mail { to, bytes } => {
-                let message = Message::Mail(bytes);
-                to.into_iter().for_each(|peer| self.shared.peers.send(peer, &message));
-            }
+            Input::Mail { to, bytes } => self.shared.peers.send_to(to, &Message::Mail(bytes)),
             Input::Stop => self.stop(now, out),
         }
     }

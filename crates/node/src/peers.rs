@@ -83,6 +83,11 @@ impl Peers {
         }
     }
 
+    /// Says the same to several peers.
+    pub fn send_to(&mut self, peers: Vec<NodeId>, message: &Message) {
+        peers.into_iter().for_each(|peer| self.send(peer, message));
+    }
+
     /// Takes note of a frame that has come.
     pub fn heard(&mut self, now: Instant, from: NodeId, header: FrameHeader) -> Heard {
         let peer = self.peers.entry(from).or_default();

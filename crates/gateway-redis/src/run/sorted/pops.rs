@@ -7,7 +7,7 @@ use althing_datatypes::{Op, OpError, Reply};
 use bytes::Bytes;
 
 use crate::command::Answering;
-use crate::keyspace::{Keyspace, operated};
+use crate::keyspace::Keyspace;
 use crate::refusal::Refusal;
 use crate::run::words::{Options, at, float, int, is};
 use crate::run::{refused, scored, wrong_reply};
@@ -43,9 +43,8 @@ impl Pop {
     pub async fn attempt(&self, space: &Keyspace, otherwise: Otherwise) -> Result<Option<Value>, Refusal> {
         for key in &self.keys {
             let op = SortedOp::Pop { order: self.order, count: self.count };
-            // It brings nothing, so it wakes nobody: those that wait would wake each other for ever.
-            let coming = space.start(key.clone(), &Op::Sorted(op));
-            match (operated(coming.await)?, otherwise) {
+            // It wakes nobody: those that wait would wake each other for ever.
+            match (space.ask_quietly(key, Op::Sorted(op)).await?, otherwise) {
                 (Ok(Reply::Scored(members)), _) if members.is_empty() => {}
                 (Ok(Reply::Scored(members)), _) => return Ok(Some((self.say)(key, members))),
                 (Ok(_), _) => return Err(wrong_reply()),
