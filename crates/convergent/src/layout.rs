@@ -81,10 +81,8 @@ pub(crate) fn at_position(at: u64, name: &[u8]) -> Vec<u8> {
 /// The position and the name of the key in the key of such a record.
 pub(crate) fn positioned(record: &Bytes) -> Result<(u64, Bytes), ConvergentError> {
     let position = record.get(1..).and_then(<[u8]>::first_chunk).map(|bytes| u64::from_be_bytes(*bytes));
-    let position = position.ok_or(ConvergentError::Record {
-        what: "position",
-        source: DecodeError::Truncated("a position"),
-    })?;
+    let position =
+        position.ok_or(ConvergentError::Record { what: "position", source: DecodeError::Truncated("a position") })?;
     Ok((position, record.slice(1 + size_of::<u64>()..)))
 }
 

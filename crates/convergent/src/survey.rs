@@ -192,10 +192,7 @@ impl States {
 }
 
 /// What two replicas lack of each other's states of a key: the first one of the second one's, and the other way round.
-pub(crate) fn lacking(
-    own: (&Known, &Keyed),
-    theirs: (&Known, &Keyed),
-) -> (Option<Delta<Keyed>>, Option<Delta<Keyed>>) {
+pub(crate) fn lacking(own: (&Known, &Keyed), theirs: (&Known, &Keyed)) -> (Option<Delta<Keyed>>, Option<Delta<Keyed>>) {
     if own.1 == theirs.1 {
         return (None, None);
     }

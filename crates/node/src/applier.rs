@@ -15,8 +15,8 @@ use bytes::Bytes;
 
 use crate::config::NodeConfig;
 use crate::effects::Work;
-use crate::keyed::{Acknowledged, Hints};
 use crate::input::{Done, GroupState, ImportOutcome, KeyedState};
+use crate::keyed::{Acknowledged, Hints};
 use crate::presence::{Content, Presence, ReplicaBirth};
 use crate::recover::LogRecovery;
 
@@ -90,8 +90,14 @@ impl Applier {
         log: &LogRecovery,
     ) -> Result<(Self, Vec<GroupState>), ApplierError> {
         let founders = config.initial_members.clone();
-        let mut applier =
-            Self { engine, tables: BTreeMap::new(), imports: BTreeMap::new(), founders, node: config.node, cluster: config.cluster };
+        let mut applier = Self {
+            engine,
+            tables: BTreeMap::new(),
+            imports: BTreeMap::new(),
+            founders,
+            node: config.node,
+            cluster: config.cluster,
+        };
         let mut states = Vec::new();
         for (group, held) in held(config, log) {
             let keyed = applier.open_keyed(group, &held, log.deltas(group), log.acknowledged(group))?;

@@ -103,9 +103,8 @@ impl Shard {
         };
         self.due_ms = match first(layout::MARKS_PREFIX)? {
             Some(_) => Some(i64::MIN),
-            None => first(layout::DEADLINES_PREFIX)?.and_then(|key| {
-                Some(layout::deadline_of(&key)?.saturating_add(self.config.skew_ms()))
-            }),
+            None => first(layout::DEADLINES_PREFIX)?
+                .and_then(|key| Some(layout::deadline_of(&key)?.saturating_add(self.config.skew_ms()))),
         };
         Ok(())
     }

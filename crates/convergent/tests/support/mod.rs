@@ -7,7 +7,8 @@ use std::sync::Arc;
 use althing_clock::{Actor, DotContext};
 use althing_convergent::survey::{Compared, Finished, Mended, Want, encode_wants};
 use althing_convergent::{
-    Compare, Evaluated, Job, JoinError, Outcome, Page, Refusal, Rest, ScanRequest, Shard, ShardConfig, TreeSecret, evaluate,
+    Compare, Evaluated, Job, JoinError, Outcome, Page, Refusal, Rest, ScanRequest, Shard, ShardConfig, TreeSecret,
+    evaluate,
 };
 use althing_datatypes::op::{
     Existence, ExpireIf, HashOp, KeyOp, Order, RangeBy, ScoreWrite, SetAnswer, SetExpiry, SetOp, SketchOp, SortedOp,
@@ -21,8 +22,11 @@ use bytes::Bytes;
 
 pub const SPACE: SpaceId = SpaceId(7);
 /// A small cache, so that keys are read back all the time.
-pub const CONFIG: ShardConfig =
-    ShardConfig { cache_bytes: 4_096, max_clock_skew: althing_types::Duration::from_millis(500), tree_secret: TreeSecret([7; 32]) };
+pub const CONFIG: ShardConfig = ShardConfig {
+    cache_bytes: 4_096,
+    max_clock_skew: althing_types::Duration::from_millis(500),
+    tree_secret: TreeSecret([7; 32]),
+};
 
 /// One replica, and what it would find in its log after a crash.
 pub struct Replica {

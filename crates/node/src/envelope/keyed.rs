@@ -202,16 +202,16 @@ impl KeyedMessage {
             3 => Self::Ask { name, key: copied(r, "a key")? },
             4 => Self::State { name, state: copied(r, "a key's state")?, conf: read_conf(r)? },
             5 => Self::Attest { name },
-            6 => Self::Attested {
-                name,
-                delta: copied(r, "what is known")?,
-                applied: r.u64("how far a log is applied")?,
-            },
+            6 => {
+                Self::Attested { name, delta: copied(r, "what is known")?, applied: r.u64("how far a log is applied")? }
+            }
             9 => Self::Filled { name, standing: read_standing(r)? },
             10 => Self::Compare { name, question: copied(r, "a question")? },
             11 => Self::Differs { name, answer: copied(r, "an answer")? },
             12 => Self::Want { name, wants: copied(r, "wanted keys")? },
-            13 => Self::States { name, states: copied(r, "states of keys")?, answered: r.u64("how many are answered")? },
+            13 => {
+                Self::States { name, states: copied(r, "states of keys")?, answered: r.u64("how many are answered")? }
+            }
             value => return Err(DecodeError::Unknown { field: "a message's kind", value: u64::from(value) }),
         })
     }
@@ -262,13 +262,19 @@ mod tests {
             (name(), bytes()).prop_map(|(name, key)| KeyedMessage::Ask { name, key }),
             (name(), name(), bytes()).prop_map(|(name, conf, state)| KeyedMessage::State { name, conf, state }),
             name().prop_map(|name| KeyedMessage::Attest { name }),
-            (name(), name(), bytes())
-                .prop_map(|(name, applied, delta)| KeyedMessage::Attested { name, applied, delta }),
+            (name(), name(), bytes()).prop_map(|(name, applied, delta)| KeyedMessage::Attested {
+                name,
+                applied,
+                delta
+            }),
             (name(), bytes()).prop_map(|(name, question)| KeyedMessage::Compare { name, question }),
             (name(), bytes()).prop_map(|(name, answer)| KeyedMessage::Differs { name, answer }),
             (name(), bytes()).prop_map(|(name, wants)| KeyedMessage::Want { name, wants }),
-            (name(), name(), bytes())
-                .prop_map(|(name, answered, states)| KeyedMessage::States { name, answered, states }),
+            (name(), name(), bytes()).prop_map(|(name, answered, states)| KeyedMessage::States {
+                name,
+                answered,
+                states
+            }),
             (name(), standing()).prop_map(|(name, standing)| KeyedMessage::Filled { name, standing }),
         ]
     }

@@ -64,7 +64,8 @@ mod tests {
 
     #[test]
     fn a_change_that_is_only_in_the_log_is_known_and_not_applied() {
-        let entries = vec![entry(5, EntryKind::ConfChange), entry(6, EntryKind::Normal), entry(7, EntryKind::ConfChange)];
+        let entries =
+            vec![entry(5, EntryKind::ConfChange), entry(6, EntryKind::Normal), entry(7, EntryKind::ConfChange)];
         let recovered =
             Recovered { truncated: LogPosition { index: 4, term: 1 }, entries, applied: 6, ..Recovered::default() };
         let mut confs = Confs::recovered(&recovered);

@@ -1,8 +1,8 @@
 //! One group on one node: its Raft replica, and everything that stands around it.
 
 mod ask;
-mod confs;
 mod conform;
+mod confs;
 mod membership;
 mod quota;
 mod raft;
@@ -35,8 +35,8 @@ use crate::reads::Reads;
 use crate::transfer::{Incoming, Outgoing};
 
 use self::ask::{Asking, Renewing};
-use self::confs::Confs;
 use self::conform::{Transfers, Values};
+use self::confs::Confs;
 use self::membership::Publication;
 use self::space::SpaceAlarm;
 

@@ -265,7 +265,8 @@ impl Node {
         let durable = keyed.durable;
         let audience = self.audience(group);
         let Some(keyed) = self.keyed.get(&group) else { return };
-        let has = |node: &NodeId| keyed.outstanding.get(node).and_then(Outstanding::lacks).map_or(durable, |index| index - 1);
+        let has =
+            |node: &NodeId| keyed.outstanding.get(node).and_then(Outstanding::lacks).map_or(durable, |index| index - 1);
         let acknowledged = Acknowledged(audience.into_iter().map(|node| (node, has(&node))).collect());
         let (group, payload) = (delta_log(group), acknowledged.encode());
         self.shared.wal.push(Record { group, kind: RecordKind::Acknowledged, index: 0, payload });

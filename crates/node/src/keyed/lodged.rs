@@ -106,8 +106,16 @@ impl Lodgings {
 
 impl Node {
     /// If this is a write of level ANY for whose shard nobody is there, it is lodged here. Otherwise it is given back.
-    pub(crate) fn lodge(&mut self, now: Instant, id: RequestId, group: GroupId, call: Call, out: &mut Effects) -> Option<Call> {
-        let Request::Keyed(KeyedRequest::Operate { key, operation, access: Access::Write, level }) = &call.request else {
+    pub(crate) fn lodge(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        group: GroupId,
+        call: Call,
+        out: &mut Effects,
+    ) -> Option<Call> {
+        let Request::Keyed(KeyedRequest::Operate { key, operation, access: Access::Write, level }) = &call.request
+        else {
             return Some(call);
         };
         let level = level.unwrap_or_else(|| self.table_level(group, Access::Write));
@@ -134,8 +142,8 @@ impl Node {
         if self.lodgings.bytes >= MAX_BYTES {
             return Err(ErrorKind::Overloaded);
         }
-        let op = Op::decode(operation)
-            .map_err(|_| ErrorKind::InvalidArgument("the operation does not parse".to_owned()))?;
+        let op =
+            Op::decode(operation).map_err(|_| ErrorKind::InvalidArgument("the operation does not parse".to_owned()))?;
         let (now_ms, seed) = (self.wall.at(now), self.shared.rng.u64(..));
         let actor = Actor::new(self.shared.node().get(), LODGED_ACTOR | self.shared.config.incarnation);
         let lodged = self.lodgings.groups.entry(group).or_default();

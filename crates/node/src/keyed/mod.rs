@@ -46,10 +46,10 @@ use althing_types::{GroupId, Instant, NodeId, RequestId, SpaceId, limits};
 use bytes::Bytes;
 
 pub(crate) use self::agenda::Agenda;
-pub use self::hints::Hints;
 pub(crate) use self::hints::Acknowledged;
-pub(crate) use self::lodged::{Lodgings, group_of_lodged};
+pub use self::hints::Hints;
 use self::hints::Outstanding;
+pub(crate) use self::lodged::{Lodgings, group_of_lodged};
 use self::reads::Read;
 pub(crate) use self::repairing::Repairing;
 use self::rounds::Rounds;
@@ -364,10 +364,11 @@ impl Node {
             Outcome::Executed { ticket, index, reply, delta } => {
                 self.executed(now, group, (ticket, index), reply, delta, out);
             }
-            Outcome::Joined { ticket, result, .. } => match keyed.waiting.remove(&ticket) {
-                Some(Waiting::Taking(from, name)) => self.taken(group, from, name, &result),
-                Some(_) | None => {}
-            },
+            Outcome::Joined { ticket, result, .. } => {
+                if let Some(Waiting::Taking(from, name)) = keyed.waiting.remove(&ticket) {
+                    self.taken(group, from, name, &result);
+                }
+            }
             Outcome::State { ticket, state, .. } => match keyed.waiting.remove(&ticket) {
                 Some(Waiting::Asked(from, name)) => self.tell_state(group, from, name, state),
                 Some(Waiting::Read(read)) => {

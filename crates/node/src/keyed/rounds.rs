@@ -133,7 +133,8 @@ impl Node {
         }
         let wanted = self.wanted_confs(group);
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
-        let is_due = |node: &&NodeId| keyed.rounds.due(**node, wanted) <= now && self.shared.peers.is_heard(now, **node);
+        let is_due =
+            |node: &&NodeId| keyed.rounds.due(**node, wanted) <= now && self.shared.peers.is_heard(now, **node);
         let Some(with) = audience.iter().find(is_due).copied() else { return };
         if self.repairing.begin(now, MAX_ROUNDS) {
             keyed.last_ticket += 1;
@@ -225,7 +226,13 @@ impl Node {
     }
 
     /// The round that waits for this answer, if there is one; what it cost is paid.
-    fn answered_round(&mut self, now: Instant, group: GroupId, from: NodeId, answer: &KeyedMessage) -> Option<&mut Round> {
+    fn answered_round(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        from: NodeId,
+        answer: &KeyedMessage,
+    ) -> Option<&mut Round> {
         let round = self.keyed.get_mut(&group)?.rounds.current.as_mut()?;
         let is_awaited = match &round.stage {
             Stage::Theirs(asked, _) => round.with == from && asked.is_answered_by(answer),

@@ -58,7 +58,7 @@ impl One {
 }
 
 /// Whether a message from one node to another is lost.
-type Lost = Box<dyn Fn(NodeId, NodeId, &Message) -> bool>;
+type IsLost = dyn Fn(NodeId, NodeId, &Message) -> bool;
 
 struct Cluster {
     nodes: BTreeMap<NodeId, One>,
@@ -75,7 +75,7 @@ struct Cluster {
     /// Two nodes that do not hear each other.
     cut_link: Option<[NodeId; 2]>,
     /// Messages that never come.
-    lost: Option<Lost>,
+    lost: Option<Box<IsLost>>,
 }
 
 fn members(count: usize) -> Vec<Member> {
@@ -98,9 +98,7 @@ fn found(id: NodeId, members: Vec<Member>, quota_bytes: Option<u64>) -> One {
 impl Cluster {
     /// A cluster of these members, each of which was told a quota.
     fn new(members: &[Member], quotas: &[Option<u64>]) -> Self {
-        let one = |(member, quota): (&Member, &Option<u64>)| {
-            (member.id, found(member.id, members.to_vec(), *quota))
-        };
+        let one = |(member, quota): (&Member, &Option<u64>)| (member.id, found(member.id, members.to_vec(), *quota));
         Self {
             nodes: members.iter().zip(quotas).map(one).collect(),
             now: Instant::ZERO,
@@ -196,7 +194,7 @@ impl Cluster {
 }
 
 /// A frame without the messages that are lost.
-fn without(lost: Option<&dyn Fn(NodeId, NodeId, &Message) -> bool>, from: NodeId, to: NodeId, bytes: Bytes) -> Bytes {
+fn without(lost: Option<&IsLost>, from: NodeId, to: NodeId, bytes: Bytes) -> Bytes {
     let Some(lost) = lost else { return bytes };
     let (header, mut reader) = open_frame(bytes).unwrap();
     let mut frame = begin_frame(header);

@@ -96,7 +96,7 @@ impl RecordKind {
             Self::Entries | Self::Delta => Keep::UntilReleased,
             Self::HardState | Self::Truncated | Self::Snapshot | Self::Replica | Self::Map | Self::Acknowledged => {
                 Keep::Latest
-            },
+            }
             Self::GroupDropped => Keep::Marker,
         }
     }
