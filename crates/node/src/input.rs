@@ -103,6 +103,13 @@ pub enum Input {
     MapBehind,
     /// How the disk below the log and the engine stands for space; said when it changes.
     DiskSpace(DiskSpace),
+    /// A gateway of this node tells those of others something.
+    Mail {
+        /// To whom.
+        to: Vec<NodeId>,
+        /// What.
+        bytes: Bytes,
+    },
     /// What the machine's wall clock shows now. Said with each tick.
     Wall(WallTime),
     /// Stop in good order: hand leaderships over, then [`crate::Effects::stopped`].

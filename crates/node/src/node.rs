@@ -20,7 +20,7 @@ use crate::effects::{Effects, ReadWork};
 use crate::envelope::{self, Message, Told};
 use crate::group::Group;
 use crate::input::{Done, ExportPurpose, Input, ReadDone};
-use crate::keyed::{Agenda, Keyed, Lodgings, Repairing, Wall, delta_log, group_of_lodged, group_of_log};
+use crate::keyed::{Agenda, Keyed, Lodgings, Repairing, delta_log, group_of_lodged, group_of_log};
 use crate::metrics::{GroupMetrics, Metrics};
 use crate::peers::{Heard, PING_AFTER};
 use crate::recover::Recovery;
@@ -71,7 +71,6 @@ pub struct Node {
     pub(crate) repairing: Repairing,
     /// Writes that this node has taken for shards of which it has no replica.
     pub(crate) lodgings: Lodgings,
-    pub(crate) wall: Wall,
     lifecycle: Lifecycle,
     /// The other members of all groups, as they were gathered last, and when that was.
     pub(crate) group_peers: Vec<NodeId>,
@@ -125,7 +124,6 @@ impl Node {
             agenda,
             repairing,
             lodgings: Lodgings::recovered(recovered.lodged),
-            wall: Wall::default(),
             lifecycle: Lifecycle::Running,
             group_peers: Vec::new(),
             peers_gathered: None,
@@ -184,7 +182,11 @@ impl Node {
                 self.awake.extend(self.groups.keys());
             }
             Input::MapBehind => self.map_is_behind(),
-            Input::Wall(wall) => self.wall.set(now, wall),
+            Input::Wall(wall) => self.shared.wall.set(now, wall),
+            Input::Mail { to, bytes } => {
+                let message = Message::Mail(bytes);
+                to.into_iter().for_each(|peer| self.shared.peers.send(peer, &message));
+            }
             Input::Stop => self.stop(now, out),
         }
     }
@@ -383,9 +385,19 @@ impl Node {
         self.wake_followers_of(now, &suspects, out);
         self.tick_control(now, out);
         self.tick_keyed(now, out);
+        self.tend_deadlines(now, out);
         self.tick_lodged(now);
         if let Lifecycle::Stopping(since) = self.lifecycle {
             self.stopping(now, since, out);
+        }
+    }
+
+    /// Keys that have expired are removed, also of groups that sleep: their leaders wake up for it.
+    fn tend_deadlines(&mut self, now: Instant, out: &mut Effects) {
+        let now_ms = self.shared.wall.at(now);
+        let due: Vec<_> = self.groups.values().filter(|group| group.has_due(now_ms)).map(|group| group.id).collect();
+        for id in due {
+            self.with(now, id, out, Group::tend_deadlines);
         }
     }
 
@@ -438,7 +450,9 @@ impl Node {
             return out.responses.push((id, Err(ErrorKind::Stopped.into())));
         }
         match self.locate(&call) {
-            Ok(group) if self.serves(group) && is_keyed(&call.request) => self.keyed_request(now, id, group, call, out),
+            Ok(group) if self.serves(group) && self.keyed.contains_key(&group) => {
+                self.keyed_request(now, id, group, call, out);
+            }
             Ok(group) if self.serves(group) => self.request_placed(now, id, group, call, out),
             Ok(group) if self.control.view.shard(group).is_some() => {
                 if let Some(call) = self.lodge(now, id, group, call, out) {
@@ -459,7 +473,7 @@ impl Node {
             self.shared.metrics.expired += 1;
             return out.responses.push((id, Err(Error::not_done(ErrorKind::Timeout))));
         }
-        if self.keyed.contains_key(&group) || is_keyed(&call.request) {
+        if self.keyed.contains_key(&group) {
             return self.coordinate(now, id, group, call, out);
         }
         let full = self.groups.get(&group).is_none_or(|group| {
@@ -525,6 +539,7 @@ impl Node {
             Message::MapUpdate(update) => self.map_update(update, out),
             Message::Report(report) => self.reported(now, from, report),
             Message::Keyed(group, message) => self.keyed_message(now, from, group, message, out),
+            Message::Mail(bytes) => out.mail.push((from, bytes)),
         }
     }
 
@@ -657,11 +672,6 @@ impl Node {
     pub fn revision(&self, group: GroupId) -> Option<Revision> {
         self.groups.get(&group).map(Group::revision)
     }
-}
-
-/// Whether a request is of keyed values.
-const fn is_keyed(request: &althing_api::Request) -> bool {
-    matches!(request, althing_api::Request::Keyed(_))
 }
 
 /// How often groups may make work for themselves within one turn.

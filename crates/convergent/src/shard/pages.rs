@@ -41,6 +41,16 @@ impl Shard {
         Ok(page)
     }
 
+    /// The names of the next keys of which anything is held, whether or not it can be seen: at most `count`, and none after the last. For
+    /// whoever compares replicas as a whole.
+    ///
+    /// # Errors
+    /// If the engine fails, or holds what does not parse.
+    pub fn names_after(&mut self, from: Option<&Bytes>, count: usize) -> Result<Vec<Bytes>, ConvergentError> {
+        self.commit()?;
+        self.names(&after(from), &layout::end(layout::KEYS_PREFIX), count.clamp(1, MAX_PAGE_KEYS))
+    }
+
     /// Removes a page of keys.
     pub(super) fn flush(
         &mut self,

@@ -237,8 +237,11 @@ impl Group {
 
     /// Whether a member has nearly all of the leader's log.
     fn is_ready(&self, node: NodeId) -> bool {
-        self.replica.progress(node).is_some_and(|progress| {
-            progress.state == ProgressState::Replicate && progress.match_index + READY_BEHIND >= self.replica.commit()
+        self.replica.progress(node).is_some_and(|progress| match progress.state {
+            ProgressState::Replicate => progress.match_index + READY_BEHIND >= self.replica.commit(),
+            // Whoever was not heard for a moment is probed with the next entry, and where no client writes there is none.
+            ProgressState::Probe => progress.match_index >= self.replica.commit(),
+            ProgressState::Snapshot => false,
         })
     }
 
@@ -253,7 +256,10 @@ impl Group {
     /// A replica says that it has compared all values with most of the voters.
     pub(crate) fn values_filled(&mut self, node: NodeId, standing: Standing) {
         // Whoever does not lead would keep what was said until it does.
-        let is_joint = self.is_leader() && self.replica.conf_state().is_joint();
+        if !self.is_leader() {
+            return;
+        }
+        let is_joint = self.replica.conf_state().is_joint();
         match (&mut self.values, standing) {
             (Values::Beside { learners, .. }, Standing::Learner) => {
                 learners.insert(node);

@@ -3,6 +3,7 @@
 mod ask;
 mod conform;
 mod confs;
+mod keyed;
 mod membership;
 mod quota;
 mod raft;
@@ -85,6 +86,8 @@ pub(crate) struct Group {
     quota: Option<u64>,
     /// When it proposed that last.
     quota_proposed: Option<Instant>,
+    /// When it last proposed to remove what has expired.
+    expiry_proposed: Option<Instant>,
     /// When there was last a leader.
     leader_seen: Instant,
     /// What an earlier replica of the group on this node has promised.
@@ -183,6 +186,7 @@ impl Group {
             unwritten: None,
             quota: group.quota_bytes,
             quota_proposed: None,
+            expiry_proposed: None,
             leader_seen: Instant::ZERO,
             promise,
             heard: 0,

@@ -144,7 +144,7 @@ impl Node {
         }
         let op =
             Op::decode(operation).map_err(|_| ErrorKind::InvalidArgument("the operation does not parse".to_owned()))?;
-        let (now_ms, seed) = (self.wall.at(now), self.shared.rng.u64(..));
+        let (now_ms, seed) = (self.shared.wall.at(now), self.shared.rng.u64(..));
         let actor = Actor::new(self.shared.node().get(), LODGED_ACTOR | self.shared.config.incarnation);
         let lodged = self.lodgings.groups.entry(group).or_default();
         let Blind { reply, delta, last } = write_blindly((actor, lodged.last_event), key, op, now_ms, seed)

@@ -166,6 +166,10 @@ impl Keyed {
             || self.outstanding.values().any(|one| !one.is_empty())
     }
 
+    pub(crate) const fn space(&self) -> SpaceId {
+        self.space
+    }
+
     fn ticket(&mut self, waiting: Waiting) -> u64 {
         self.last_ticket += 1;
         self.waiting.insert(self.last_ticket, waiting);
@@ -286,9 +290,14 @@ impl Node {
                 };
                 let ticket = keyed.ticket(Waiting::Scan(id, deadline));
                 let count = (limit as usize).clamp(1, MAX_SCANNED);
-                let now_ms = self.wall.at(now);
+                let now_ms = self.shared.wall.at(now);
                 let request = ScanRequest { after, pattern, kind, count, now_ms };
                 self.agenda.push(group, Job::Scan { ticket, request });
+            }
+            KeyedRequest::Transact { .. } => {
+                let reason = "the table is convergent: its replicas agree on no order in which operations could happen together; \
+                              use a strong table";
+                out.responses.push((id, Err(ErrorKind::Unsupported(reason.to_owned()).into())));
             }
             KeyedRequest::Count => {
                 let count = KeyedAnswer::Count(keyed.size.keys);
@@ -296,7 +305,7 @@ impl Node {
             }
             KeyedRequest::Flush => {
                 let ticket = keyed.ticket(Waiting::Flush(id, deadline, 0));
-                let now_ms = self.wall.at(now);
+                let now_ms = self.shared.wall.at(now);
                 self.agenda.push(group, Job::Flush { ticket, after: None, budget: FLUSHED_AT_ONCE, now_ms });
             }
         }
@@ -398,7 +407,7 @@ impl Node {
                     self.keyed_answer(id, KeyedAnswer::Flushed(removed), out);
                 }
                 (Some(after), Some(Waiting::Flush(..))) => {
-                    let now_ms = self.wall.at(now);
+                    let now_ms = self.shared.wall.at(now);
                     self.agenda.push(group, Job::Flush { ticket, after: Some(after), budget: FLUSHED_AT_ONCE, now_ms });
                 }
                 (_, _) => {}

@@ -53,7 +53,7 @@ impl Node {
         let (own, known) = (self.shared.node(), self.knowledge(group));
         alone.answered(own, known.logged, known.applied);
         if alone.is_met() {
-            let (now_ms, seed) = (self.wall.at(now), self.shared.rng.u64(..));
+            let (now_ms, seed) = (self.shared.wall.at(now), self.shared.rng.u64(..));
             let Some(keyed) = self.keyed.get_mut(&group) else { return };
             let ticket = keyed.ticket(Waiting::Local(id, deadline));
             return self.agenda.push(group, Job::Execute { ticket, key, op, seen: None, now_ms, seed });
@@ -155,7 +155,7 @@ impl Node {
 
     /// Enough have answered: the client is told what they know together, and each of them what it lacked.
     fn evaluate_read(&mut self, now: Instant, group: GroupId, read: Read, out: &mut Effects) {
-        let (now_ms, seed) = (self.wall.at(now), self.shared.rng.u64(..));
+        let (now_ms, seed) = (self.shared.wall.at(now), self.shared.rng.u64(..));
         let (nodes, states): (Vec<_>, Vec<_>) = read.states.into_iter().unzip();
         match evaluate(&read.op, &states, now_ms, seed) {
             Ok(evaluated) => {

@@ -95,7 +95,7 @@ impl Node {
         if self.next_tending(now, group) > now {
             return;
         }
-        let now_ms = self.wall.at(now);
+        let now_ms = self.shared.wall.at(now);
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         keyed.tended = now;
         let ticket = keyed.ticket(Waiting::Nobody);
@@ -106,7 +106,7 @@ impl Node {
     fn next_tending(&self, now: Instant, group: GroupId) -> Instant {
         let Some(keyed) = self.keyed.get(&group) else { return Instant::FAR_FUTURE };
         let Some(due_ms) = keyed.due_ms else { return Instant::FAR_FUTURE };
-        let wait_ms = u64::try_from(due_ms.saturating_sub(self.wall.at(now))).unwrap_or(0);
+        let wait_ms = u64::try_from(due_ms.saturating_sub(self.shared.wall.at(now))).unwrap_or(0);
         let wait = Duration::from_millis(wait_ms).min(LOOK_AGAIN_AFTER);
         let is_first = self.coordinator(now, group) == self.shared.node();
         match (wait.is_zero(), is_first) {

@@ -43,7 +43,7 @@ impl Node {
             // Nothing is done where it is known beforehand that it would not be enough.
             return out.responses.push((id, Err(ErrorKind::ShardUnavailable.into())));
         }
-        let (now_ms, seed) = (self.wall.at(now), self.shared.rng.u64(..));
+        let (now_ms, seed) = (self.shared.wall.at(now), self.shared.rng.u64(..));
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let ticket = keyed.ticket(Waiting::Write(Write { id, count, written: None, deadline, reply: None }));
         self.agenda.push(group, Job::Execute { ticket, key, op, seen: None, now_ms, seed });

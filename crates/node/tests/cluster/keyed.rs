@@ -196,13 +196,13 @@ fn what_the_level_asks_for_must_be_there() {
 }
 
 #[test]
-fn a_table_of_keyed_values_and_one_of_revisions_are_not_taken_for_each_other() {
+fn a_convergent_table_has_no_revisions_and_no_transactions() {
     let mut cluster = carts();
     let refused = cluster.call(NodeId(1), call("carts", get("a"))).unwrap_err();
     assert!(matches!(refused.kind, ErrorKind::Unsupported(_)), "{refused:?}");
-    let operation = READ.encode();
-    let request = KeyedRequest::Operate { key: "a".into(), operation, access: Access::Read, level: None };
-    let refused = cluster.call(NodeId(1), call("default", Request::Keyed(request))).unwrap_err();
+    let steps = vec![althing_api::keyed::Step { key: "a".into(), operation: READ.encode() }];
+    let request = KeyedRequest::Transact { watches: Vec::new(), steps, access: Access::Read, moment: None };
+    let refused = cluster.keyed(1, request).unwrap_err();
     assert!(matches!(refused.kind, ErrorKind::Unsupported(_)), "{refused:?}");
 }
 

@@ -4,6 +4,7 @@
 
 mod control;
 mod deadlines;
+mod exact;
 mod keyed;
 mod learners;
 mod membership;
