@@ -172,39 +172,11 @@ impl Node {
             Input::SnapshotClose { stream } => {
                 self.downloads.remove(&stream);
             }
-            Input::Persisted { seq } => {
-                for (group, persist) in self.shared.wal.persisted(seq) {
-                    if let Some(group) = group_of_lodged(group) {
-                        self.lodged_persisted(group, persist, out);
-                        continue;
-                    }
-                    if let Some(group) = group_of_log(group) {
-                        self.keyed_persisted(now, group, persist, out);
-                        continue;
-                    }
-                    if persist == CLOSING {
-                        self.may_close(group, out);
-                        continue;
-                    }
-                    self.with(now, group, out, |group, cx| group.persisted(cx, persist));
-                }
-            }
+            Input::Persisted { seq } => self.persisted(now, seq, out),
             Input::Done(done) => done.into_iter().for_each(|done| self.done(now, done, out)),
             Input::Read(read) => self.read_done(now, read, out),
             Input::Checkpointed(spaces) => self.checkpointed(now, &spaces, out),
-            Input::LogPinned(groups) => {
-                for group in groups {
-                    if let Some(group) = group_of_lodged(group) {
-                        self.lodged_pinned(group);
-                        continue;
-                    }
-                    if let Some(group) = group_of_log(group) {
-                        self.deltas_pinned(group);
-                        continue;
-                    }
-                    self.with(now, group, out, |group, cx| group.rewrite(cx));
-                }
-            }
+            Input::LogPinned(groups) => self.log_pinned(now, groups, out),
             Input::DiskSpace(space) => {
                 self.shared.disk_space = space;
                 self.awake.extend(self.groups.keys());
@@ -213,6 +185,40 @@ impl Node {
             Input::Wall(wall) => self.shared.wall.set(now, wall),
             Input::Mail { to, bytes } => self.shared.peers.send_to(to, &Message::Mail(bytes)),
             Input::Stop => self.stop(now, out),
+        }
+    }
+
+    /// Batches of the log up to this one are durable.
+    fn persisted(&mut self, now: Instant, seq: u64, out: &mut Effects) {
+        for (group, persist) in self.shared.wal.persisted(seq) {
+            if let Some(group) = group_of_lodged(group) {
+                self.lodged_persisted(group, persist, out);
+                continue;
+            }
+            if let Some(group) = group_of_log(group) {
+                self.keyed_persisted(now, group, persist, out);
+                continue;
+            }
+            if persist == CLOSING {
+                self.may_close(group, out);
+                continue;
+            }
+            self.with(now, group, out, |group, cx| group.persisted(cx, persist));
+        }
+    }
+
+    /// The log cannot give its oldest segment back because of these groups.
+    fn log_pinned(&mut self, now: Instant, groups: Vec<GroupId>, out: &mut Effects) {
+        for group in groups {
+            if let Some(group) = group_of_lodged(group) {
+                self.lodged_pinned(group);
+                continue;
+            }
+            if let Some(group) = group_of_log(group) {
+                self.deltas_pinned(group);
+                continue;
+            }
+            self.with(now, group, out, |group, cx| group.rewrite(cx));
         }
     }
 

@@ -301,7 +301,7 @@ fn encode_node(encoder: &mut Encoder<'_, '_>, node: &Metrics) -> Result<(), Erro
         "The longest that nobody served a shard in a split",
         pause,
     )?;
-    encoder.counter("althing_repair_rounds", "Rounds of repair between convergent replicas", node.rounds)?;
+    encode_repair(encoder, node)?;
     encoder.counter("althing_reconciler_writes", "Writes that this node's reconcilers proposed", node.reconciled)?;
     encoder.counter("althing_reads", "Reads done", node.reads)?;
     encoder.counter("althing_applied_entries", "Log entries applied", node.applied_entries)?;
@@ -312,6 +312,36 @@ fn encode_node(encoder: &mut Encoder<'_, '_>, node: &Metrics) -> Result<(), Erro
     encoder.counter("althing_frames_refused", "Frames of peers that were not accepted", node.frames_refused)?;
     encoder.gauge("althing_wal_in_flight", "Log batches that wait for their fsync", node.wal_in_flight)?;
     encoder.gauge("althing_requests_pending", "Proposals and reads that wait", node.pending)
+}
+
+/// What makes replicas of convergent shards whole again.
+fn encode_repair(encoder: &mut Encoder<'_, '_>, node: &Metrics) -> Result<(), Error> {
+    encoder.counter("althing_repair_rounds", "Rounds of repair between convergent replicas", node.rounds)?;
+    encoder.counter(
+        "althing_repair_rounds_broken",
+        "Rounds of repair broken off, to begin anew",
+        node.rounds_broken,
+    )?;
+    encoder.counter("althing_repair_keys", "Keys that were found to differ, and compared", node.repair_keys)?;
+    encoder.counter("althing_repair_joined", "Those of which this node lacked something", node.repair_joined)?;
+    encoder.counter("althing_repair_sent", "Those of which the other one did", node.repair_sent)?;
+    encoder.counter("althing_repair_bytes", "Bytes that rounds have sent and received", node.repair_bytes)?;
+    encoder.gauge("althing_repair_running", "Rounds of repair under way", node.repair_running)?;
+    encoder.gauge(
+        "althing_repair_buckets_compared",
+        "Buckets compared in the rounds under way",
+        node.repair_compared,
+    )?;
+    encoder.gauge("althing_repair_buckets", "All buckets of the rounds under way", node.repair_total)?;
+    encoder.counter("althing_hints_sent", "Deltas sent again, for they were not acknowledged", node.hints_sent)?;
+    encoder.counter(
+        "althing_hints_found",
+        "Deltas read back from the log after a start, for others",
+        node.hints_found,
+    )?;
+    encoder.counter("althing_writes_lodged", "Writes at ANY taken without a replica", node.lodged)?;
+    encoder.gauge("althing_writes_lodging", "Those that wait to be handed over", node.lodging)?;
+    encoder.counter("althing_shard_looks", "Looks at convergent replicas as time went by", node.shard_looks)
 }
 
 fn encode_groups(encoder: &mut Encoder<'_, '_>, groups: &[GroupMetrics]) -> Result<(), Error> {

@@ -256,7 +256,10 @@ impl Group {
     /// A replica says that it has compared all values with most of the voters.
     pub(crate) fn values_filled(&mut self, node: NodeId, standing: Standing) {
         // Whoever does not lead would keep what was said until it does.
-        let is_joint = self.is_leader() && self.replica.conf_state().is_joint();
+        if !self.is_leader() {
+            return;
+        }
+        let is_joint = self.replica.conf_state().is_joint();
         match (&mut self.values, standing) {
             (Values::Beside { learners, .. }, Standing::Learner) => {
                 learners.insert(node);

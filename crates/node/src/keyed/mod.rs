@@ -373,10 +373,11 @@ impl Node {
             Outcome::Executed { ticket, index, reply, delta } => {
                 self.executed(now, group, (ticket, index), reply, delta, out);
             }
-            Outcome::Joined { ticket, result, .. } => match keyed.waiting.remove(&ticket) {
-                Some(Waiting::Taking(from, name)) => self.taken(group, from, name, &result),
-                Some(_) | None => {}
-            },
+            Outcome::Joined { ticket, result, .. } => {
+                if let Some(Waiting::Taking(from, name)) = keyed.waiting.remove(&ticket) {
+                    self.taken(group, from, name, &result);
+                }
+            }
             Outcome::State { ticket, state, .. } => match keyed.waiting.remove(&ticket) {
                 Some(Waiting::Asked(from, name)) => self.tell_state(group, from, name, state),
                 Some(Waiting::Read(read)) => {

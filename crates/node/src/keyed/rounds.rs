@@ -180,19 +180,23 @@ impl Node {
     fn tell_filled(&mut self, group: GroupId) {
         let own = self.shared.node();
         let Some(held) = self.groups.get(&group) else { return };
-        let (Some((voters, standing)), Some(leader)) = (held.to_be_compared(own), held.leader()) else { return };
+        let Some((voters, standing)) = held.to_be_compared(own) else { return };
         let Some(keyed) = self.keyed.get(&group) else { return };
         let wanted = held.confs().applied();
+        // Who has not heard of a leader, because the group sleeps, tells everybody.
+        let told = held.leader().map_or_else(|| voters.to_vec(), |leader| vec![leader]);
         let is_compared =
             |voter: &&NodeId| **voter == own || keyed.rounds.done.get(voter).is_some_and(|done| done.applied >= wanted);
         if voters.iter().filter(is_compared).count() <= voters.len() / 2 {
             return;
         }
         let name = keyed.last_ticket;
-        if leader == own {
-            self.filled(group, own, standing);
-        } else {
-            self.shared.peers.send(leader, &Message::Keyed(group, KeyedMessage::Filled { name, standing }));
+        for node in told {
+            if node == own {
+                self.filled(group, own, standing);
+            } else {
+                self.shared.peers.send(node, &Message::Keyed(group, KeyedMessage::Filled { name, standing }));
+            }
         }
     }
 

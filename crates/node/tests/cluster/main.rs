@@ -59,7 +59,7 @@ impl One {
 }
 
 /// Whether a message from one node to another is lost.
-type Lost = Box<dyn Fn(NodeId, NodeId, &Message) -> bool>;
+type IsLost = dyn Fn(NodeId, NodeId, &Message) -> bool;
 
 struct Cluster {
     nodes: BTreeMap<NodeId, One>,
@@ -76,7 +76,7 @@ struct Cluster {
     /// Two nodes that do not hear each other.
     cut_link: Option<[NodeId; 2]>,
     /// Messages that never come.
-    lost: Option<Lost>,
+    lost: Option<Box<IsLost>>,
 }
 
 fn members(count: usize) -> Vec<Member> {
@@ -195,7 +195,7 @@ impl Cluster {
 }
 
 /// A frame without the messages that are lost.
-fn without(lost: Option<&dyn Fn(NodeId, NodeId, &Message) -> bool>, from: NodeId, to: NodeId, bytes: Bytes) -> Bytes {
+fn without(lost: Option<&IsLost>, from: NodeId, to: NodeId, bytes: Bytes) -> Bytes {
     let Some(lost) = lost else { return bytes };
     let (header, mut reader) = open_frame(bytes).unwrap();
     let mut frame = begin_frame(header);
