@@ -19,9 +19,9 @@ use althing_types::SpaceId;
 use bytes::Bytes;
 
 pub const SPACE: SpaceId = SpaceId(7);
-/// A small cache, so that keys are read back all the time.
+/// A small cache, so that keys are read back all the time, and little that is not written.
 pub const CONFIG: ShardConfig =
-    ShardConfig { cache_bytes: 4_096, max_clock_skew: althing_types::Duration::from_millis(500) };
+    ShardConfig { cache_bytes: 4_096, unwritten_bytes: 256, max_clock_skew: althing_types::Duration::from_millis(500) };
 
 /// One replica, and what it would find in its log after a crash.
 pub struct Replica {
@@ -129,8 +129,9 @@ impl Replica {
         self.shard.digest(&Bytes::copy_from_slice(key.as_bytes())).unwrap()
     }
 
-    /// All records of the engine.
-    pub fn records(&self) -> Vec<(Bytes, Bytes)> {
+    /// All records of the engine, once all is written.
+    pub fn records(&mut self) -> Vec<(Bytes, Bytes)> {
+        self.shard.write().unwrap();
         let view = self.engine.view();
         let bounds = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
         view.scan(SPACE, bounds).map(Result::unwrap).collect()
