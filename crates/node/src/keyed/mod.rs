@@ -19,6 +19,7 @@
 //! * Who is reachable decides who is asked, never what is right.
 
 mod outstanding;
+mod plan;
 mod reads;
 mod remote;
 mod rounds;
@@ -39,6 +40,7 @@ use althing_types::{Duration, GroupId, Instant, NodeId, RequestId, SpaceId, limi
 use bytes::Bytes;
 
 use self::outstanding::Outstanding;
+use self::plan::Plan;
 use self::reads::Read;
 use self::rounds::{Names, Rounds, Side};
 pub(crate) use self::wall::Wall;
@@ -95,15 +97,17 @@ pub(crate) struct Keyed {
     tended: Instant,
     /// Where it stands in the engine.
     space: SpaceId,
+    /// Who must answer, as it was worked out last.
+    plan: Option<Plan>,
 }
 
 /// Who waits for a job.
 #[derive(Debug)]
 enum Waiting {
     /// A client, for a write.
-    Write(Write),
+    Write(Box<Write>),
     /// A client, for a read of several replicas.
-    Read(Read),
+    Read(Box<Read>),
     /// A client, for a read of this replica alone.
     Local(RequestId, Instant),
     /// A client, for a page of keys.
@@ -284,12 +288,14 @@ impl Node {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         keyed.size = size;
         let log = delta_log(group);
-        for outcome in &outcomes {
-            if let Some((index, delta)) = logged(outcome) {
-                let payload = delta.clone();
-                self.shared.wal.push(Record { group: log, kind: RecordKind::Delta, index, payload });
-                self.shared.wal.wait(log, index);
-            }
+        let mut last = None;
+        for (index, delta) in outcomes.iter().filter_map(logged) {
+            let payload = delta.clone();
+            self.shared.wal.push(Record { group: log, kind: RecordKind::Delta, index, payload });
+            last = Some(index);
+        }
+        if let Some(last) = last {
+            self.shared.wal.wait(log, last);
         }
         keyed.held.extend(outcomes);
         self.release_held(now, group, out);
@@ -324,14 +330,14 @@ impl Node {
                 Some(Waiting::Round(_)) => self.round_joined(now, group, ticket, &result),
                 Some(_) | None => {}
             },
+            // A read of several replicas goes on waiting for the others.
+            Outcome::State { ticket, state, .. } if matches!(keyed.waiting.get(&ticket), Some(Waiting::Read(_))) => {
+                let own = self.shared.node();
+                self.state_came(now, group, own, ticket, state, out);
+            }
             Outcome::State { ticket, state, .. } => match keyed.waiting.remove(&ticket) {
                 Some(Waiting::Round(_)) => self.compared(now, group, ticket, Side::Own, state),
                 Some(Waiting::Asked(from, name)) => self.tell_state(group, from, name, state),
-                Some(Waiting::Read(read)) => {
-                    keyed.waiting.insert(ticket, Waiting::Read(read));
-                    let own = self.shared.node();
-                    self.state_came(now, group, own, ticket, state, out);
-                }
                 Some(_) | None => {}
             },
             Outcome::Page { ticket, page, .. } => {

@@ -71,7 +71,8 @@ impl Node {
 
     /// Everybody else gets a delta under this name.
     pub(super) fn spread_as(&mut self, now: Instant, group: GroupId, name: u64, delta: Bytes) {
-        for node in self.audience(group) {
+        let audience = self.plan(group).map(|plan| plan.audience.clone()).unwrap_or_default();
+        for node in audience {
             self.send_delta(now, group, node, name, delta.clone());
         }
     }

@@ -35,7 +35,11 @@ impl Node {
     pub(super) fn keyed_read(&mut self, now: Instant, group: GroupId, asked: Asked, out: &mut Effects) {
         let Asked { id, key, op, level, deadline } = asked;
         let level = level.unwrap_or_else(|| self.table_level(group, Access::Read));
-        let tally = Tally::new(self.requirement(group, level));
+        let plan = self.plan(group).map(|plan| (plan.everybody.clone(), plan.requirement(level)));
+        let Some((everybody, Some(requirement))) = plan else {
+            return out.responses.push((id, Err(ErrorKind::ShardUnavailable.into())));
+        };
+        let tally = Tally::new(requirement);
         if !self.is_in_reach(now, group, &tally) {
             return out.responses.push((id, Err(ErrorKind::ShardUnavailable.into())));
         }
@@ -49,7 +53,7 @@ impl Node {
             return keyed.jobs.push(Job::Execute { ticket, key, op, seen: None, now_ms, seed });
         }
         // As many as are needed are asked, those that were heard lately first.
-        let mut others: Vec<_> = self.replicas_of(group).everybody().into_iter().filter(|node| *node != own).collect();
+        let mut others: Vec<_> = everybody.into_iter().filter(|node| *node != own).collect();
         others.sort_by_key(|node| !self.shared.peers.is_heard(now, *node));
         let mut asked = Vec::new();
         others.reverse();
@@ -61,7 +65,7 @@ impl Node {
         }
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let read = Read { id, key: key.clone(), op, tally, states: Vec::new(), deadline, begun: now, spare: others };
-        let ticket = keyed.ticket(Waiting::Read(read));
+        let ticket = keyed.ticket(Waiting::Read(Box::new(read)));
         keyed.jobs.push(Job::Read { ticket, key: key.clone() });
         for node in asked {
             let message = KeyedMessage::Ask { name: ticket, key: key.clone() };
@@ -104,7 +108,7 @@ impl Node {
             return;
         }
         if let Some(Waiting::Read(read)) = keyed.waiting.remove(&ticket) {
-            self.evaluate_read(now, group, read, out);
+            self.evaluate_read(now, group, *read, out);
         }
     }
 

@@ -27,23 +27,27 @@ impl Node {
     pub(super) fn keyed_write(&mut self, now: Instant, group: GroupId, asked: Asked, out: &mut Effects) {
         let Asked { id, key, op, level, deadline } = asked;
         let level = level.unwrap_or_else(|| self.table_level(group, Access::Write));
-        let tally = Tally::new(self.requirement(group, level));
+        let Some(requirement) = self.plan(group).and_then(|plan| plan.requirement(level)) else {
+            return out.responses.push((id, Err(ErrorKind::ShardUnavailable.into())));
+        };
+        let tally = Tally::new(requirement);
         if !self.is_in_reach(now, group, &tally) {
             // Nothing is done where it is known beforehand that it would not be enough.
             return out.responses.push((id, Err(ErrorKind::ShardUnavailable.into())));
         }
         let (now_ms, seed) = (self.wall.at(now), self.shared.rng.u64(..));
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
-        let ticket = keyed.ticket(Waiting::Write(Write { id, tally, deadline, reply: None }));
+        let ticket = keyed.ticket(Waiting::Write(Box::new(Write { id, tally, deadline, reply: None })));
         keyed.jobs.push(Job::Execute { ticket, key, op, seen: None, now_ms, seed });
     }
 
     /// Whether those that were heard lately are enough. A hint, which only decides whether it is tried.
     pub(super) fn is_in_reach(&self, now: Instant, group: GroupId, tally: &Tally) -> bool {
+        let Some(plan) = self.keyed.get(&group).and_then(|keyed| keyed.plan.as_ref()) else { return false };
         let mut likely = tally.clone();
-        for node in self.replicas_of(group).everybody() {
-            if node == self.shared.node() || self.shared.peers.is_heard(now, node) {
-                likely.answered(node);
+        for node in &plan.everybody {
+            if *node == self.shared.node() || self.shared.peers.is_heard(now, *node) {
+                likely.answered(*node);
             }
         }
         likely.verdict() == Verdict::Met
