@@ -68,20 +68,12 @@ pub enum EvaluateError {
 pub fn evaluate(op: &Op, states: &[Bytes], now_ms: i64, seed: u64) -> Result<Evaluated, EvaluateError> {
     let answers = decode(distinct(states))?;
     let joined = join(&answers);
-    let missing = missing(&answers, &joined, states.len());
+    let mut missing: Vec<_> = answers.iter().map(|answer| answer.missing(&joined.state)).collect();
+    // Where one speaks for all, none lacks anything.
+    missing.resize(states.len(), None);
     let reply = althing_datatypes::execute(op.clone(), &joined.state, now_ms, seed).map(|(reply, _)| reply);
     let context = joined.known.seen_with(|visit| joined.state.dots(visit));
     Ok(Evaluated { reply, missing, state: joined.state, context })
-}
-
-/// For each state the delta that its replica lacks, if any.
-///
-/// # Errors
-/// [`EvaluateError`]
-pub fn repair(states: &[Bytes]) -> Result<Vec<Option<Bytes>>, EvaluateError> {
-    let answers = decode(distinct(states))?;
-    let joined = join(&answers);
-    Ok(missing(&answers, &joined, states.len()))
 }
 
 /// Replicas that have taken the same writes say the same, byte for byte, which is so nearly always. Then one speaks for all.
@@ -90,13 +82,6 @@ fn distinct(states: &[Bytes]) -> &[Bytes] {
         [first, others @ ..] if others.iter().all(|other| other == first) => std::slice::from_ref(first),
         all => all,
     }
-}
-
-/// What each of so many replicas lacks. Fewer answers than that are one, of which none lacks anything.
-fn missing(answers: &[Answer], joined: &Answer, replicas: usize) -> Vec<Option<Bytes>> {
-    let mut missing: Vec<_> = answers.iter().map(|answer| answer.missing(&joined.state)).collect();
-    missing.resize(replicas, None);
-    missing
 }
 
 /// What one replica says of a key.

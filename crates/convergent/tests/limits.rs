@@ -204,6 +204,7 @@ fn what_others_have_reset_of_this_replicas_counters_is_dropped_by_it() {
     let dropped = a.tend(2);
     assert_eq!(dropped.len(), 3);
     dropped.into_iter().for_each(|delta| b.join(delta).unwrap());
+    b.shard.write().unwrap();
     assert_eq!((a.shard.size(), b.shard.size()), (Size::default(), Size::default()));
     assert!(a.tend(3).is_empty());
     assert_eq!(a.records().len(), 1, "only the head is left");

@@ -32,6 +32,12 @@ impl Tally {
         Self { requirement: requirement.into(), answered: Vec::new(), failed: Vec::new() }
     }
 
+    /// The same answers, measured by another requirement: the replicas are others now.
+    #[must_use]
+    pub fn measured_by(self, requirement: impl Into<Arc<Requirement>>) -> Self {
+        Self { requirement: requirement.into(), ..self }
+    }
+
     /// A node has done what was asked. One that was given up may still answer.
     pub fn answered(&mut self, node: NodeId) {
         self.failed.retain(|failed| *failed != node);
