@@ -18,6 +18,8 @@ use althing_types::{ClusterId, NodeId, SpaceId};
 use bytes::Bytes;
 
 const BATCH: usize = 64;
+/// Writes to the few keys that are written all the time. A power of two.
+const HOT_WRITES: u64 = 1 << 15;
 const NOW_MS: i64 = 1_700_000_000_000;
 /// Members and fields that collections have, which are as many as the keys by this.
 const ELEMENTS: u64 = 16;
@@ -66,12 +68,12 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(engine: Arc<dyn Engine>, keys: u64) -> Self {
+    fn new(engine: Arc<dyn Engine>, keys: u64, spaces: [u64; 2], unwritten_bytes: usize) -> Self {
         let open = |space, node| {
-            let config = ShardConfig { cache_bytes: 64 * 1024 * 1024, ..ShardConfig::default() };
+            let config = ShardConfig { cache_bytes: 64 * 1024 * 1024, unwritten_bytes, ..ShardConfig::default() };
             Shard::open(Arc::clone(&engine), SpaceId(space), Actor::new(node, 1), config).unwrap()
         };
-        let (coordinator, replica) = (open(1, NODES[0]), open(2, NODES[1]));
+        let (coordinator, replica) = (open(spaces[0], NODES[0]), open(spaces[1], NODES[1]));
         Self { engine, coordinator, replica, keys }
     }
 
@@ -129,6 +131,8 @@ impl Bench {
     }
 
     fn settle(&mut self) {
+        self.coordinator.write().unwrap();
+        self.replica.write().unwrap();
         self.engine.begin_checkpoint().unwrap().finish().unwrap();
         while self.engine.maintain().unwrap() {}
     }
@@ -145,8 +149,22 @@ fn work(shard: &mut Shard, jobs: Vec<Job>, out: &mut Vec<Outcome>) {
     }
 }
 
+/// Keys that are written all the time, as shards write them and as they would if they wrote each batch to the engine.
+fn hot(engine: &Arc<dyn Engine>) {
+    for (how, unwritten_bytes, space) in [("late", ShardConfig::default().unwritten_bytes, 11), ("each batch", 0, 21)] {
+        let spaces = [space, space + 1];
+        let mut bench = Bench::new(Arc::clone(engine), HOT_WRITES, spaces, unwritten_bytes);
+        bench.run(&format!("SET, 16 keys, written {how}"), |number| set(number % 16));
+        bench.run(&format!("INCR, 1 key, written {how}"), |_| incr(0));
+        bench.run(&format!("SADD, 1 key of 4096, written {how}"), |number| {
+            (key("set", 0), Op::Set(SetOp::Add(vec![word(number % 4096)])))
+        });
+    }
+}
+
 fn measure(engine: Arc<dyn Engine>, keys: u64) {
-    let mut bench = Bench::new(engine, keys);
+    hot(&engine);
+    let mut bench = Bench::new(engine, keys, [1, 2], ShardConfig::default().unwritten_bytes);
     bench.run("SET, new", set);
     bench.run("SET, over", set);
     bench.run("GET", get);

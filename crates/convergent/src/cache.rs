@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use althing_datatypes::Kind;
 use althing_merkle::Entry;
 use bytes::Bytes;
 
@@ -50,14 +51,16 @@ pub(crate) struct Slot {
     pub(crate) written: Written,
     /// What the record takes at the most, with all that was changed since.
     pub(crate) bytes: usize,
+    /// As what it is counted.
+    pub(crate) kind: Option<Kind>,
     use_: Use,
 }
 
 impl Slot {
     /// A key as the engine holds it.
     pub(crate) fn new(key: Bytes, state: Keyed, stored: Option<Stored>) -> Self {
-        let bytes = stored.map_or(0, |stored| stored.bytes);
-        Self { key, state, stored, written: Written::Yes, bytes, use_: Use::Since }
+        let (bytes, kind) = stored.map_or((0, None), |stored| (stored.bytes, stored.label.kind));
+        Self { key, state, stored, written: Written::Yes, bytes, kind, use_: Use::Since }
     }
 
     fn weight(&self) -> usize {
@@ -126,6 +129,11 @@ impl Cache {
         slot.bytes = bytes;
         let after = slot.weight();
         self.bytes = self.bytes + after - before;
+    }
+
+    /// Bytes above the limit.
+    pub(crate) const fn excess(&self) -> usize {
+        self.bytes.saturating_sub(self.limit)
     }
 
     /// Drops keys until the rest fits. All of them are written.

@@ -18,7 +18,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`shard`] | the state machine: jobs in, answers out, one batch of the engine for each turn |
+//! | [`shard`] | the state machine: jobs in, answers out, and what has changed to the engine now and then |
 //! | [`job`] | what it is asked and what it answers |
 //! | [`keyed`] | all that is held under one key, several types at once if need be; edits, and what one state lacks of another |
 //! | [`text`], [`fields`], [`deadline`] | its parts: strings that are numbers, hashes, expiry |

@@ -119,6 +119,7 @@ impl World {
                 self.deltas.extend(removed);
             }
             Step::Checkpoint { at } => {
+                self.replicas[*at].shard.write().unwrap();
                 self.replicas[*at].engine.begin_checkpoint().unwrap().finish().unwrap();
             }
             Step::Crash { at } => restart(&mut self.replicas[*at]),
@@ -238,7 +239,11 @@ proptest! {
         let mut other = Replica::new(1);
         for (place, delta) in replica.log.iter().enumerate() {
             if place == cut {
+                // What was not written to the engine is taken from the log again.
                 other.shard = open(&other.engine, other.actor);
+                for (earlier, delta) in replica.log[..cut].iter().enumerate() {
+                    other.shard.replay(earlier as u64 + 1, delta.clone()).unwrap();
+                }
             }
             other.shard.replay(place as u64 + 1, delta.clone()).unwrap();
             other.shard.replay(place as u64 + 1, delta.clone()).unwrap();
@@ -339,6 +344,8 @@ proptest! {
         }
         let outcomes = replica.work(althing_convergent::Job::Flush { ticket: 1, after: None, budget: 100, now_ms });
         prop_assert!(matches!(outcomes.last(), Some(Outcome::Flushed { next: None, .. })), "it is the last page");
+        prop_assert_eq!(replica.shard.size().keys, 0);
+        replica.shard.write().unwrap();
         prop_assert_eq!(replica.shard.size(), althing_convergent::Size::default());
         prop_assert!(replica.records().iter().all(|(key, _)| key[..] == [0]), "only the head is left");
     }

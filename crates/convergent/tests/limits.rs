@@ -9,10 +9,11 @@ use althing_convergent::delta::{Attestation, KeyDelta, Message};
 use althing_convergent::known::MAX_GAPS;
 use althing_convergent::{
     ConvergentError, EvaluateError, Job, JoinError, Keyed, Known, MAX_SIBLINGS, MAX_STATE_BYTES, Outcome, Refusal,
-    ScanRequest, Size, evaluate,
+    ScanRequest, Shard, ShardConfig, Size, evaluate,
 };
 use althing_crdt::Delta;
 use althing_datatypes::Kind;
+use althing_storage::engine::Engine as _;
 use althing_types::limits::MAX_KEY_BYTES;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -203,6 +204,7 @@ fn what_others_have_reset_of_this_replicas_counters_is_dropped_by_it() {
     let dropped = a.tend(2);
     assert_eq!(dropped.len(), 3);
     dropped.into_iter().for_each(|delta| b.join(delta).unwrap());
+    b.shard.write().unwrap();
     assert_eq!((a.shard.size(), b.shard.size()), (Size::default(), Size::default()));
     assert!(a.tend(3).is_empty());
     assert_eq!(a.records().len(), 1, "only the head is left");
@@ -277,4 +279,44 @@ proptest! {
         let _ = Keyed::decode(bytes.clone().into());
         let _ = evaluate(&parse("get k").1, &[bytes.into()], 1, 1);
     }
+}
+
+#[test]
+fn what_is_written_again_and_again_comes_to_the_engine_once_and_is_counted_at_once() {
+    let mut replica = Replica::new(1);
+    let config = ShardConfig { unwritten_bytes: 1 << 20, ..support::CONFIG };
+    replica.shard = Shard::open(replica.engine.clone(), support::SPACE, replica.actor, config).unwrap();
+    for number in 0..200 {
+        replica.write(&format!("set k{} {number}", number % 3), 1);
+        assert_eq!(replica.shard.size().keys, (number + 1).min(3));
+    }
+    assert!(replica.shard.size().bytes > 0);
+    replica.write("del k2", 1);
+    assert_eq!((replica.shard.size().keys, replica.shard.index()), (2, 201));
+    let applied = |replica: &Replica| replica.engine.applied().get(&support::SPACE).map_or(0, |applied| applied.index);
+    assert_eq!(applied(&replica), 0, "nothing is written before it is much, or wanted");
+    // Who walks through the keys sees all of them.
+    let all = ScanRequest { after: None, pattern: None, kind: None, count: 9, now_ms: 1 };
+    assert_eq!(replica.page(all).keys.len(), 2);
+    assert_eq!(applied(&replica), 201);
+    replica.write("set k0 last", 1);
+    replica.shard.write().unwrap();
+    assert_eq!(applied(&replica), 202);
+    let exact = replica.shard.size();
+    let mut opened = Shard::open(replica.engine.clone(), support::SPACE, replica.actor, config).unwrap();
+    assert_eq!((opened.index(), opened.size()), (202, exact));
+    assert_eq!(opened.digest(&"k0".into()).unwrap(), replica.digest("k0"));
+}
+
+#[test]
+fn many_changed_keys_are_written_though_they_are_small() {
+    let mut replica = Replica::new(1);
+    let config = ShardConfig { unwritten_bytes: 1 << 30, ..support::CONFIG };
+    replica.shard = Shard::open(replica.engine.clone(), support::SPACE, replica.actor, config).unwrap();
+    for number in 0..600 {
+        replica.write(&format!("incr k{number} 1"), 1);
+    }
+    let applied = replica.engine.applied()[&support::SPACE].index;
+    assert_eq!(applied, 512);
+    assert_eq!(replica.shard.size().keys, 600);
 }

@@ -76,7 +76,7 @@ fn mend(one: &mut Replica, other: &mut Replica, mut wanted: Vec<Want>, cost: &mu
 fn assert_equal(one: &mut Replica, other: &mut Replica) {
     let cost = survey(one, other, 1_000, |_| {});
     assert_eq!((cost.keys, cost.joined, cost.sent), (0, 0, 0), "they differ still: {cost:?}");
-    let keys = |replica: &Replica| -> Vec<_> {
+    let keys = |replica: &mut Replica| -> Vec<_> {
         replica.records().into_iter().filter(|(key, _)| [1, 4].contains(&key[0])).collect()
     };
     assert_eq!(keys(one), keys(other));
@@ -115,6 +115,7 @@ proptest! {
             }
         }
         if crash {
+            one.shard.write().unwrap();
             one.engine.begin_checkpoint().unwrap().finish().unwrap();
             one.engine = Arc::new(one.engine.crash(1));
             one.shard = open(&one.engine, one.actor);

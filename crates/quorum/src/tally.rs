@@ -1,17 +1,17 @@
 //! Counting answers until the outcome is certain.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use althing_types::NodeId;
 
 use crate::requirement::{Quota, Requirement};
 
-/// Who has answered, and who will not.
+/// Who has answered, and who will not. They are few, so lists in order do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tally {
-    requirement: Requirement,
-    answered: BTreeSet<NodeId>,
-    failed: BTreeSet<NodeId>,
+    requirement: Arc<Requirement>,
+    answered: Vec<NodeId>,
+    failed: Vec<NodeId>,
 }
 
 /// What the answers so far amount to.
@@ -28,26 +28,26 @@ pub enum Verdict {
 impl Tally {
     /// Nobody has answered yet.
     #[must_use]
-    pub const fn new(requirement: Requirement) -> Self {
-        Self { requirement, answered: BTreeSet::new(), failed: BTreeSet::new() }
+    pub fn new(requirement: impl Into<Arc<Requirement>>) -> Self {
+        Self { requirement: requirement.into(), answered: Vec::new(), failed: Vec::new() }
     }
 
     /// The same answers, measured by another requirement: the replicas are others now.
     #[must_use]
-    pub fn measured_by(self, requirement: Requirement) -> Self {
-        Self { requirement, ..self }
+    pub fn measured_by(self, requirement: impl Into<Arc<Requirement>>) -> Self {
+        Self { requirement: requirement.into(), ..self }
     }
 
     /// A node has done what was asked. One that was given up may still answer.
     pub fn answered(&mut self, node: NodeId) {
-        self.failed.remove(&node);
-        self.answered.insert(node);
+        self.failed.retain(|failed| *failed != node);
+        insert(&mut self.answered, node);
     }
 
     /// A node refused, or cannot be reached. Whoever has answered has.
     pub fn failed(&mut self, node: NodeId) {
         if !self.answered.contains(&node) {
-            self.failed.insert(node);
+            insert(&mut self.failed, node);
         }
     }
 
@@ -66,7 +66,7 @@ impl Tally {
     /// What the answers so far amount to.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        let having = |quota: &Quota, nodes: &BTreeSet<NodeId>| quota.of.intersection(nodes).count();
+        let having = |quota: &Quota, nodes: &[NodeId]| nodes.iter().filter(|node| quota.of.contains(node)).count();
         let quotas = &self.requirement.quotas;
         if self.requirement.is_void()
             || quotas.iter().any(|quota| quota.of.len() - having(quota, &self.failed) < quota.needed)
@@ -77,5 +77,11 @@ impl Tally {
             true => Verdict::Met,
             false => Verdict::Open,
         }
+    }
+}
+
+fn insert(nodes: &mut Vec<NodeId>, node: NodeId) {
+    if let Err(place) = nodes.binary_search(&node) {
+        nodes.insert(place, node);
     }
 }

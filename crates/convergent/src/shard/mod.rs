@@ -1,9 +1,13 @@
 //! The state machine of one replica.
 //!
-//! It is driven by one thread, which owns it, in batches: [`Shard::work`] runs jobs in their order, writes what they have changed as
-//! one batch of the engine, and answers. What a job has changed the next one sees. Every delta that was taken, its own or
-//! another's, has a number, and the host logs it under that; after a crash the engine stands at some number, and
-//! [`Shard::replay`] takes the deltas after it again.
+//! It is driven by one thread, which owns it, in batches: [`Shard::work`] runs jobs in their order and answers. What a job has changed
+//! the next one sees. Every delta that was taken, its own or another's, has a number, and the host logs it under that; after a
+//! crash the engine stands at some number, and [`Shard::replay`] takes the deltas after it again.
+//!
+//! The log has every delta, so the engine need not have it at once: changed keys stay in memory until there are many, or somebody
+//! walks through the engine, or the host makes a checkpoint ([`Shard::write`]), and then all of them are written as one batch. A
+//! key that is written a thousand times a second so costs the engine a few writes, and a set of a megabyte is not encoded anew
+//! for each member.
 //!
 //! A dot is never issued twice. The next one follows the actor's last that is known, what is known is written with every
 //! batch and follows from the log, and nothing leaves the node before it is durable there. A replica whose store is lost
@@ -40,6 +44,9 @@ mod survey;
 pub struct ShardConfig {
     /// Bytes of decoded keys that are kept in memory, about.
     pub cache_bytes: usize,
+    /// Bytes of deltas that may be taken before what they have changed is written to the engine, and bytes by which the decoded keys
+    /// may pass their limit until then. Before a key is written its size is estimated, too high by at most this.
+    pub unwritten_bytes: usize,
     /// By how much the clocks of two nodes may differ.
     pub max_clock_skew: Duration,
     /// Of the hash tree; the same on all replicas of the shard, for good: keys lie by it.
@@ -50,18 +57,21 @@ impl Default for ShardConfig {
     fn default() -> Self {
         Self {
             cache_bytes: 16 * 1024 * 1024,
+            unwritten_bytes: 512 * 1024,
             max_clock_skew: Duration::from_millis(500),
             tree_secret: TreeSecret::default(),
         }
     }
 }
 
+/// Changed keys that are held before they are written: some milliseconds of the engine's time.
+const MAX_UNWRITTEN_KEYS: usize = 512;
 /// How much a shard holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Size {
     /// Keys that are there, including those that have expired and are not removed yet.
     pub keys: u64,
-    /// Bytes of all keys and their states.
+    /// Bytes of all keys and their states. What is not written to the engine yet counts with the bytes of its deltas.
     pub bytes: u64,
 }
 
@@ -92,7 +102,7 @@ pub struct Shard {
     head: Head,
     clock: Hlc,
     cache: Cache,
-    /// Keys that have changed since the last commit.
+    /// Keys that have changed and are not written.
     dirty: Vec<Place>,
     marks: BTreeMap<Bytes, Mark>,
     hashes: Hashes,
@@ -101,6 +111,8 @@ pub struct Shard {
     /// When [`Job::Tend`] has something to do, at the earliest.
     due_ms: Option<i64>,
     committed: u64,
+    /// Bytes of the deltas since then.
+    unwritten: usize,
 }
 
 impl Shard {
@@ -139,6 +151,7 @@ impl Shard {
             survey: None,
             due_ms: None,
             committed: index,
+            unwritten: 0,
         };
         shard.look_for_due()?;
         Ok(shard)
@@ -159,7 +172,8 @@ impl Shard {
     /// How much it holds.
     #[must_use]
     pub const fn size(&self) -> Size {
-        self.head.size
+        let Size { keys, bytes } = self.head.size;
+        Size { keys, bytes: bytes + self.unwritten as u64 }
     }
 
     /// When [`Job::Tend`] has something to do, at the earliest, in milliseconds since 1970 by the node's wall clock; never, as
@@ -201,12 +215,10 @@ impl Shard {
             self.clock = Hlc::new(self.config.max_clock_skew, self.clock.last().max(time));
         }
         self.take(message, bytes)?;
-        self.commit()?;
-        self.cache.shrink();
-        Ok(())
+        self.settle()
     }
 
-    /// Runs jobs in their order, as one batch of the engine, and appends the answers to `out` in the same order.
+    /// Runs jobs in their order, and appends the answers to `out` in the same order.
     ///
     /// # Errors
     /// [`ConvergentError`]; nothing is answered then.
@@ -215,9 +227,32 @@ impl Shard {
         for job in jobs {
             self.run(job, &mut answers)?;
         }
+        self.settle()?;
+        out.append(&mut answers);
+        Ok(())
+    }
+
+    /// Writes what has changed to the engine, so that a checkpoint has all up to [`Shard::index`].
+    ///
+    /// # Errors
+    /// [`ConvergentError`]
+    pub fn write(&mut self) -> Result<(), ConvergentError> {
         self.commit()?;
         self.cache.shrink();
-        out.append(&mut answers);
+        Ok(())
+    }
+
+    /// Ends a batch: what has changed is written if it is much, and keys that are too many go.
+    fn settle(&mut self) -> Result<(), ConvergentError> {
+        let limit = self.config.unwritten_bytes;
+        let is_much = self.dirty.len() >= MAX_UNWRITTEN_KEYS || self.unwritten > limit;
+        if is_much || self.cache.excess() > limit {
+            self.commit()?;
+        }
+        // Only what is written can go.
+        if self.dirty.is_empty() {
+            self.cache.shrink();
+        }
         Ok(())
     }
 
@@ -228,7 +263,7 @@ impl Shard {
     pub fn digest(&mut self, key: &Bytes) -> Result<u128, ConvergentError> {
         let place = self.place(key)?;
         let digest = self.cache.slot(place).state.digest();
-        self.cache.shrink();
+        self.settle()?;
         Ok(digest)
     }
 
@@ -296,6 +331,7 @@ impl Shard {
         let mine = self.head.known.among(|visit| delta.store.dots(visit));
         if !self.is_own(&delta.writes) && delta.store.has_run_of(self.actor) {
             self.marks.insert(key.clone(), Mark::Set);
+            self.due_ms = Some(i64::MIN);
         }
         let place = self.place(&key)?;
         self.cache.slot(place).state.apply(&mine, delta.store, &delta.context, Bottoms::Drop);
@@ -308,7 +344,13 @@ impl Shard {
         self.index += 1;
         self.head.known.extend(context);
         self.head.taken.extend(writes);
+        self.unwritten += bytes;
         let slot = self.cache.slot(place);
+        let Label { kind, due_ms } = Label::of(&slot.state);
+        let before = std::mem::replace(&mut slot.kind, kind);
+        self.head.size.keys = self.head.size.keys + u64::from(kind.is_some()) - u64::from(before.is_some());
+        let earliest = due_ms.map(|at_ms| at_ms.saturating_add(self.config.skew_ms()));
+        self.due_ms = self.due_ms.into_iter().chain(earliest).min();
         if slot.written == Written::Yes {
             slot.written = Written::NotYet;
             self.dirty.push(place);
@@ -329,21 +371,18 @@ impl Shard {
         }
         for (key, mark) in std::mem::take(&mut self.marks) {
             match mark {
-                Mark::Set => {
-                    self.due_ms = Some(i64::MIN);
-                    batch.put(&layout::mark(&key), b"");
-                }
+                Mark::Set => batch.put(&layout::mark(&key), b""),
                 Mark::Clear => batch.delete(&layout::mark(&key)),
             }
         }
         self.head.time = self.clock.last();
         batch.put(layout::HEAD, &self.head.encode());
         batch.commit(Applied { index: self.index, term: 0 })?;
-        self.committed = self.index;
+        (self.committed, self.unwritten) = (self.index, 0);
         Ok(())
     }
 
-    /// Writes one key, its place by deadline, and the counts.
+    /// Writes one key and its place by deadline, and counts its bytes.
     fn write_key(&mut self, place: Place, batch: &mut dyn Batch) {
         let slot = self.cache.slot(place);
         let label = Label::of(&slot.state);
@@ -372,22 +411,15 @@ impl Shard {
         if due(before) != due(stored) {
             due(before).into_iter().for_each(|at_ms| batch.delete(&layout::deadline(at_ms, &key)));
             due(stored).into_iter().for_each(|at_ms| batch.put(&layout::deadline(at_ms, &key), b""));
-            let earliest = due(stored).map(|at_ms| at_ms.saturating_add(self.config.skew_ms()));
-            self.due_ms = self.due_ms.into_iter().chain(earliest).min();
         }
-        let size = &mut self.head.size;
-        size.keys = size.keys + shown(stored) - shown(before);
-        size.bytes = size.bytes + weight(&key, stored) - weight(&key, before);
+        let bytes = &mut self.head.size.bytes;
+        *bytes = *bytes + weight(&key, stored) - weight(&key, before);
     }
 }
 
 /// A copy. What is kept must not be a slice of a frame from the network or a block of the engine, which it would keep as well.
 fn own(bytes: &Bytes) -> Bytes {
     Bytes::copy_from_slice(bytes)
-}
-
-fn shown(stored: Option<Stored>) -> u64 {
-    u64::from(stored.is_some_and(|stored| stored.label.kind.is_some()))
 }
 
 fn weight(key: &Bytes, stored: Option<Stored>) -> u64 {

@@ -21,9 +21,10 @@ use althing_types::SpaceId;
 use bytes::Bytes;
 
 pub const SPACE: SpaceId = SpaceId(7);
-/// A small cache, so that keys are read back all the time.
+/// A small cache, so that keys are read back all the time, and little that is not written.
 pub const CONFIG: ShardConfig = ShardConfig {
     cache_bytes: 4_096,
+    unwritten_bytes: 256,
     max_clock_skew: althing_types::Duration::from_millis(500),
     tree_secret: TreeSecret([7; 32]),
 };
@@ -185,8 +186,9 @@ impl Replica {
         }
     }
 
-    /// All records of the engine.
-    pub fn records(&self) -> Vec<(Bytes, Bytes)> {
+    /// All records of the engine, once all is written.
+    pub fn records(&mut self) -> Vec<(Bytes, Bytes)> {
+        self.shard.write().unwrap();
         let view = self.engine.view();
         let bounds = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
         view.scan(SPACE, bounds).map(Result::unwrap).collect()

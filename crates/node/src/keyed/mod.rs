@@ -114,9 +114,9 @@ pub(crate) struct Keyed {
 #[derive(Debug)]
 enum Waiting {
     /// A client, for a write.
-    Write(Write),
+    Write(Box<Write>),
     /// A client, for a read of several replicas.
-    Read(Read),
+    Read(Box<Read>),
     /// A client, for a read of this replica alone.
     Local(RequestId, Instant),
     /// A client, for a page of keys.
@@ -336,12 +336,14 @@ impl Node {
         keyed.size = size;
         keyed.due_ms = due_ms;
         let log = delta_log(group);
-        for outcome in &outcomes {
-            if let Some((index, delta)) = logged(outcome) {
-                let payload = delta.clone();
-                self.shared.wal.push(Record { group: log, kind: RecordKind::Delta, index, payload });
-                self.shared.wal.wait(log, index);
-            }
+        let mut last = None;
+        for (index, delta) in outcomes.iter().filter_map(logged) {
+            let payload = delta.clone();
+            self.shared.wal.push(Record { group: log, kind: RecordKind::Delta, index, payload });
+            last = Some(index);
+        }
+        if let Some(last) = last {
+            self.shared.wal.wait(log, last);
         }
         keyed.held.extend(outcomes);
         self.release_held(now, group, out);

@@ -74,7 +74,7 @@ impl Node {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let to: Vec<_> = asked.iter().copied().filter(|node| *node != own).collect();
         let read = Read { id, key: key.clone(), op, count, states: Vec::new(), deadline, begun: now, asked };
-        let ticket = keyed.ticket(Waiting::Read(read));
+        let ticket = keyed.ticket(Waiting::Read(Box::new(read)));
         self.agenda.push(group, Job::Read { ticket, key: key.clone() });
         for node in to {
             let message = KeyedMessage::Ask { name: ticket, key: key.clone() };
@@ -149,7 +149,7 @@ impl Node {
             return;
         }
         if let Some(Waiting::Read(read)) = keyed.waiting.remove(&ticket) {
-            self.evaluate_read(now, group, read, out);
+            self.evaluate_read(now, group, *read, out);
         }
     }
 

@@ -45,7 +45,8 @@ impl Node {
         }
         let (now_ms, seed) = (self.shared.wall.at(now), self.shared.rng.u64(..));
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
-        let ticket = keyed.ticket(Waiting::Write(Write { id, count, written: None, deadline, reply: None }));
+        let write = Write { id, count, written: None, deadline, reply: None };
+        let ticket = keyed.ticket(Waiting::Write(Box::new(write)));
         self.agenda.push(group, Job::Execute { ticket, key, op, seen: None, now_ms, seed });
     }
 

@@ -58,7 +58,7 @@ impl ApplierThread {
                     Task::Work(more) => work.extend(more),
                     Task::Checkpoint => {
                         self.work(&mut work)?;
-                        self.checkpoints.push(self.applier.begin_checkpoint().map_err(Fatal::Engine)?);
+                        self.checkpoints.push(self.applier.begin_checkpoint().map_err(fatal)?);
                     }
                 }
             }

@@ -36,6 +36,9 @@ pub(crate) enum Report {
 
 /// How often the free space is looked at when there is nothing to do.
 const SPACE_ROUND: Duration = Duration::from_millis(250);
+/// How often it is looked at when there is. A look costs as much as a small write, and what a disk takes in this time is a twentieth
+/// of the space that is kept free.
+const BUSY_SPACE_ROUND: althing_types::Duration = althing_types::Duration::from_millis(20);
 
 /// The log and what its thread needs.
 pub(crate) struct LogThread {
@@ -66,8 +69,13 @@ impl LogThread {
         let mut orders = Vec::new();
         // Groups that were told to write their entries once more and have not yet.
         let mut told = Vec::new();
+        let mut looked = None;
         while self.orders.take_within(SPACE_ROUND, &mut orders) {
-            self.look_at_space()?;
+            let now = self.clock.now();
+            if orders.is_empty() || looked.is_none_or(|last| now.since(last) >= BUSY_SPACE_ROUND) {
+                self.look_at_space()?;
+                looked = Some(now);
+            }
             if orders.is_empty() {
                 continue;
             }
