@@ -8,6 +8,7 @@ use althing_api::cluster::Member;
 use althing_clock::Actor;
 use althing_consensus::ConfState;
 use althing_convergent::{ConvergentError, Shard, ShardConfig};
+use althing_probe::Mutant;
 use althing_storage::engine::{Applied, Checkpoint, Engine, EngineError};
 use althing_strong::{ApplyOutput, Bounds, Importer, Machine, MachineConfig, StrongError};
 use althing_types::{Duration, GroupId, NodeId, SpaceId};
@@ -92,7 +93,7 @@ impl Applier {
             Self { engine, tables: BTreeMap::new(), imports: BTreeMap::new(), founders, node: config.node };
         let mut states = Vec::new();
         for (group, held) in held(config, log) {
-            let keyed = applier.open_keyed(&held, log.deltas(group))?;
+            let keyed = applier.open_keyed(group, &held, log.deltas(group))?;
             let space = log.space(group).unwrap_or(held.space);
             states.push(applier.put(group, space, &held.birth, keyed)?);
         }
@@ -101,14 +102,15 @@ impl Applier {
     }
 
     /// Opens the values of a convergent shard, and gives them what the log has of them.
-    fn open_keyed(&self, held: &Held, deltas: &[(u64, Bytes)]) -> Result<Option<Keyed>, ApplierError> {
+    fn open_keyed(&self, group: GroupId, held: &Held, deltas: &[(u64, Bytes)]) -> Result<Option<Keyed>, ApplierError> {
         match held.content {
             Content::Logged => return Ok(None),
             Content::Convergent => {}
         }
         // A space is never used by two replicas, so no name of an event is given twice either.
         let space = SpaceId(held.space.get() | KEYED_SPACE);
-        let actor = Actor::new(self.node.get(), held.space.get());
+        let generation = if althing_probe::is(Mutant::ReuseActor) { group.get() } else { held.space.get() };
+        let actor = Actor::new(self.node.get(), generation);
         let config = ShardConfig { cache_bytes: KEYED_CACHE_BYTES, max_clock_skew: MAX_CLOCK_SKEW };
         let mut shard = Shard::open(self.engine.clone(), space, actor, config)?;
         let checkpointed = shard.index();
@@ -189,7 +191,7 @@ impl Applier {
                 }
                 Work::Open { group, space, birth, content } => {
                     let held = Held { space, birth, content };
-                    let keyed = self.open_keyed(&held, &[])?;
+                    let keyed = self.open_keyed(group, &held, &[])?;
                     done.push(Done::Opened(self.put(group, space, &held.birth, keyed)?));
                 }
                 Work::Keyed { group, jobs } => {

@@ -96,6 +96,21 @@ const SPLITS: &[Mutant] = &[
     Mutant::ReturnByOldMap,
 ];
 
+/// Mistakes with convergent shards, and the scenario in which each is looked for.
+const CONVERGENT: [(Mutant, &str); 11] = [
+    (Mutant::TellBeforeDurable, "torn-deltas"),
+    (Mutant::AcknowledgeAlone, "partitioned-carts"),
+    (Mutant::ReuseActor, "convergent-churn"),
+    (Mutant::ForgetContext, "partitioned-carts"),
+    (Mutant::LatestWins, "clocks-an-hour-apart"),
+    (Mutant::ExecuteTwice, "partitioned-carts"),
+    (Mutant::ReadFirstAnswer, "partitioned-carts"),
+    (Mutant::VoteUnfilled, "convergent-churn"),
+    (Mutant::DropRetries, "partitioned-carts"),
+    (Mutant::AttestFirst, "convergent-churn"),
+    (Mutant::ReleaseDurable, "torn-deltas"),
+];
+
 /// Those of a core that no node runs yet, which the core's own simulation notices: `crates/paxos/tests/simulation.rs`.
 const ELSEWHERE: &[Mutant] = &[
     Mutant::PaxosAcceptBelowPromise,
@@ -197,6 +212,15 @@ fn mistakes_of_splits_are_noticed() {
 }
 
 #[test]
+fn mistakes_of_convergent_tables_are_noticed() {
+    for (mutant, name) in CONVERGENT {
+        let text = library::find(name).expect("it is in the library");
+        let scenario = Scenario::parse(text).expect("it can be read");
+        assert_noticed_in(&[mutant], ci::CONVERGENT_MUTANT_SEEDS, |seed| scenario.options(seed, None));
+    }
+}
+
+#[test]
 fn no_mutant_is_without_a_test() {
     let tested: BTreeSet<_> = [
         HOST,
@@ -210,6 +234,7 @@ fn no_mutant_is_without_a_test() {
         CONTROL_LONG,
         CONTROL_RARE,
         SPLITS,
+        &CONVERGENT.map(|(mutant, _)| mutant),
         ELSEWHERE,
     ]
     .concat()

@@ -3,7 +3,7 @@
 //! The control plane says where replicas belong and never how to get there; which step is safe is known best by the leader,
 //! which sees who has what of its log. It forgets nothing by dying between two steps: the next leader looks again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::service::DEFAULT_GROUP;
 use althing_consensus::{Change, ConfChange, Input, ProgressState};
@@ -39,8 +39,9 @@ pub(crate) enum Values {
     /// Nothing.
     #[default]
     None,
-    /// The values that converge beside it. These have said that they do.
-    Beside(BTreeSet<NodeId>),
+    /// The values that converge beside it. These have said that they do, in this term: who has led before and leads again may have
+    /// missed that they went and came back.
+    Beside(BTreeMap<NodeId, u64>),
 }
 
 impl Group {
@@ -217,16 +218,18 @@ impl Group {
     fn has_values(&self, node: NodeId) -> bool {
         match &self.values {
             Values::None => true,
-            Values::Beside(filled) => filled.contains(&node),
+            Values::Beside(_) if althing_probe::is(Mutant::VoteUnfilled) => true,
+            Values::Beside(filled) => filled.get(&node) == Some(&self.replica.term()),
         }
     }
 
     /// A newcomer says that it has compared all values with most of the voters.
     pub(crate) fn values_filled(&mut self, node: NodeId) {
+        let term = self.replica.term();
         match &mut self.values {
             Values::None => {}
             Values::Beside(filled) => {
-                filled.insert(node);
+                filled.insert(node, term);
             }
         }
     }
@@ -243,7 +246,7 @@ impl Group {
 
     /// The shard's values converge beside the log.
     pub(crate) fn keep_values_beside(&mut self) {
-        self.values = Values::Beside(BTreeSet::new());
+        self.values = Values::Beside(BTreeMap::new());
     }
 
     /// Who votes, if this node's replica gets the log and has no vote yet.

@@ -32,6 +32,7 @@ use althing_api::request::Body;
 use althing_api::{Answer, Call, Error, ErrorKind, Header};
 use althing_convergent::{Job, Outcome, Rest, ScanRequest, Size};
 use althing_datatypes::{Kind, Message as _, Op};
+use althing_probe::Mutant;
 use althing_quorum::{Level, Requirement, Sets};
 use althing_storage::engine::Applied;
 use althing_storage::wal::{Record, RecordKind};
@@ -310,7 +311,8 @@ impl Node {
     fn release_held(&mut self, now: Instant, group: GroupId, out: &mut Effects) {
         loop {
             let Some(keyed) = self.keyed.get_mut(&group) else { return };
-            if keyed.held.front().is_none_or(|outcome| index_of(outcome) > keyed.durable) {
+            let durable = if althing_probe::is(Mutant::TellBeforeDurable) { u64::MAX } else { keyed.durable };
+            if keyed.held.front().is_none_or(|outcome| index_of(outcome) > durable) {
                 return;
             }
             let Some(outcome) = keyed.held.pop_front() else { return };
@@ -490,7 +492,11 @@ impl Node {
 
     /// A checkpoint holds what replicas have taken up to an index: the log need not.
     pub(crate) fn keyed_checkpointed(&self, spaces: &BTreeMap<SpaceId, Applied>, out: &mut Effects) {
-        let held = self.keyed.iter().filter_map(|(group, keyed)| Some((*group, spaces.get(&keyed.space)?.index)));
+        let index = |keyed: &Keyed| match althing_probe::is(Mutant::ReleaseDurable) {
+            true => Some(keyed.durable),
+            false => spaces.get(&keyed.space).map(|applied| applied.index),
+        };
+        let held = self.keyed.iter().filter_map(|(group, keyed)| Some((*group, index(keyed)?)));
         out.wal_release.extend(held.map(|(group, index)| (delta_log(group), index + 1)));
     }
 }

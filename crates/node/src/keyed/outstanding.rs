@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use althing_convergent::Job;
+use althing_probe::Mutant;
 use althing_types::{Duration, GroupId, Instant, NodeId};
 use bytes::Bytes;
 
@@ -106,6 +107,9 @@ impl Node {
 
     /// What was not acknowledged goes out once more to those who are there; what was meant for who is no replica any more is forgotten.
     pub(super) fn send_again(&mut self, now: Instant, group: GroupId) {
+        if althing_probe::is(Mutant::DropRetries) {
+            return;
+        }
         if self.keyed.get(&group).is_none_or(|keyed| keyed.outstanding.values().all(|one| one.deltas.is_empty())) {
             return;
         }

@@ -16,6 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use althing_convergent::{Job, JoinError, repair};
+use althing_probe::Mutant;
 use althing_types::{Duration, GroupId, Instant, NodeId};
 use bytes::Bytes;
 
@@ -121,16 +122,20 @@ impl Node {
     }
 
     /// A newcomer that has made its rounds with most of the voters has all that was acknowledged before it came, and has been sent
-    /// all since: it says so to its leader, again and again, for that may change.
+    /// all since: it says so to its leader, again and again, for that may change. One that has not heard of a leader, because the
+    /// group sleeps, says it to all voters.
     fn tell_filled(&mut self, group: GroupId) {
         let own = self.shared.node();
         let Some(held) = self.groups.get(&group) else { return };
-        let (Some(voters), Some(leader)) = (held.voters_for_learner(own), held.leader()) else { return };
+        let Some(voters) = held.voters_for_learner(own) else { return };
+        let audience = held.leader().map_or_else(|| voters.to_vec(), |leader| vec![leader]);
         let Some(keyed) = self.keyed.get(&group) else { return };
         let compared = voters.iter().filter(|voter| keyed.rounds.done.contains_key(voter)).count();
         if compared > voters.len() / 2 {
             let name = keyed.last_ticket;
-            self.shared.peers.send(leader, &Message::Keyed(group, KeyedMessage::Filled { name }));
+            for node in audience {
+                self.shared.peers.send(node, &Message::Keyed(group, KeyedMessage::Filled { name }));
+            }
         }
     }
 
@@ -146,6 +151,9 @@ impl Node {
             keyed.rounds.done.insert(round.with, now);
             keyed.rounds.current = None;
             return;
+        }
+        if althing_probe::is(Mutant::AttestFirst) {
+            keyed.jobs.push(Job::Join { ticket: 0, delta: theirs.clone() });
         }
         round.stage = Stage::Naming { attested: std::mem::take(theirs), whose: Side::Theirs };
         self.name_more(group, Side::Theirs, None);

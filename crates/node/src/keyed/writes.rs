@@ -4,6 +4,7 @@ use althing_api::ErrorKind;
 use althing_api::keyed::{Access, KeyedAnswer};
 use althing_convergent::{Job, Refusal};
 use althing_datatypes::{Message as _, OpError, Reply};
+use althing_probe::Mutant;
 use althing_quorum::{Tally, Verdict};
 use althing_types::{GroupId, Instant, NodeId, RequestId};
 use bytes::Bytes;
@@ -34,6 +35,10 @@ impl Node {
         }
         let (now_ms, seed) = (self.wall.at(now), self.shared.rng.u64(..));
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
+        if althing_probe::every(Mutant::ExecuteTwice, 20) {
+            let ticket = keyed.ticket(Waiting::Nobody);
+            keyed.jobs.push(Job::Execute { ticket, key: key.clone(), op: op.clone(), seen: None, now_ms, seed });
+        }
         let ticket = keyed.ticket(Waiting::Write(Write { id, tally, deadline, reply: None }));
         keyed.jobs.push(Job::Execute { ticket, key, op, seen: None, now_ms, seed });
     }
@@ -104,7 +109,7 @@ impl Node {
     fn finish_write(&mut self, group: GroupId, ticket: u64, out: &mut Effects) {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let Some(Waiting::Write(write)) = keyed.waiting.get_mut(&ticket) else { return };
-        if write.tally.verdict() != Verdict::Met {
+        if write.tally.verdict() != Verdict::Met && !althing_probe::is(Mutant::AcknowledgeAlone) {
             return;
         }
         if let (id, Some(reply)) = (write.id, write.reply.take()) {
