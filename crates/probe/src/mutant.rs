@@ -111,8 +111,6 @@ named! {
         DropRetries = "drop-retries",
         /// Convergent: a replica says that it knows what another one does before it has compared its keys.
         AttestFirst = "attest-first",
-        /// Convergent: the log of deltas is freed as far as it is durable, whether a checkpoint covers that or not.
-        ReleaseDurable = "release-durable",
         /// State machine: the place in the log that is stored is that before the last slice, which a restart applies again.
         ApplyTwice = "apply-twice",
         /// State machine: leases are forgotten at a restart.

@@ -12,8 +12,8 @@ use althing_api::request::{Answer, Request};
 use althing_types::{Duration, Instant, LeaseId, Revision};
 use bytes::Bytes;
 
-use crate::checker::{Operation, carts};
 use crate::checker::watch::WatchRecord;
+use crate::checker::{Operation, carts};
 
 /// One client. A client that lost track of an operation never comes back.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

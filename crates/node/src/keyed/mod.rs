@@ -492,11 +492,7 @@ impl Node {
 
     /// A checkpoint holds what replicas have taken up to an index: the log need not.
     pub(crate) fn keyed_checkpointed(&self, spaces: &BTreeMap<SpaceId, Applied>, out: &mut Effects) {
-        let index = |keyed: &Keyed| match althing_probe::is(Mutant::ReleaseDurable) {
-            true => Some(keyed.durable),
-            false => spaces.get(&keyed.space).map(|applied| applied.index),
-        };
-        let held = self.keyed.iter().filter_map(|(group, keyed)| Some((*group, index(keyed)?)));
+        let held = self.keyed.iter().filter_map(|(group, keyed)| Some((*group, spaces.get(&keyed.space)?.index)));
         out.wal_release.extend(held.map(|(group, index)| (delta_log(group), index + 1)));
     }
 }

@@ -105,6 +105,17 @@ impl Node {
         }
     }
 
+    /// Whether a replica that is to leave has a write that nobody else has said to have: it was acknowledged at the level ONE, perhaps,
+    /// and whoever it can tell must have it first.
+    pub(crate) fn owes(&self, group: GroupId) -> bool {
+        let Some(keyed) = self.keyed.get(&group) else { return false };
+        let audience = self.audience(group);
+        let mut owed = keyed.outstanding.iter().filter(|(node, _)| audience.contains(node)).map(|(_, one)| &one.deltas);
+        let Some(first) = owed.next() else { return false };
+        let others: Vec<_> = owed.collect();
+        first.keys().any(|name| others.iter().all(|deltas| deltas.contains_key(name)))
+    }
+
     /// What was not acknowledged goes out once more to those who are there; what was meant for who is no replica any more is forgotten.
     pub(super) fn send_again(&mut self, now: Instant, group: GroupId) {
         if althing_probe::is(Mutant::DropRetries) {

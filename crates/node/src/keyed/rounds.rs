@@ -97,7 +97,7 @@ pub(super) struct Names {
 impl Node {
     /// Begins a round that is due, with a replica that is there.
     pub(super) fn tick_round(&mut self, now: Instant, group: GroupId) {
-        self.tell_filled(group);
+        self.tell_filled(now, group);
         let audience: BTreeSet<_> = self.audience(group).into_iter().collect();
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let rounds = &mut keyed.rounds;
@@ -121,17 +121,20 @@ impl Node {
         }
     }
 
-    /// A newcomer that has made its rounds with most of the voters has all that was acknowledged before it came, and has been sent
-    /// all since: it says so to its leader, again and again, for that may change. One that has not heard of a leader, because the
-    /// group sleeps, says it to all voters.
-    fn tell_filled(&mut self, group: GroupId) {
+    /// A newcomer that has made its rounds with most of the voters has all that a quorum acknowledged before it came, and has been sent
+    /// all since. It makes one with every voter that is there, because one of them is to go, and may be the only one that has a
+    /// write. It says so to its leader, again and again, for that may change; one that has not heard of a leader, because the group
+    /// sleeps, says it to all voters.
+    fn tell_filled(&mut self, now: Instant, group: GroupId) {
         let own = self.shared.node();
         let Some(held) = self.groups.get(&group) else { return };
         let Some(voters) = held.voters_for_learner(own) else { return };
         let audience = held.leader().map_or_else(|| voters.to_vec(), |leader| vec![leader]);
         let Some(keyed) = self.keyed.get(&group) else { return };
         let compared = voters.iter().filter(|voter| keyed.rounds.done.contains_key(voter)).count();
-        if compared > voters.len() / 2 {
+        let is_due =
+            |voter: &&NodeId| self.shared.peers.is_heard(now, **voter) && !keyed.rounds.done.contains_key(voter);
+        if compared > voters.len() / 2 && !voters.iter().any(|voter| is_due(&voter)) {
             let name = keyed.last_ticket;
             for node in audience {
                 self.shared.peers.send(node, &Message::Keyed(group, KeyedMessage::Filled { name }));

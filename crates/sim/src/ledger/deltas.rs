@@ -127,7 +127,9 @@ mod tests {
     fn add(shard: &mut Shard, element: &'static str) -> Bytes {
         let op = Op::Set(SetOp::Add(vec![element.into()]));
         let mut out = Vec::new();
-        shard.work(vec![Job::Execute { ticket: 1, key: "t".into(), op, seen: None, now_ms: 1, seed: 0 }], &mut out).unwrap();
+        shard
+            .work(vec![Job::Execute { ticket: 1, key: "t".into(), op, seen: None, now_ms: 1, seed: 0 }], &mut out)
+            .unwrap();
         let Some(Outcome::Executed { delta: Some(delta), .. }) = out.pop() else { panic!("nothing was added") };
         delta
     }

@@ -8,7 +8,8 @@ use althing_api::kv::{
 use althing_api::request::{Answer, Body, Request};
 use althing_api::{Call, Error, Target};
 use althing_manifest::{
-    Cluster, ClusterSpec, Guarantee, Liveness, Node, NodeSpec, Object, Schedule, Split, Table, TableSpec, kind, parse_key,
+    Cluster, ClusterSpec, Guarantee, Liveness, Node, NodeSpec, Object, Schedule, Split, Table, TableSpec, kind,
+    parse_key,
 };
 use althing_types::{Duration, GroupId, Instant, NodeId, Revision, TableName};
 use bytes::Bytes;

@@ -3,11 +3,11 @@
 use althing_types::{Duration, NodeId};
 
 use super::{Event, Phase, World};
-use crate::faults::{DiskFaults, NetworkFaults};
 use crate::checker::carts;
+use crate::faults::{DiskFaults, NetworkFaults};
 use crate::report::Check;
-use crate::workload::cart::CARTS;
 use crate::workload::auditor::{Audit, Auditor};
+use crate::workload::cart::CARTS;
 use crate::workload::{Client, News, Slot};
 
 /// After all is healed, a write must succeed within this time of the world.

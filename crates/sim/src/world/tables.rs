@@ -224,14 +224,15 @@ impl World {
             return Some(format!("the map has {nodes} nodes"));
         }
         let alive: BTreeSet<NodeId> = self.nodes.iter().copied().collect();
-        self.misplaced(map, &alive).or_else(|| {
-            map.shards().find_map(|shard| {
-                let there = held.get(&shard.spec.group).cloned().unwrap_or_default();
-                let (group, wanted) = (shard.spec.group, &shard.spec.replicas);
-                (there != *wanted).then(|| format!("group {group}: wanted on {wanted:?}, held by {there:?}"))
+        self.misplaced(map, &alive)
+            .or_else(|| {
+                map.shards().find_map(|shard| {
+                    let there = held.get(&shard.spec.group).cloned().unwrap_or_default();
+                    let (group, wanted) = (shard.spec.group, &shard.spec.replicas);
+                    (there != *wanted).then(|| format!("group {group}: wanted on {wanted:?}, held by {there:?}"))
+                })
             })
-        })
-        .or_else(|| self.unequal_carts())
+            .or_else(|| self.unequal_carts())
     }
 }
 
