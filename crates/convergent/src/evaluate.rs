@@ -74,16 +74,6 @@ pub fn evaluate(op: &Op, states: &[Bytes], now_ms: i64, seed: u64) -> Result<Eva
     Ok(Evaluated { reply, missing, state: joined.state, context })
 }
 
-/// For each state the delta that its replica lacks, if any.
-///
-/// # Errors
-/// [`EvaluateError`]
-pub fn repair(states: &[Bytes]) -> Result<Vec<Option<Bytes>>, EvaluateError> {
-    let answers = decode(states)?;
-    let joined = join(&answers);
-    Ok(answers.iter().map(|answer| answer.missing(&joined.state)).collect())
-}
-
 /// What one replica says of a key.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Answer {

@@ -11,6 +11,7 @@ use althing_datatypes::{Content, Op, OpError, Reply, Whole};
 use althing_types::GroupId;
 use bytes::Bytes;
 
+use crate::attempt::Attempt;
 use crate::cursors::Cursors;
 pub use crate::cursors::Position;
 use crate::gateway::Shared;
@@ -33,11 +34,28 @@ pub type Operated = Result<Reply, OpError>;
 pub struct Keyspace {
     shared: Arc<Shared>,
     table: Arc<Table>,
+    /// What operations are part of, on a strong table.
+    attempt: Option<Arc<Attempt>>,
 }
 
 impl Keyspace {
     pub(crate) fn new(shared: Arc<Shared>, table: Arc<Table>) -> Self {
-        Self { shared, table }
+        Self { shared, table, attempt: None }
+    }
+
+    /// The same, where all that is done is part of an attempt.
+    pub(crate) fn in_attempt(&self, attempt: Arc<Attempt>) -> Self {
+        Self { attempt: Some(attempt), ..self.clone() }
+    }
+
+    /// The same, where nothing is part of an attempt.
+    pub(crate) fn apart(&self) -> Self {
+        Self { attempt: None, ..self.clone() }
+    }
+
+    /// What operations are part of.
+    pub(crate) fn attempt(&self) -> Option<&Attempt> {
+        self.attempt.as_deref()
     }
 
     /// The table.
@@ -64,7 +82,7 @@ impl Keyspace {
         &self.shared.cursors
     }
 
-    fn call(&self, target: Target, request: KeyedRequest) -> Coming {
+    pub(crate) fn call(&self, target: Target, request: KeyedRequest) -> Coming {
         let call = Call { target, request: Request::Keyed(request), timeout: None, require_leader: false };
         self.shared.service.call(call)
     }
@@ -82,7 +100,24 @@ impl Keyspace {
     /// # Errors
     /// If the node could not do it.
     pub async fn ask(&self, key: &Bytes, op: Op) -> Result<Operated, Refusal> {
-        operated(self.start(key.clone(), &op).await)
+        if let Some(attempt) = self.attempt() {
+            let replies = self.tried(attempt, vec![(key.clone(), op)]).await?;
+            return replies.into_iter().next().ok_or_else(wrong_reply);
+        }
+        self.answered(key, &op, self.start(key.clone(), &op)).await
+    }
+
+    /// A write has been answered, whatever the answer: those that wait for the key look again.
+    pub(crate) fn wrote(&self, key: &Bytes) {
+        self.shared.waits.wrote(&self.table.name, key);
+    }
+
+    async fn answered(&self, key: &Bytes, op: &Op, coming: Coming) -> Result<Operated, Refusal> {
+        let answer = operated(coming.await);
+        if !op.is_read() {
+            self.wrote(key);
+        }
+        answer
     }
 
     /// Operations on keys of which no two that change something are the same, side by side; replies in their order.
@@ -90,6 +125,9 @@ impl Keyspace {
     /// # Errors
     /// The first error of the node. The others were started all the same.
     pub async fn each(&self, operations: Vec<(Bytes, Op)>) -> Result<Vec<Operated>, Refusal> {
+        if let Some(attempt) = self.attempt() {
+            return self.tried(attempt, operations).await;
+        }
         let mut coming = std::collections::VecDeque::new();
         let (mut all, mut failure) = (Vec::new(), None);
         let mut take = |result: Result<Operated, Refusal>| match result {
@@ -98,14 +136,15 @@ impl Keyspace {
         };
         for (key, op) in operations {
             if coming.len() >= MAX_AT_ONCE
-                && let Some(first) = coming.pop_front()
+                && let Some((key, op, first)) = coming.pop_front()
             {
-                take(operated(first.await));
+                take(self.answered(&key, &op, first).await);
             }
-            coming.push_back(self.start(key, &op));
+            let reply = self.start(key.clone(), &op);
+            coming.push_back((key, op, reply));
         }
-        for reply in coming {
-            take(operated(reply.await));
+        for (key, op, reply) in coming {
+            take(self.answered(&key, &op, reply).await);
         }
         failure.map_or(Ok(all), Err)
     }
@@ -175,12 +214,16 @@ impl Keyspace {
         pattern: Option<Bytes>,
         kind: Option<Bytes>,
     ) -> Result<(Vec<Bytes>, Option<Bytes>), Refusal> {
+        self.must_not_be_part()?;
         let request = KeyedRequest::Scan { after, limit, pattern, kind };
         match keyed(self.call(Target::Group(shard), request).await)? {
             KeyedAnswer::Page { keys, after } => Ok((keys, after)),
-            KeyedAnswer::Operated(_) | KeyedAnswer::Refused(_) | KeyedAnswer::Count(_) | KeyedAnswer::Flushed(_) => {
-                Err(wrong_reply())
-            }
+            KeyedAnswer::Operated(_)
+            | KeyedAnswer::Refused(_)
+            | KeyedAnswer::Count(_)
+            | KeyedAnswer::Flushed(_)
+            | KeyedAnswer::Transacted { .. }
+            | KeyedAnswer::Aborted => Err(wrong_reply()),
         }
     }
 
@@ -224,6 +267,7 @@ impl Keyspace {
     /// # Errors
     /// If the node could not tell.
     pub async fn size(&self) -> Result<u64, Refusal> {
+        self.must_not_be_part()?;
         let mut sum = 0;
         let coming: Vec<Coming> =
             self.shards()?.into_iter().map(|shard| self.call(Target::Group(shard), KeyedRequest::Count)).collect();
@@ -233,9 +277,9 @@ impl Keyspace {
                 KeyedAnswer::Operated(_)
                 | KeyedAnswer::Refused(_)
                 | KeyedAnswer::Page { .. }
-                | KeyedAnswer::Flushed(_) => {
-                    return Err(wrong_reply());
-                }
+                | KeyedAnswer::Flushed(_)
+                | KeyedAnswer::Transacted { .. }
+                | KeyedAnswer::Aborted => return Err(wrong_reply()),
             }
         }
         Ok(sum)
@@ -246,6 +290,7 @@ impl Keyspace {
     /// # Errors
     /// If a shard could not; the others did.
     pub async fn flush(&self) -> Result<(), Refusal> {
+        self.must_not_be_part()?;
         let coming: Vec<Coming> =
             self.shards()?.into_iter().map(|shard| self.call(Target::Group(shard), KeyedRequest::Flush)).collect();
         let mut result = Ok(());
@@ -286,7 +331,11 @@ pub(crate) fn operated(answer: Result<Answer, Error>) -> Result<Operated, Refusa
         KeyedAnswer::Operated(bytes) | KeyedAnswer::Refused(bytes) => {
             Operated::decode(&bytes).map_err(|_| wrong_reply())
         }
-        KeyedAnswer::Page { .. } | KeyedAnswer::Count(_) | KeyedAnswer::Flushed(_) => Err(wrong_reply()),
+        KeyedAnswer::Page { .. }
+        | KeyedAnswer::Count(_)
+        | KeyedAnswer::Flushed(_)
+        | KeyedAnswer::Transacted { .. }
+        | KeyedAnswer::Aborted => Err(wrong_reply()),
     }
 }
 

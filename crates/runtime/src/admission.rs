@@ -61,6 +61,10 @@ fn bytes_of(request: &Request) -> usize {
         Request::Put(put) => put_bytes(put),
         Request::Txn(txn) => txn_bytes(txn),
         Request::Keyed(KeyedRequest::Operate { key, operation, .. }) => key.len() + operation.len(),
+        Request::Keyed(KeyedRequest::Transact { watches, steps, .. }) => {
+            let watched = watches.iter().map(|watched| watched.key.len()).sum::<usize>();
+            watched + steps.iter().map(|step| step.key.len() + step.operation.len()).sum::<usize>()
+        }
         Request::Keyed(KeyedRequest::Scan { .. } | KeyedRequest::Count | KeyedRequest::Flush)
         | Request::Range(_)
         | Request::DeleteRange(_)

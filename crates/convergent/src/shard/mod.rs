@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use althing_clock::{Actor, DotContext, Hlc};
+use althing_clock::{Actor, Coded, DotContext, Hlc};
 use althing_crdt::{Bottoms, Join};
 use althing_datatypes::Edit;
 use althing_probe::Mutant;
@@ -25,13 +25,16 @@ use bytes::Bytes;
 use crate::cache::{Cache, Place, Slot, Stored, Written};
 use crate::delta::{KeyDelta, Message};
 use crate::error::ConvergentError;
+use crate::hashes::{Hashes, TreeSecret};
 use crate::job::{Job, Outcome};
 use crate::keyed::Keyed;
 use crate::keyed::edit::{Edited, Editor, next_dot};
 use crate::layout::{self, Head, Label};
+use crate::survey::Survey;
 
 mod jobs;
 mod pages;
+mod survey;
 
 /// How a shard is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,11 +43,17 @@ pub struct ShardConfig {
     pub cache_bytes: usize,
     /// By how much the clocks of two nodes may differ.
     pub max_clock_skew: Duration,
+    /// Of the hash tree; the same on all replicas of the shard, for good: keys lie by it.
+    pub tree_secret: TreeSecret,
 }
 
 impl Default for ShardConfig {
     fn default() -> Self {
-        Self { cache_bytes: 16 * 1024 * 1024, max_clock_skew: Duration::from_millis(500) }
+        Self {
+            cache_bytes: 16 * 1024 * 1024,
+            max_clock_skew: Duration::from_millis(500),
+            tree_secret: TreeSecret::default(),
+        }
     }
 }
 
@@ -55,6 +64,13 @@ pub struct Size {
     pub keys: u64,
     /// Bytes of all keys and their states.
     pub bytes: u64,
+}
+
+impl ShardConfig {
+    /// By how much the clocks of two nodes may differ, in milliseconds.
+    fn skew_ms(&self) -> i64 {
+        i64::try_from(self.max_clock_skew.as_millis()).unwrap_or(i64::MAX)
+    }
 }
 
 /// What becomes of a key's mark ([`crate::layout`]).
@@ -80,6 +96,11 @@ pub struct Shard {
     /// Keys that have changed since the last commit.
     dirty: Vec<Place>,
     marks: BTreeMap<Bytes, Mark>,
+    hashes: Hashes,
+    /// The comparison with another replica that is under way.
+    survey: Option<Survey>,
+    /// When [`Job::Tend`] has something to do, at the earliest.
+    due_ms: Option<i64>,
     committed: u64,
 }
 
@@ -103,8 +124,25 @@ impl Shard {
         };
         let clock = Hlc::new(config.max_clock_skew, head.time);
         let cache = Cache::new(config.cache_bytes);
-        let (dirty, marks) = (Vec::new(), BTreeMap::new());
-        Ok(Self { engine, space, actor, config, index, head, clock, cache, dirty, marks, committed: index })
+        let hashes = Hashes::new(config.tree_secret, head.size.keys);
+        let mut shard = Self {
+            engine,
+            space,
+            actor,
+            config,
+            index,
+            head,
+            clock,
+            cache,
+            dirty: Vec::new(),
+            marks: BTreeMap::new(),
+            hashes,
+            survey: None,
+            due_ms: None,
+            committed: index,
+        };
+        shard.look_for_due()?;
+        Ok(shard)
     }
 
     /// How many deltas were taken: the number of the last one.
@@ -123,6 +161,19 @@ impl Shard {
     #[must_use]
     pub const fn size(&self) -> Size {
         self.head.size
+    }
+
+    /// When [`Job::Tend`] has something to do, at the earliest, in milliseconds since 1970 by the node's wall clock; never, as
+    /// things stand, if it says nothing. Before that the job does nothing.
+    #[must_use]
+    pub const fn due_ms(&self) -> Option<i64> {
+        self.due_ms
+    }
+
+    /// Bytes that what is known takes: how much each batch and each answer carries of it.
+    #[must_use]
+    pub fn context_bytes(&self) -> usize {
+        self.head.known.encode().len() + self.head.taken.encode().len()
     }
 
     /// How many gaps there are in what it knows: stretches of events that have not come, or were lost.
@@ -197,7 +248,8 @@ impl Shard {
             Some(record) => {
                 let bytes = record.len();
                 let (label, state) = layout::decode_key(own(&record))?;
-                Slot::new(own(key), state, Some(Stored { bytes, label }))
+                let entry = self.hashes.entry(key, &record);
+                Slot::new(own(key), state, Some(Stored { bytes, label, entry }))
             }
         };
         Ok(self.cache.insert(slot))
@@ -239,6 +291,9 @@ impl Shard {
                 return Ok(());
             }
         };
+        if let Some(survey) = &mut self.survey {
+            survey.note(&key, &delta.store, &self.head.known);
+        }
         let mine = match althing_probe::is(Mutant::ForgetContext) {
             true => DotContext::EMPTY,
             false => self.head.known.among(|visit| delta.store.dots(visit)),
@@ -281,7 +336,10 @@ impl Shard {
         }
         for (key, mark) in std::mem::take(&mut self.marks) {
             match mark {
-                Mark::Set => batch.put(&layout::mark(&key), b""),
+                Mark::Set => {
+                    self.due_ms = Some(i64::MIN);
+                    batch.put(&layout::mark(&key), b"");
+                }
                 Mark::Clear => batch.delete(&layout::mark(&key)),
             }
         }
@@ -298,13 +356,22 @@ impl Shard {
         let label = Label::of(&slot.state);
         let (key, before) = (slot.key.clone(), slot.stored);
         let stored = if slot.state.is_bottom() {
-            before.iter().for_each(|_| batch.delete(&layout::key(&key)));
+            if let Some(before) = before {
+                batch.delete(&layout::key(&key));
+                batch.delete(&layout::at_position(before.entry.position, &key));
+            }
             None
         } else {
             let record = layout::encode_key(label, &slot.state);
             batch.put(&layout::key(&key), &record);
-            Some(Stored { bytes: record.len(), label })
+            let position = before.map_or_else(|| self.hashes.position(&key), |before| before.entry.position);
+            if before.is_none() {
+                batch.put(&layout::at_position(position, &key), b"");
+            }
+            let entry = self.hashes.next_entry(position, &key, &record);
+            Some(Stored { bytes: record.len(), label, entry })
         };
+        self.hashes.change(&key, before.map(|before| before.entry), stored.map(|stored| stored.entry));
         slot.stored = stored;
         slot.written = Written::Yes;
         self.cache.resize(place, stored.map_or(0, |stored| stored.bytes));
@@ -312,6 +379,8 @@ impl Shard {
         if due(before) != due(stored) {
             due(before).into_iter().for_each(|at_ms| batch.delete(&layout::deadline(at_ms, &key)));
             due(stored).into_iter().for_each(|at_ms| batch.put(&layout::deadline(at_ms, &key), b""));
+            let earliest = due(stored).map(|at_ms| at_ms.saturating_add(self.config.skew_ms()));
+            self.due_ms = self.due_ms.into_iter().chain(earliest).min();
         }
         let size = &mut self.head.size;
         size.keys = size.keys + shown(stored) - shown(before);

@@ -404,7 +404,7 @@ fn apply(record: &Record, log: &mut Log, order: Order) -> Result<Vec<Entry>, Str
             *log = Log::default();
             Ok(Vec::new())
         }
-        RecordKind::Replica | RecordKind::Map | RecordKind::Delta => Ok(Vec::new()),
+        RecordKind::Replica | RecordKind::Map | RecordKind::Delta | RecordKind::Acknowledged => Ok(Vec::new()),
     }
 }
 

@@ -149,16 +149,13 @@ fn texts(violations: Vec<impl std::fmt::Display>) -> impl Iterator<Item = String
 }
 
 fn held(shard: &mut Shard) -> Result<Held, althing_convergent::ConvergentError> {
-    let (mut names, mut after) = (Vec::new(), None);
+    let mut names: Vec<Bytes> = Vec::new();
     loop {
-        let mut out = Vec::new();
-        shard.work(vec![Job::Names { ticket: 0, after, count: PAGE }], &mut out)?;
-        let Some(Outcome::Names { names: page, next, .. }) = out.pop() else { break };
-        names.extend(page);
-        after = next;
-        if after.is_none() {
+        let page = shard.names_after(names.last(), PAGE)?;
+        if page.is_empty() {
             break;
         }
+        names.extend(page);
     }
     let mut keys = BTreeMap::new();
     for key in names {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use crate::cluster::{Alarm, AlarmAction, AlarmKind, HashKv, Member, NodeStatus};
 use crate::error::{Error, ErrorKind, Outcome};
-use crate::keyed::{Access, KeyedAnswer, KeyedRequest};
+use crate::keyed::{Access, KeyedAnswer, KeyedRequest, Moment, Step, Watched};
 use crate::kv::{
     Compare, CompareOperator, CompareTarget, Consistency, DeleteRangeRequest, DeleteRangeResponse, Event, EventKind,
     KeyRange, KeyValue, Operation, OperationResponse, PutLease, PutRequest, PutResponse, PutValue, RangeEnd,
@@ -178,7 +178,17 @@ fn keyed_request() -> impl Strategy<Value = KeyedRequest> {
             .prop_map(|(after, limit, pattern, kind)| KeyedRequest::Scan { after, limit, pattern, kind }),
         Just(KeyedRequest::Count),
         Just(KeyedRequest::Flush),
+        transact(),
     ]
+}
+
+fn transact() -> impl Strategy<Value = KeyedRequest> {
+    let access = prop::sample::select(vec![Access::Read, Access::Write]);
+    let watched = (bytes(), revision()).prop_map(|(key, revision)| Watched { key, revision });
+    let step = (bytes(), bytes()).prop_map(|(key, operation)| Step { key, operation });
+    let moment = (any::<i64>(), any::<u64>()).prop_map(|(now_ms, seed)| Moment { now_ms, seed });
+    (vec(watched, 0..3), vec(step, 0..3), access, option::of(moment))
+        .prop_map(|(watches, steps, access, moment)| KeyedRequest::Transact { watches, steps, access, moment })
 }
 
 fn keyed_answer() -> impl Strategy<Value = KeyedAnswer> {
@@ -188,6 +198,9 @@ fn keyed_answer() -> impl Strategy<Value = KeyedAnswer> {
         (vec(bytes(), 0..3), option::of(bytes())).prop_map(|(keys, after)| KeyedAnswer::Page { keys, after }),
         any::<u64>().prop_map(KeyedAnswer::Count),
         any::<u64>().prop_map(KeyedAnswer::Flushed),
+        (vec(bytes(), 0..3), vec(revision(), 0..3))
+            .prop_map(|(replies, revisions)| KeyedAnswer::Transacted { replies, revisions }),
+        Just(KeyedAnswer::Aborted),
     ]
 }
 

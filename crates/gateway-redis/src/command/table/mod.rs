@@ -14,9 +14,9 @@ mod sorted;
 mod strings;
 mod transactions;
 
-use super::Action::{Composed, Container, Exec, Keyed, Session};
+use super::Action::{Composed, Container, Exec, Keyed, Session, Waiting, Watch};
 use super::Flag::{
-    Admin, Denyoom, Fast, Loading, Movablekeys, NoAuth, NoMulti, Noscript, Pubsub, Readonly, Stale, Write,
+    Admin, Blocking, Denyoom, Fast, Loading, Movablekeys, NoAuth, NoMulti, Noscript, Pubsub, Readonly, Stale, Write,
 };
 use super::Merges::{
     AddWins, Conditional, Counts, EachKey, LastWriter, LaterDeadline, Nothing, PerField, ReadModifyWrite, Reads,
