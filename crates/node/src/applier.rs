@@ -8,6 +8,7 @@ use althing_api::cluster::Member;
 use althing_clock::Actor;
 use althing_consensus::ConfState;
 use althing_convergent::{ConvergentError, Shard, ShardConfig, TreeSecret, is_written_by};
+use althing_probe::Mutant;
 use althing_storage::engine::{Applied, Checkpoint, Engine, EngineError};
 use althing_strong::{ApplyOutput, Bounds, Importer, Machine, MachineConfig, StrongError};
 use althing_types::{ClusterId, Duration, GroupId, NodeId, SpaceId};
@@ -125,7 +126,8 @@ impl Applier {
         }
         // A space is never used by two replicas, so no name of an event is given twice either.
         let space = SpaceId(held.space.get() | KEYED_SPACE);
-        let actor = Actor::new(self.node.get(), held.space.get());
+        let generation = if althing_probe::is(Mutant::ReuseActor) { group.get() } else { held.space.get() };
+        let actor = Actor::new(self.node.get(), generation);
         let tree_secret = tree_secret(self.cluster, group);
         let (cache_bytes, unwritten_bytes) = (KEYED_CACHE_BYTES, KEYED_UNWRITTEN_BYTES);
         let config = ShardConfig { cache_bytes, unwritten_bytes, max_clock_skew: MAX_CLOCK_SKEW, tree_secret };

@@ -91,6 +91,26 @@ named! {
         HandOverEarly = "hand-over-early",
         /// Splits: a parent that is sealed goes on serving.
         ServeSealed = "serve-sealed",
+        /// Convergent: what rests on a delta leaves its replica before the delta is durable.
+        TellBeforeDurable = "tell-before-durable",
+        /// Convergent: a write is acknowledged once its coordinator has it, whatever its level.
+        AcknowledgeAlone = "acknowledge-alone",
+        /// Convergent: a replica that comes back to a node takes the name of the one that was there before.
+        ReuseActor = "reuse-actor",
+        /// Convergent: a delta is joined as if nothing that is gone had ever been known.
+        ForgetContext = "forget-context",
+        /// Convergent: a concurrent value that is older by the clock is dropped.
+        LatestWins = "latest-wins",
+        /// Convergent: one write in twenty is executed twice.
+        ExecuteTwice = "execute-twice",
+        /// Convergent: a read is answered once one replica has answered, whatever its level.
+        ReadFirstAnswer = "read-first-answer",
+        /// Convergent: a newcomer is given its vote before it has the values.
+        VoteUnfilled = "vote-unfilled",
+        /// Convergent: a delta that was not acknowledged is not sent again.
+        DropRetries = "drop-retries",
+        /// Convergent: a replica says that it knows what another one does before it has compared its keys.
+        AttestFirst = "attest-first",
         /// State machine: the place in the log that is stored is that before the last slice, which a restart applies again.
         ApplyTwice = "apply-twice",
         /// State machine: leases are forgotten at a restart.

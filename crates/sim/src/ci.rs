@@ -32,6 +32,9 @@ pub const LONG_TABLE_MUTANT_SEEDS: Range<u64> = 0..300;
 /// Seeds of the scenario `splits-under-load` where a mistake of splits is looked for.
 pub const SPLIT_MUTANT_SEEDS: Range<u64> = 0..24;
 
+/// Seeds of the scenarios in which a mistake of convergent tables is looked for.
+pub const CONVERGENT_MUTANT_SEEDS: Range<u64> = 0..24;
+
 /// How long faults go on in each.
 pub const DURATION: Duration = Duration::from_secs(6);
 

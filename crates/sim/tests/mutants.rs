@@ -96,6 +96,14 @@ const SPLITS: &[Mutant] = &[
     Mutant::ReturnByOldMap,
 ];
 
+/// Mistakes with convergent shards, by the scenario in which they are looked for.
+const CONVERGENT: [(&str, &[Mutant]); 4] = [
+    ("partitioned-carts", &[Mutant::ForgetContext, Mutant::ExecuteTwice, Mutant::ReadFirstAnswer, Mutant::DropRetries]),
+    ("clocks-an-hour-apart", &[Mutant::LatestWins]),
+    ("convergent-churn", &[Mutant::ReuseActor, Mutant::VoteUnfilled, Mutant::AttestFirst]),
+    ("torn-deltas", &[Mutant::TellBeforeDurable, Mutant::AcknowledgeAlone]),
+];
+
 /// Those of a core that no node runs yet, which the core's own simulation notices: `crates/paxos/tests/simulation.rs`.
 const ELSEWHERE: &[Mutant] = &[
     Mutant::PaxosAcceptBelowPromise,
@@ -197,6 +205,15 @@ fn mistakes_of_splits_are_noticed() {
 }
 
 #[test]
+fn mistakes_of_convergent_tables_are_noticed() {
+    for (name, mutants) in CONVERGENT {
+        let text = library::find(name).expect("it is in the library");
+        let scenario = Scenario::parse(text).expect("it can be read");
+        assert_noticed_in(mutants, ci::CONVERGENT_MUTANT_SEEDS, |seed| scenario.options(seed, None));
+    }
+}
+
+#[test]
 fn no_mutant_is_without_a_test() {
     let tested: BTreeSet<_> = [
         HOST,
@@ -210,6 +227,7 @@ fn no_mutant_is_without_a_test() {
         CONTROL_LONG,
         CONTROL_RARE,
         SPLITS,
+        &CONVERGENT.map(|(_, mutants)| mutants).concat(),
         ELSEWHERE,
     ]
     .concat()

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use althing_clock::{Actor, Coded, DotContext, Hlc};
 use althing_crdt::{Bottoms, Join};
 use althing_datatypes::Edit;
+use althing_probe::Mutant;
 use althing_storage::engine::{Applied, Batch, Engine};
 use althing_types::{Duration, SpaceId};
 use bytes::Bytes;
@@ -316,7 +317,7 @@ impl Shard {
 
     /// Takes a delta of so many bytes: of another replica, or of the log.
     fn take(&mut self, message: Message, bytes: usize) -> Result<(), ConvergentError> {
-        let KeyDelta { key, delta, .. } = match message {
+        let KeyDelta { key, mut delta, .. } = match message {
             Message::Key(message) => *message,
             Message::Attestation(attestation) => {
                 self.head.known.join(&attestation.known);
@@ -328,12 +329,18 @@ impl Shard {
         if let Some(survey) = &mut self.survey {
             survey.note(&key, &delta.store, &self.head.known);
         }
-        let mine = self.head.known.among(|visit| delta.store.dots(visit));
+        let mine = match althing_probe::is(Mutant::ForgetContext) {
+            true => DotContext::EMPTY,
+            false => self.head.known.among(|visit| delta.store.dots(visit)),
+        };
         if !self.is_own(&delta.writes) && delta.store.has_run_of(self.actor) {
             self.marks.insert(key.clone(), Mark::Set);
             self.due_ms = Some(i64::MIN);
         }
         let place = self.place(&key)?;
+        if althing_probe::is(Mutant::LatestWins) && delta.store.text.time() < self.cache.slot(place).state.text.time() {
+            delta.store.text.written = Default::default();
+        }
         self.cache.slot(place).state.apply(&mine, delta.store, &delta.context, Bottoms::Drop);
         self.note(place, &delta.context, &delta.writes, bytes);
         Ok(())

@@ -118,7 +118,9 @@ impl Node {
                 }
                 Wish::Gone => gone.push((group.id, Farewell::Retired)),
                 Wish::Elsewhere if group.is_left_behind(own) || althing_probe::is(Mutant::LeaveAtOnce) => {
-                    gone.push((group.id, Farewell::Left));
+                    if !self.owes(group.id) {
+                        gone.push((group.id, Farewell::Left));
+                    }
                 }
                 Wish::Elsewhere => {
                     doubtful.insert(group.id);
@@ -161,7 +163,7 @@ impl Node {
     pub(crate) fn left_behind(&mut self, now: Instant, group: GroupId, term: u64, out: &mut Effects) {
         let Some(doubt) = self.control.doubts.remove(&group) else { return };
         let heard = self.groups.get(&group).map(crate::group::Group::heard);
-        if heard == Some(doubt.heard) && self.wish(group) == Wish::Elsewhere {
+        if heard == Some(doubt.heard) && self.wish(group) == Wish::Elsewhere && !self.owes(group) {
             althing_probe::hit(Mark::ReplicaLeftBehind);
             self.close_replica(now, group, Farewell::LeftBehind(term), out);
         }

@@ -3,7 +3,7 @@
 //! The control plane says where replicas belong and never how to get there; which step is safe is known best by the leader,
 //! which sees who has what of its log. It forgets nothing by dying between two steps: the next leader looks again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::service::DEFAULT_GROUP;
 use althing_consensus::{Change, ConfChange, Input, ProgressState};
@@ -43,8 +43,9 @@ pub(crate) enum Values {
     None,
     /// The values that converge beside it.
     Beside {
-        /// Learners that have said that they do.
-        learners: BTreeSet<NodeId>,
+        /// Learners that have said that they do, and in which term: who has led before and leads again may have missed that they went
+        /// and came back.
+        learners: BTreeMap<NodeId, u64>,
         /// Those of the configuration that a joint one leads to who have said so since it is joint.
         incoming: BTreeSet<NodeId>,
     },
@@ -210,7 +211,8 @@ impl Group {
     pub(crate) fn leave_joint(&mut self) {
         let Values::Beside { incoming, .. } = &self.values else { return };
         let conf = self.replica.conf_state();
-        let have = conf.voters.iter().filter(|voter| incoming.contains(voter)).count();
+        let is_careless = althing_probe::is(Mutant::VoteUnfilled);
+        let have = conf.voters.iter().filter(|voter| incoming.contains(voter) || is_careless).count();
         if !self.stands_joint() || have <= conf.voters.len() / 2 {
             return;
         }
@@ -249,7 +251,8 @@ impl Group {
     fn has_values(&self, node: NodeId) -> bool {
         match &self.values {
             Values::None => true,
-            Values::Beside { learners, .. } => learners.contains(&node),
+            Values::Beside { .. } if althing_probe::is(Mutant::VoteUnfilled) => true,
+            Values::Beside { learners, .. } => learners.get(&node) == Some(&self.replica.term()),
         }
     }
 
@@ -259,10 +262,11 @@ impl Group {
         if !self.is_leader() {
             return;
         }
+        let term = self.replica.term();
         let is_joint = self.replica.conf_state().is_joint();
         match (&mut self.values, standing) {
             (Values::Beside { learners, .. }, Standing::Learner) => {
-                learners.insert(node);
+                learners.insert(node, term);
             }
             // What is said of a joint configuration that is over counts for no other.
             (Values::Beside { incoming, .. }, Standing::Incoming) if is_joint => {
@@ -295,7 +299,7 @@ impl Group {
 
     /// The shard's values converge beside the log.
     pub(crate) fn keep_values_beside(&mut self) {
-        self.values = Values::Beside { learners: BTreeSet::new(), incoming: BTreeSet::new() };
+        self.values = Values::Beside { learners: BTreeMap::new(), incoming: BTreeSet::new() };
     }
 
     /// With most of whom this node's replica has to compare all values before it may say so, and as what; nobody if it need not.

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use althing_codec::{DecodeError, Reader, Writer};
 use althing_convergent::Job;
+use althing_probe::Mutant;
 use althing_storage::wal::{Record, RecordKind};
 use althing_types::{Duration, GroupId, Instant, NodeId};
 use bytes::Bytes;
@@ -215,9 +216,24 @@ impl Node {
         }
     }
 
+    /// Whether a replica that is to leave has a write that nobody else has said to have: it was acknowledged at the level ONE, perhaps,
+    /// and whoever it can tell must have it first.
+    pub(crate) fn owes(&self, group: GroupId) -> bool {
+        let Some(keyed) = self.keyed.get(&group) else { return false };
+        let audience = self.audience(group);
+        let owed = keyed.outstanding.iter().filter(|(node, _)| audience.contains(node));
+        let owed: Vec<_> = owed.map(|(_, outstanding)| outstanding).collect();
+        let Some(first) = owed.first() else { return false };
+        let own = first.deltas.iter().filter(|(_, sent)| sent.logged != Logged::Not);
+        own.into_iter().any(|(name, _)| owed.iter().all(|outstanding| outstanding.has(*name)))
+    }
+
     /// What was not acknowledged goes out once more to those who are there; what was meant for who is no replica any more is forgotten.
     pub(super) fn send_again(&mut self, now: Instant, group: GroupId) {
         self.send_found(group);
+        if althing_probe::is(Mutant::DropRetries) {
+            return;
+        }
         if self.keyed.get(&group).is_none_or(|keyed| keyed.outstanding.values().all(Outstanding::is_empty)) {
             return;
         }

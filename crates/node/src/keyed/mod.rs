@@ -40,6 +40,7 @@ use althing_api::{Answer, Call, Error, ErrorKind, Header};
 use althing_convergent::survey::Finished;
 use althing_convergent::{Job, Outcome, Rest, ScanRequest, Size};
 use althing_datatypes::{Kind, Message as _, Op};
+use althing_probe::Mutant;
 use althing_quorum::{Level, Requirement, Sets};
 use althing_storage::wal::{Record, RecordKind};
 use althing_types::{GroupId, Instant, NodeId, RequestId, SpaceId, limits};
@@ -360,7 +361,8 @@ impl Node {
     fn release_held(&mut self, now: Instant, group: GroupId, out: &mut Effects) {
         loop {
             let Some(keyed) = self.keyed.get_mut(&group) else { return };
-            if keyed.held.front().is_none_or(|outcome| index_of(outcome) > keyed.durable) {
+            let durable = if althing_probe::is(Mutant::TellBeforeDurable) { u64::MAX } else { keyed.durable };
+            if keyed.held.front().is_none_or(|outcome| index_of(outcome) > durable) {
                 return;
             }
             let Some(outcome) = keyed.held.pop_front() else { return };

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use althing_convergent::survey::{Compared, Finished, MAX_WANTS, Mended, Progress, Want, encode_wants};
 use althing_convergent::{Compare, Job, Rest};
+use althing_probe::Mutant;
 use althing_types::{Duration, GroupId, Instant, NodeId};
 use bytes::Bytes;
 
@@ -118,7 +119,7 @@ impl Rounds {
 impl Node {
     /// Begins a round that is due, with a replica that is there, or sees to the one that is under way.
     pub(super) fn tick_round(&mut self, now: Instant, group: GroupId) {
-        self.tell_filled(group);
+        self.tell_filled(now, group);
         let audience = self.audience(group);
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let rounds = &mut keyed.rounds;
@@ -176,8 +177,10 @@ impl Node {
     }
 
     /// A replica that has made its rounds with most of the voters, since they know of the change that concerns it, has all that was
-    /// acknowledged before. It says so to its leader, again and again, for that may change.
-    fn tell_filled(&mut self, group: GroupId) {
+    /// acknowledged by a quorum before. It makes one with every voter that is there, because one of them is to go, and may be the
+    /// only one that has a write. It says so to its leader, again and again, for that may change; one that has not heard of a
+    /// leader, because the group sleeps, says it to all voters.
+    fn tell_filled(&mut self, now: Instant, group: GroupId) {
         let own = self.shared.node();
         let Some(held) = self.groups.get(&group) else { return };
         let Some((voters, standing)) = held.to_be_compared(own) else { return };
@@ -187,7 +190,9 @@ impl Node {
         let told = held.leader().map_or_else(|| voters.to_vec(), |leader| vec![leader]);
         let is_compared =
             |voter: &&NodeId| **voter == own || keyed.rounds.done.get(voter).is_some_and(|done| done.applied >= wanted);
-        if voters.iter().filter(is_compared).count() <= voters.len() / 2 {
+        let is_there = |voter: &NodeId| self.shared.peers.is_heard(now, *voter);
+        let is_due = voters.iter().any(|voter| is_there(voter) && !is_compared(&voter));
+        if is_due || voters.iter().filter(is_compared).count() <= voters.len() / 2 {
             return;
         }
         let name = keyed.last_ticket;
@@ -257,6 +262,12 @@ impl Node {
         match answer {
             KeyedMessage::Attested { applied, delta: attested, .. } => {
                 round.applied = applied;
+                if althing_probe::is(Mutant::AttestFirst) {
+                    self.agenda.push(group, Job::Join { ticket: 0, delta: attested.clone() });
+                }
+                let Some(round) = self.keyed.get_mut(&group).and_then(|keyed| keyed.rounds.current.as_mut()) else {
+                    return;
+                };
                 let step = Compare::Begin { session: round.name, attested };
                 self.round_job(group, |ticket| Job::Compare { ticket, step });
             }

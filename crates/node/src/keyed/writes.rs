@@ -4,6 +4,7 @@ use althing_api::ErrorKind;
 use althing_api::keyed::{Access, KeyedAnswer};
 use althing_convergent::{Job, Refusal};
 use althing_datatypes::{Message as _, OpError, Reply};
+use althing_probe::Mutant;
 use althing_quorum::{Tally, Verdict};
 use althing_types::{GroupId, Instant, NodeId, RequestId};
 use bytes::Bytes;
@@ -45,6 +46,11 @@ impl Node {
         }
         let (now_ms, seed) = (self.shared.wall.at(now), self.shared.rng.u64(..));
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
+        if althing_probe::every(Mutant::ExecuteTwice, 20) {
+            let ticket = keyed.ticket(Waiting::Nobody);
+            let (key, op) = (key.clone(), op.clone());
+            self.agenda.push(group, Job::Execute { ticket, key, op, seen: None, now_ms, seed });
+        }
         let write = Write { id, count, written: None, deadline, reply: None };
         let ticket = keyed.ticket(Waiting::Write(Box::new(write)));
         self.agenda.push(group, Job::Execute { ticket, key, op, seen: None, now_ms, seed });
@@ -151,7 +157,7 @@ impl Node {
     pub(super) fn finish_write(&mut self, group: GroupId, ticket: u64, out: &mut Effects) {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let Some(Waiting::Write(write)) = keyed.waiting.get_mut(&ticket) else { return };
-        if !write.count.is_met() {
+        if !write.count.is_met() && !althing_probe::is(Mutant::AcknowledgeAlone) {
             return;
         }
         if let (id, Some(reply)) = (write.id, write.reply.take()) {

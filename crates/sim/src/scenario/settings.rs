@@ -176,7 +176,11 @@ pub const SETTINGS: &[Setting] = &[
     workload("register_clients", "clients on registers", Field::Count(|to| &mut to.workload.register_clients)),
     workload("registers", "registers, one of them hot", Field::Number(|to| &mut to.workload.registers)),
     workload("hot", "operations that go to the hot register", Field::Percent(|to| &mut to.workload.hot_percent)),
-    workload("large", "values on registers that are large", Field::Percent(|to| &mut to.workload.large_percent)),
+    workload(
+        "large",
+        "values on registers and in carts that are large",
+        Field::Percent(|to| &mut to.workload.large_percent),
+    ),
     workload("lease_clients", "clients with leases", Field::Count(|to| &mut to.workload.lease_clients)),
     workload("watch_clients", "clients that watch", Field::Count(|to| &mut to.workload.watch_clients)),
     workload("keepers", "clients that compact", Field::Count(|to| &mut to.workload.keepers)),

@@ -26,6 +26,8 @@ use crate::checker::carts::{Action, Kind, Operation, Outcome, Shown};
 pub const CARTS: &str = "carts";
 /// The field of every hash that all clients write.
 const SHARED_FIELD: &[u8] = b"all";
+/// Bytes of a large value or element.
+const LARGE_BYTES: usize = 1500;
 /// How many elements of a key a client remembers, to remove one of them.
 const REMEMBERED: usize = 6;
 /// Keys expire after so many milliseconds: some while a run lasts, some never, even by a clock that is an hour ahead.
@@ -85,7 +87,11 @@ impl CartClient {
     fn pick(&self, kind: Kind, key: &Bytes, cx: &mut Context<'_>) -> Action {
         let chance = cx.rng.u32(0..100);
         let unique = cx.shared.new_value();
-        let value = || Bytes::from(unique.to_string());
+        let is_large = cx.rng.u32(0..100) < cx.options.large_percent;
+        let value = || match is_large {
+            true => Bytes::from(format!("{unique:0LARGE_BYTES$}")),
+            false => Bytes::from(unique.to_string()),
+        };
         match kind {
             _ if chance < 30 => Action::Read,
             Kind::Text if chance < 38 => Action::Delete,

@@ -13,7 +13,7 @@ use althing_types::{GroupId, NodeId};
 use bytes::Bytes;
 
 use super::World;
-use crate::checker::carts::{Final, Kind, Losses, Operation, Shown, elements, events, numbers, values};
+use crate::checker::carts::{Fate, Final, Kind, Operation, Shown, elements, events, numbers, values};
 use crate::host::Stage;
 use crate::report::Check;
 use crate::workload::cart::{CARTS, read, shown_by};
@@ -61,7 +61,11 @@ impl World {
         let mut found = Vec::new();
         let ends = self.final_carts();
         let gone: BTreeSet<NodeId> = self.hosts.keys().filter(|node| !self.nodes.contains(node)).copied().collect();
-        let losses = if gone.is_empty() { Losses::None } else { Losses::Some };
+        let fate = match (gone.is_empty(), self.voters.is_empty()) {
+            (false, _) => Fate::Lost,
+            (true, false) => Fate::Moved,
+            (true, true) => Fate::Settled,
+        };
         let mut operations: BTreeMap<&Bytes, Vec<&Operation>> = BTreeMap::new();
         for operation in &self.shared.history.carts {
             operations.entry(&operation.key).or_default().push(operation);
@@ -76,13 +80,13 @@ impl World {
             let end = ends.get(*key).unwrap_or(&nothing);
             match Kind::of(key) {
                 Some(Kind::Text) => {
-                    found.extend(texts(values::check(operations, end, losses)));
+                    found.extend(texts(values::check(operations, end, fate)));
                     let writes = writes.get(key).map_or(&[][..], Vec::as_slice);
-                    found.extend(texts(events::check_reads(operations, writes, losses)));
+                    found.extend(texts(events::check_reads(operations, writes, fate)));
                 }
-                Some(Kind::Sum | Kind::Tally) => found.extend(texts(numbers::check(operations, end, losses))),
+                Some(Kind::Sum | Kind::Tally) => found.extend(texts(numbers::check(operations, end, fate))),
                 Some(Kind::Set | Kind::Hash | Kind::Sorted) => {
-                    found.extend(texts(elements::check(operations, end, losses)));
+                    found.extend(texts(elements::check(operations, end, fate)));
                 }
                 // Whether it had expired when it was read is a question to clocks that are wrong.
                 Some(Kind::Brief) | None => {}

@@ -17,7 +17,8 @@ const QUIET_FOR: Duration = Duration::from_secs(6);
 /// After the clients have ended, all registers must be read and all replicas equal within this time.
 pub const EQUAL_WITHIN: Duration = Duration::from_secs(30);
 
-/// Longer by this where there is a convergent table: what went with a coordinator that died comes by the next round of repair.
+/// Longer by this for a convergent table if a process has died or a replica has moved: what its coordinator would have sent again
+/// comes by the next round of repair.
 const REPAIRED_WITHIN: Duration = Duration::from_secs(310);
 /// Longer by this for each node besides the founders of a cluster with a control plane.
 const PER_SPARE: Duration = Duration::from_millis(300);
@@ -71,7 +72,8 @@ impl World {
     fn equal_within(&self) -> Duration {
         let spares = self.options.tables.as_ref().map_or(0, |tables| tables.spares);
         let is_convergent = self.options.tables.as_ref().is_some_and(|tables| tables.convergent > 0);
-        let repaired = if is_convergent { REPAIRED_WITHIN } else { Duration::ZERO };
+        let has_lost_hints = self.counts.restarts > 0 || !self.voters.is_empty();
+        let repaired = if is_convergent && has_lost_hints { REPAIRED_WITHIN } else { Duration::ZERO };
         EQUAL_WITHIN + repaired + PER_SPARE * u32::try_from(spares).unwrap_or(u32::MAX)
     }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::{Action, Final, Losses, Operation, Outcome, Shown, Violation, meet};
+use super::{Action, Fate, Final, Operation, Outcome, Shown, Violation};
 
 /// All that was done with one key.
 #[derive(Default)]
@@ -19,12 +19,12 @@ struct Story<'a> {
 
 /// Every promise about the elements of one key that was broken.
 #[must_use]
-pub fn check<'a>(operations: &[&'a Operation], end: &Final, losses: Losses) -> Vec<Violation<'a>> {
+pub fn check<'a>(operations: &[&'a Operation], end: &Final, fate: Fate) -> Vec<Violation<'a>> {
     let story = Story::of(operations);
     let mut found = Vec::new();
     for (element, add) in &story.adds {
-        story.judge_add(element, add, end, losses, &mut found);
-        story.judge_removals(element, end, losses, &mut found);
+        story.judge_add(element, add, end, fate, &mut found);
+        story.judge_removals(element, end, fate, &mut found);
     }
     let added: BTreeSet<_> = story.adds.iter().map(|(element, _)| *element).collect();
     let shown = story.reads.iter().flat_map(|(shown, _)| shown.iter()).chain(&end.elements);
@@ -59,28 +59,21 @@ impl<'a> Story<'a> {
         of_element.filter(|removal| removal.may_follow(add.invoked)).collect::<Vec<_>>().into_iter()
     }
 
-    fn judge_add(
-        &self,
-        element: &Bytes,
-        add: &'a Operation,
-        end: &Final,
-        losses: Losses,
-        found: &mut Vec<Violation<'a>>,
-    ) {
+    fn judge_add(&self, element: &Bytes, add: &'a Operation, end: &Final, fate: Fate, found: &mut Vec<Violation<'a>>) {
         let is_there = end.elements.contains(element);
         let was_shown = self.reads.iter().any(|(shown, _)| shown.contains(element));
         match add.outcome {
             Outcome::Refused if is_there || was_shown => found.push(Violation::RefusedAndDone(add)),
             Outcome::Refused | Outcome::Unknown => {}
             Outcome::Done { returned, .. } => {
-                if !losses.spare(add.level) {
+                if !fate.spares(add.level) {
                     return;
                 }
                 if !is_there && self.removers(element, add).next().is_none() {
                     found.push(Violation::Lost(add));
                 }
                 for (shown, read) in &self.reads {
-                    let should = read.invoked > returned && meet(read.level, add.level);
+                    let should = read.invoked > returned && fate.meet(read.level, add.level);
                     let removed = || self.removers(element, add).any(|removal| read.may_follow(removal.invoked));
                     if should && !shown.contains(element) && !removed() {
                         found.push(Violation::Missed { read, write: add });
@@ -91,17 +84,17 @@ impl<'a> Story<'a> {
     }
 
     /// Whoever was told that the element was there has removed it for good.
-    fn judge_removals(&self, element: &Bytes, end: &Final, losses: Losses, found: &mut Vec<Violation<'a>>) {
+    fn judge_removals(&self, element: &Bytes, end: &Final, fate: Fate, found: &mut Vec<Violation<'a>>) {
         for removal in self.removals.get(element).into_iter().flatten().copied() {
             let Outcome::Done { returned, shown: Shown::Done(1..) } = &removal.outcome else { continue };
-            if !losses.spare(removal.level) {
+            if !fate.spares(removal.level) {
                 continue;
             }
             if end.elements.contains(element) {
                 found.push(Violation::Resurrected { element: element.clone(), removal });
             }
             for (shown, read) in &self.reads {
-                if read.invoked > *returned && meet(read.level, removal.level) && shown.contains(element) {
+                if read.invoked > *returned && fate.meet(read.level, removal.level) && shown.contains(element) {
                     found.push(Violation::Missed { read, write: removal });
                 }
             }

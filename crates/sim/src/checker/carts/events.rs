@@ -10,7 +10,7 @@ use althing_clock::Dot;
 use althing_types::NodeId;
 use bytes::Bytes;
 
-use super::{Action, Final, Losses, Operation, Shown, meet};
+use super::{Action, Fate, Final, Operation, Shown};
 use crate::ledger::deltas::{Reach, Written};
 
 /// A promise that was broken.
@@ -101,17 +101,17 @@ pub fn check<'a>(
 
 /// Every read of a string that shows what an acknowledged write had replaced which it met.
 #[must_use]
-pub fn check_reads<'a>(operations: &[&'a Operation], writes: &[&Written], losses: Losses) -> Vec<Violation<'a>> {
+pub fn check_reads<'a>(operations: &[&'a Operation], writes: &[&Written], fate: Fate) -> Vec<Violation<'a>> {
     let by_value: BTreeMap<&Bytes, (Dot, &Written)> =
         writes.iter().flat_map(|write| write.values.iter().map(move |(dot, value)| (value, (*dot, *write)))).collect();
     let removed: BTreeSet<Dot> = writes.iter().flat_map(|write| write.removed.iter().copied()).collect();
     let mut found = Vec::new();
-    for write in operations.iter().copied().filter(|write| losses.spare(write.level)) {
+    for write in operations.iter().copied().filter(|write| fate.spares(write.level)) {
         let (Action::Put(value), Some(returned)) = (&write.action, write.done()) else { continue };
         let Some((dot, written)) = by_value.get(value) else { continue };
         for read in operations.iter().copied() {
             let Some(Shown::Value(shown)) = read.shown() else { continue };
-            if read.invoked <= returned || !meet(read.level, write.level) {
+            if read.invoked <= returned || !fate.meet(read.level, write.level) {
                 continue;
             }
             let is_stale = match shown {

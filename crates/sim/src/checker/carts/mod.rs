@@ -21,6 +21,8 @@ use bytes::Bytes;
 pub mod elements;
 pub mod events;
 pub mod numbers;
+#[cfg(test)]
+mod tests;
 pub mod values;
 
 /// Replicas of each key.
@@ -184,22 +186,33 @@ pub struct Final {
     pub number: Option<i64>,
 }
 
-/// Whether machines are gone for good.
+/// What befell the replicas in a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Losses {
-    /// None is.
-    None,
-    /// Some are.
-    Some,
+pub enum Fate {
+    /// They stayed where they were founded.
+    Settled,
+    /// Some have moved.
+    Moved,
+    /// The machines of some are gone for good.
+    Lost,
 }
 
-impl Losses {
-    /// Whether a write that was acknowledged at a level survives them.
+impl Fate {
+    /// Whether a write that was acknowledged at a level survives it.
     #[must_use]
-    fn spare(self, level: Level) -> bool {
+    const fn spares(self, level: Level) -> bool {
         match self {
-            Self::None => true,
-            Self::Some => answers(level) > 1,
+            Self::Settled | Self::Moved => true,
+            Self::Lost => answers(level) > 1,
+        }
+    }
+
+    /// Whether a read and a write at these levels meet on a replica. One replica that has moved and does not know it yet cannot be told
+    /// from one that is still there.
+    const fn meet(self, read: Level, write: Level) -> bool {
+        match self {
+            Self::Settled => answers(read) + answers(write) > REPLICAS,
+            Self::Moved | Self::Lost => answers(read) > 1 && answers(read) + answers(write) > REPLICAS,
         }
     }
 }
@@ -211,11 +224,6 @@ const fn answers(level: Level) -> usize {
         Level::Quorum | Level::LocalQuorum | Level::EachQuorum => REPLICAS / 2 + 1,
         Level::All => REPLICAS,
     }
-}
-
-/// Whether a read and a write at these levels meet on a replica.
-const fn meet(read: Level, write: Level) -> bool {
-    answers(read) + answers(write) > REPLICAS
 }
 
 /// A promise that was broken.

@@ -2,17 +2,17 @@
 
 use althing_types::Instant;
 
-use super::{Action, Final, Losses, Operation, Outcome, Shown, Violation, meet};
+use super::{Action, Fate, Final, Operation, Outcome, Shown, Violation};
 
 /// Every promise about a counter that was broken.
 #[must_use]
-pub fn check<'a>(operations: &[&'a Operation], end: &Final, losses: Losses) -> Vec<Violation<'a>> {
+pub fn check<'a>(operations: &[&'a Operation], end: &Final, fate: Fate) -> Vec<Violation<'a>> {
     let Some(key) = operations.first().map(|operation| operation.key.clone()) else { return Vec::new() };
     let settled = settled(operations);
     let mut found = Vec::new();
     let mut judge = |read: Option<&'a Operation>, stands_at: i64| {
         let least = settled
-            .map_or(0, |settled| sum(operations, |count| counts_for(count, read, losses) && count.invoked > settled));
+            .map_or(0, |settled| sum(operations, |count| counts_for(count, read, fate) && count.invoked > settled));
         let most =
             sum(operations, |count| !count.is_refused() && read.is_none_or(|read| read.may_follow(count.invoked)));
         if !(least..=most).contains(&stands_at) {
@@ -29,9 +29,9 @@ pub fn check<'a>(operations: &[&'a Operation], end: &Final, losses: Losses) -> V
 }
 
 /// Whether an increment must be in what a read shows, or, without one, in what is there in the end.
-fn counts_for(count: &Operation, read: Option<&Operation>, losses: Losses) -> bool {
+fn counts_for(count: &Operation, read: Option<&Operation>, fate: Fate) -> bool {
     let Outcome::Done { returned, .. } = count.outcome else { return false };
-    losses.spare(count.level) && read.is_none_or(|read| read.invoked > returned && meet(read.level, count.level))
+    fate.spares(count.level) && read.is_none_or(|read| read.invoked > returned && fate.meet(read.level, count.level))
 }
 
 fn sum(operations: &[&Operation], counts: impl Fn(&Operation) -> bool) -> i64 {

@@ -3,11 +3,11 @@
 
 use bytes::Bytes;
 
-use super::{Action, Final, Losses, Operation, Outcome, Shown, Violation};
+use super::{Action, Fate, Final, Operation, Outcome, Shown, Violation};
 
 /// Every promise about a string that was broken.
 #[must_use]
-pub fn check<'a>(operations: &[&'a Operation], end: &Final, losses: Losses) -> Vec<Violation<'a>> {
+pub fn check<'a>(operations: &[&'a Operation], end: &Final, fate: Fate) -> Vec<Violation<'a>> {
     let mut found = Vec::new();
     let replaces = |operation: &&&Operation| matches!(operation.action, Action::Put(_) | Action::Delete);
     let replacements: Vec<_> = operations.iter().filter(replaces).collect();
@@ -20,7 +20,7 @@ pub fn check<'a>(operations: &[&'a Operation], end: &Final, losses: Losses) -> V
             Outcome::Refused if is_there || was_shown() => found.push(Violation::RefusedAndDone(write)),
             Outcome::Refused | Outcome::Unknown => {}
             Outcome::Done { .. } => {
-                if losses.spare(write.level) && !is_there && !others.any(|other| other.may_follow(write.invoked)) {
+                if fate.spares(write.level) && !is_there && !others.any(|other| other.may_follow(write.invoked)) {
                     found.push(Violation::Lost(write));
                 }
             }
