@@ -1,8 +1,9 @@
 //! A connection that waits for a key to have something: `BZPOPMIN` and its kin.
 
+use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Sleep, sleep};
 
 use crate::clients::{Client, Unblocked};
 use crate::command::Answer;
@@ -16,6 +17,8 @@ use crate::wire::Value;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Look {
     Due,
+    /// Its time is over: for the last time.
+    Last,
     NotYet,
 }
 
@@ -26,9 +29,9 @@ pub struct Asleep {
     pub speech: Speech,
     sleeper: Sleeper,
     /// When it ends with nothing; never without.
-    until: Option<Instant>,
+    until: Option<Pin<Box<Sleep>>>,
     pause: Duration,
-    next: Instant,
+    next: Pin<Box<Sleep>>,
     look: Look,
 }
 
@@ -37,30 +40,36 @@ impl Asleep {
     pub fn new(session: &Session, speech: Speech, waiting: Waiting) -> Self {
         let (table, waits) = (&session.space().table().name, &session.shared().waits);
         let sleeper = waits.enter(table, &waiting.pop.keys, session.client().id);
-        let now = Instant::now();
-        // What no clock holds is for ever.
-        let until = waiting.timeout.and_then(|timeout| now.checked_add(timeout));
+        let until = waiting.timeout.map(|timeout| Box::pin(sleep(timeout)));
+        let next = Box::pin(sleep(FIRST_PAUSE));
         session.client().facts().blocked = true;
-        Self { pop: waiting.pop, speech, sleeper, until, pause: FIRST_PAUSE, next: now, look: Look::Due }
+        Self { pop: waiting.pop, speech, sleeper, until, pause: FIRST_PAUSE, next, look: Look::Due }
     }
 
     /// Returns when it is time to look again. May be dropped and called again.
     pub async fn due(&mut self, client: &Client) {
-        let next = self.until.map_or(self.next, |until| self.next.min(until));
-        tokio::select! {
-            () = self.sleeper.woken() => {}
-            () = client.nudge.notified() => {}
-            () = sleep_until(next) => {}
-        }
-        self.look = Look::Due;
+        let until = &mut self.until;
+        let over = async {
+            match until {
+                Some(until) => until.await,
+                None => std::future::pending().await,
+            }
+        };
+        self.look = tokio::select! {
+            () = over => Look::Last,
+            () = self.sleeper.woken() => Look::Due,
+            () = client.nudge.notified() => Look::Due,
+            () = &mut self.next => Look::Due,
+        };
     }
 
     /// Looks once if it is time. `None` if it goes on waiting.
     pub async fn look(&mut self, session: &Session, otherwise: Otherwise) -> Option<Answer> {
-        match self.look {
+        let is_last = match std::mem::replace(&mut self.look, Look::NotYet) {
             Look::NotYet => return None,
-            Look::Due => self.look = Look::NotYet,
-        }
+            Look::Due => false,
+            Look::Last => true,
+        };
         let unblocked = session.client().facts().unblocked.take();
         match unblocked {
             Some(Unblocked::WithError) => {
@@ -70,9 +79,9 @@ impl Asleep {
             None => {}
         }
         match self.pop.attempt(session.space(), otherwise).await {
-            Ok(None) if self.until.is_some_and(|until| Instant::now() >= until) => Some(Ok(Value::NilArray)),
+            Ok(None) if is_last => Some(Ok(Value::NilArray)),
             Ok(None) => {
-                self.next = Instant::now() + self.pause;
+                self.next = Box::pin(sleep(self.pause));
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);
                 None
             }
