@@ -105,8 +105,6 @@ named! {
         ExecuteTwice = "execute-twice",
         /// Convergent: a read is answered once one replica has answered, whatever its level.
         ReadFirstAnswer = "read-first-answer",
-        /// Convergent: a newcomer is given its vote before it has the values.
-        VoteUnfilled = "vote-unfilled",
         /// Convergent: a delta that was not acknowledged is not sent again.
         DropRetries = "drop-retries",
         /// Convergent: a replica says that it knows what another one does before it has compared its keys.

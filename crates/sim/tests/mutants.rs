@@ -100,7 +100,7 @@ const SPLITS: &[Mutant] = &[
 const CONVERGENT: [(&str, &[Mutant]); 4] = [
     ("partitioned-carts", &[Mutant::ForgetContext, Mutant::ExecuteTwice, Mutant::ReadFirstAnswer, Mutant::DropRetries]),
     ("clocks-an-hour-apart", &[Mutant::LatestWins]),
-    ("convergent-churn", &[Mutant::ReuseActor, Mutant::VoteUnfilled, Mutant::AttestFirst]),
+    ("convergent-churn", &[Mutant::ReuseActor, Mutant::AttestFirst]),
     ("torn-deltas", &[Mutant::TellBeforeDurable, Mutant::AcknowledgeAlone]),
 ];
 

@@ -251,7 +251,6 @@ impl Group {
     fn has_values(&self, node: NodeId) -> bool {
         match &self.values {
             Values::None => true,
-            Values::Beside { .. } if althing_probe::is(Mutant::VoteUnfilled) => true,
             Values::Beside { learners, .. } => learners.get(&node) == Some(&self.replica.term()),
         }
     }
