@@ -118,7 +118,7 @@ impl Rounds {
 impl Node {
     /// Begins a round that is due, with a replica that is there, or sees to the one that is under way.
     pub(super) fn tick_round(&mut self, now: Instant, group: GroupId) {
-        self.tell_filled(group);
+        self.tell_filled(now, group);
         let audience = self.audience(group);
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let rounds = &mut keyed.rounds;
@@ -176,8 +176,9 @@ impl Node {
     }
 
     /// A replica that has made its rounds with most of the voters, since they know of the change that concerns it, has all that was
-    /// acknowledged before. It says so to its leader, again and again, for that may change.
-    fn tell_filled(&mut self, group: GroupId) {
+    /// acknowledged by a quorum before. It makes one with every voter that is there all the same: one of them is to go, and may be the only
+    /// one that has a write. It says so to its leader, again and again, for that may change.
+    fn tell_filled(&mut self, now: Instant, group: GroupId) {
         let own = self.shared.node();
         let Some(held) = self.groups.get(&group) else { return };
         let Some((voters, standing)) = held.to_be_compared(own) else { return };
@@ -187,7 +188,8 @@ impl Node {
         let told = held.leader().map_or_else(|| voters.to_vec(), |leader| vec![leader]);
         let is_compared =
             |voter: &&NodeId| **voter == own || keyed.rounds.done.get(voter).is_some_and(|done| done.applied >= wanted);
-        if voters.iter().filter(is_compared).count() <= voters.len() / 2 {
+        let is_awaited = |voter: &NodeId| !is_compared(&voter) && self.shared.peers.is_heard(now, *voter);
+        if voters.iter().filter(is_compared).count() <= voters.len() / 2 || voters.iter().any(is_awaited) {
             return;
         }
         let name = keyed.last_ticket;
