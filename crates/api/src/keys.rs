@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use crate::error::ErrorKind;
-use crate::keyed::KeyedRequest;
 use crate::kv::{KeyRange, Operation, RangeEnd, TxnRequest};
 use crate::request::Request;
 
@@ -105,8 +104,7 @@ pub fn shard_keys(request: &Request) -> Keys<'_> {
         Request::Put(put) => Keys::Single(&put.key),
         Request::DeleteRange(delete) => Keys::of(&delete.keys),
         Request::Txn(txn) => Keys::of_txn(txn),
-        Request::Keyed(KeyedRequest::Operate { key, .. }) => Keys::Single(key),
-        Request::Keyed(KeyedRequest::Scan { .. } | KeyedRequest::Count | KeyedRequest::Flush) => Keys::None,
+        Request::Keyed(request) => request.key().map_or(Keys::None, Keys::Single),
         Request::Compact { .. }
         | Request::LeaseGrant { .. }
         | Request::LeaseRevoke(_)

@@ -5,6 +5,9 @@
 //!   01 │ key                    → a key: what it shows, when it expires, its state
 //!   02 │ deadline (8) │ key     → nothing: keys by deadline
 //!   03 │ key                    → nothing: keys in which others have reset this replica's counters
+//!   04                          → head of rounds: what was issued for them, what the acceptor goes by
+//!   05 │ key                    → register of an acceptor
+//!   06 │ key                    → what was issued for a round whose end is not known
 //! ```
 
 use althing_clock::{Coded, Timestamp};
@@ -23,12 +26,20 @@ pub(crate) const HEAD: &[u8] = &[0];
 const KEYS: u8 = 1;
 const DEADLINES: u8 = 2;
 const MARKS: u8 = 3;
+/// The key of the head of rounds.
+pub(crate) const ROUNDS: &[u8] = &[4];
+const REGISTERS: u8 = 5;
+const OPEN: u8 = 6;
 const VERSION: u8 = 1;
 
 /// The prefix of all keys.
 pub(crate) const KEYS_PREFIX: &[u8] = &[KEYS];
 /// The prefix of all marks.
 pub(crate) const MARKS_PREFIX: &[u8] = &[MARKS];
+/// The prefix of all registers.
+pub(crate) const REGISTERS_PREFIX: &[u8] = &[REGISTERS];
+/// The prefix of all that was issued and is open.
+pub(crate) const OPEN_PREFIX: &[u8] = &[OPEN];
 /// Where the keys by deadline begin.
 pub(crate) const DEADLINES_PREFIX: &[u8] = &[DEADLINES];
 
@@ -45,6 +56,16 @@ pub(crate) fn end(prefix: &[u8]) -> [u8; 1] {
 /// Where a key that was reset by others is marked.
 pub(crate) fn mark(name: &[u8]) -> Vec<u8> {
     [&[MARKS], name].concat()
+}
+
+/// Where a key's register lies.
+pub(crate) fn register(name: &[u8]) -> Vec<u8> {
+    [&[REGISTERS], name].concat()
+}
+
+/// Where it lies what was issued for a key.
+pub(crate) fn open(name: &[u8]) -> Vec<u8> {
+    [&[OPEN], name].concat()
 }
 
 /// Where a key lies by its deadline.

@@ -25,6 +25,7 @@
 //! | [`known`] | the causal context of a whole shard |
 //! | [`delta`] | what travels and what is logged |
 //! | [`evaluate`](mod@evaluate) | reads from several replicas |
+//! | [`rounds`] | strings that are decided by rounds of Paxos |
 //!
 //! The host owes it four things. It logs each delta under its `index` before anything that rests on it leaves the node; it
 //! replays the log after a crash; it gives a new [`Actor`](althing_clock::Actor) to a store that is new, restored or wiped; and it
@@ -57,11 +58,12 @@ pub mod job;
 pub mod keyed;
 pub mod known;
 mod layout;
+pub mod rounds;
 pub mod shard;
 pub mod text;
 
 pub use error::ConvergentError;
-pub use evaluate::{EvaluateError, Evaluated, evaluate, repair};
+pub use evaluate::{EvaluateError, Evaluated, evaluate, evaluate_beside, known_of, repair};
 pub use job::{Job, JoinError, Outcome, Page, Refusal, Rest, ScanRequest};
 pub use keyed::Keyed;
 pub use known::Known;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use althing_api::cluster::Member;
 use althing_clock::Actor;
 use althing_consensus::ConfState;
+use althing_convergent::rounds::Born;
 use althing_convergent::{ConvergentError, Shard, ShardConfig};
 use althing_storage::engine::{Applied, Checkpoint, Engine, EngineError};
 use althing_strong::{ApplyOutput, Bounds, Importer, Machine, MachineConfig, StrongError};
@@ -109,7 +110,11 @@ impl Applier {
         // A space is never used by two replicas, so no name of an event is given twice either.
         let space = SpaceId(held.space.get() | KEYED_SPACE);
         let actor = Actor::new(self.node.get(), held.space.get());
-        let config = ShardConfig { cache_bytes: KEYED_CACHE_BYTES, max_clock_skew: MAX_CLOCK_SKEW };
+        let born = match held.birth {
+            ReplicaBirth::Joined => Born::Later,
+            ReplicaBirth::Cluster | ReplicaBirth::Shard(_) | ReplicaBirth::Piece { .. } => Born::WithTheShard,
+        };
+        let config = ShardConfig { cache_bytes: KEYED_CACHE_BYTES, max_clock_skew: MAX_CLOCK_SKEW, born };
         let mut shard = Shard::open(self.engine.clone(), space, actor, config)?;
         let checkpointed = shard.index();
         for (index, delta) in deltas {

@@ -20,7 +20,7 @@ use crate::effects::{Effects, ReadWork};
 use crate::envelope::{self, Message, Told};
 use crate::group::Group;
 use crate::input::{Done, ExportPurpose, Input, ReadDone};
-use crate::keyed::{Keyed, Wall, delta_log, group_of_log};
+use crate::keyed::{Keyed, Sessions, Wall, delta_log, group_of_log};
 use crate::metrics::{GroupMetrics, Metrics};
 use crate::peers::{Heard, PING_AFTER};
 use crate::recover::Recovery;
@@ -67,6 +67,8 @@ pub struct Node {
     pub(crate) control: Control,
     /// The replicas of convergent shards.
     pub(crate) keyed: BTreeMap<GroupId, Keyed>,
+    /// Clients that want to see what they have seen before.
+    pub(crate) sessions: Sessions,
     pub(crate) wall: Wall,
     lifecycle: Lifecycle,
     /// The other members of all groups, as they were gathered last, and when that was.
@@ -114,6 +116,7 @@ impl Node {
             redirects: Redirects::default(),
             control,
             keyed,
+            sessions: Sessions::default(),
             wall: Wall::default(),
             lifecycle: Lifecycle::Running,
             group_peers: Vec::new(),

@@ -12,9 +12,10 @@
 //! [`JoinError::UnknownOwnEvent`]: crate::JoinError::UnknownOwnEvent
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
-use althing_clock::{Actor, DotContext, Hlc};
+use althing_clock::{Actor, Coded, DotContext, Hlc};
 use althing_crdt::{Bottoms, Join};
 use althing_datatypes::Edit;
 use althing_storage::engine::{Applied, Batch, Engine};
@@ -28,9 +29,13 @@ use crate::job::{Job, Outcome};
 use crate::keyed::Keyed;
 use crate::keyed::edit::{Edited, Editor, next_dot};
 use crate::layout::{self, Head, Label};
+use crate::rounds::{Born, actor_of};
+use rounds::Rounds;
 
 mod jobs;
 mod pages;
+mod propose;
+mod rounds;
 
 /// How a shard is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,11 +44,13 @@ pub struct ShardConfig {
     pub cache_bytes: usize,
     /// By how much the clocks of two nodes may differ.
     pub max_clock_skew: Duration,
+    /// How the replica came to the shard.
+    pub born: Born,
 }
 
 impl Default for ShardConfig {
     fn default() -> Self {
-        Self { cache_bytes: 16 * 1024 * 1024, max_clock_skew: Duration::from_millis(500) }
+        Self { cache_bytes: 16 * 1024 * 1024, max_clock_skew: Duration::from_millis(500), born: Born::default() }
     }
 }
 
@@ -79,6 +86,7 @@ pub struct Shard {
     /// Keys that have changed since the last commit.
     dirty: Vec<Place>,
     marks: BTreeMap<Bytes, Mark>,
+    rounds: Rounds,
     committed: u64,
 }
 
@@ -103,7 +111,8 @@ impl Shard {
         let clock = Hlc::new(config.max_clock_skew, head.time);
         let cache = Cache::new(config.cache_bytes);
         let (dirty, marks) = (Vec::new(), BTreeMap::new());
-        Ok(Self { engine, space, actor, config, index, head, clock, cache, dirty, marks, committed: index })
+        let rounds = Rounds::open(actor_of(actor), engine.get(space, layout::ROUNDS)?, open_rounds(&*engine, space)?)?;
+        Ok(Self { engine, space, actor, config, index, head, clock, cache, dirty, marks, rounds, committed: index })
     }
 
     /// How many deltas were taken: the number of the last one.
@@ -183,7 +192,7 @@ impl Shard {
 
     /// Whether these are writes of this replica.
     fn is_own(&self, writes: &DotContext) -> bool {
-        writes.next_dot(self.actor).counter > 1
+        [self.actor, self.rounds.actor].into_iter().any(|actor| writes.next_dot(actor).counter > 1)
     }
 
     /// Where the key is, decoded, until the cache is shrunk.
@@ -237,6 +246,14 @@ impl Shard {
                 self.index += 1;
                 return Ok(());
             }
+            Message::Rounds(records) => {
+                self.take_records(records);
+                return Ok(());
+            }
+            Message::Issued(issued) => {
+                self.take_issued(issued);
+                return Ok(());
+            }
         };
         let mine = self.head.known.among(|visit| delta.store.dots(visit));
         if !self.is_own(&delta.writes) && delta.store.has_run_of(self.actor) {
@@ -245,6 +262,7 @@ impl Shard {
         let place = self.place(&key)?;
         self.cache.slot(place).state.apply(&mine, delta.store, &delta.context, Bottoms::Drop);
         self.note(place, &delta.context, &delta.writes, bytes);
+        self.rounds.taken(&key, |dots| self.head.known.covers(dots));
         Ok(())
     }
 
@@ -278,6 +296,7 @@ impl Shard {
                 Mark::Clear => batch.delete(&layout::mark(&key)),
             }
         }
+        self.rounds.commit(&mut *batch);
         self.head.time = self.clock.last();
         batch.put(layout::HEAD, &self.head.encode());
         batch.commit(Applied { index: self.index, term: 0 })?;
@@ -315,6 +334,19 @@ impl Shard {
 /// A copy. What is kept must not be a slice of a frame from the network or a block of the engine, which it would keep as well.
 fn own(bytes: &Bytes) -> Bytes {
     Bytes::copy_from_slice(bytes)
+}
+
+/// What was issued for rounds and is open, by key.
+fn open_rounds(engine: &dyn Engine, space: SpaceId) -> Result<BTreeMap<Bytes, DotContext>, ConvergentError> {
+    let view = engine.view();
+    let (first, end) = (Bound::Included(layout::OPEN_PREFIX), layout::end(layout::OPEN_PREFIX));
+    let mut open = BTreeMap::new();
+    for record in view.scan(space, (first, Bound::Excluded(&end))) {
+        let (key, dots) = record?;
+        let dots = DotContext::decode(own(&dots)).map_err(|source| ConvergentError::Record { what: "round", source })?;
+        open.insert(layout::name(&own(&key)), dots);
+    }
+    Ok(open)
 }
 
 fn shown(stored: Option<Stored>) -> u64 {

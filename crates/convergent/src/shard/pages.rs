@@ -67,6 +67,10 @@ impl Shard {
         let budget = budget.clamp(1, MAX_PAGE_KEYS);
         let names = self.names(&after(from), &layout::end(layout::KEYS_PREFIX), budget)?;
         for name in &names {
+            if self.is_by_rounds(name)? {
+                self.due(ticket, name, out);
+                continue;
+            }
             let delta = self.delete(name, now_ms)?;
             self.removed(ticket, delta, out);
         }
@@ -86,7 +90,13 @@ impl Shard {
         let skew_ms = i64::try_from(self.config.max_clock_skew.as_millis()).unwrap_or(i64::MAX);
         let end = layout::deadline(now_ms.saturating_sub(skew_ms).saturating_add(1), b"");
         let due = self.names(&Bound::Included(layout::DEADLINES_PREFIX.to_vec()), &end, budget)?;
+        let mut by_rounds = 0;
         for name in &due {
+            if self.is_by_rounds(name)? {
+                by_rounds += 1;
+                self.due(ticket, name, out);
+                continue;
+            }
             let delta = self.delete(name, now_ms)?;
             self.removed(ticket, delta, out);
         }
@@ -99,7 +109,8 @@ impl Shard {
             self.marks.insert(name.clone(), Mark::Clear);
             self.removed(ticket, delta, out);
         }
-        Ok(if due.len() + marked.len() < budget { Rest::None } else { Rest::Some })
+        // What rounds are to remove is still there: it is looked at again when they have had time.
+        Ok(if due.len() + marked.len() < budget || by_rounds > 0 { Rest::None } else { Rest::Some })
     }
 
     /// The names of the keys whose records lie within bounds.
@@ -112,6 +123,11 @@ impl Shard {
     fn removed(&self, ticket: u64, delta: Option<Bytes>, out: &mut Vec<Outcome>) {
         out.extend(delta.map(|delta| Outcome::Removed { ticket, index: self.index, delta }));
     }
+}
+
+/// Where the record of the last key stood, for records of this kind.
+pub(super) fn bound_after(name: Option<&Bytes>, record: fn(&[u8]) -> Vec<u8>) -> Option<Vec<u8>> {
+    name.map(|name| record(name))
 }
 
 /// From where the records of keys after this one begin.

@@ -21,7 +21,11 @@ use bytes::Bytes;
 pub const SPACE: SpaceId = SpaceId(7);
 /// A small cache, so that keys are read back all the time.
 pub const CONFIG: ShardConfig =
-    ShardConfig { cache_bytes: 4_096, max_clock_skew: althing_types::Duration::from_millis(500) };
+    ShardConfig {
+        cache_bytes: 4_096,
+        max_clock_skew: althing_types::Duration::from_millis(500),
+        born: althing_convergent::rounds::Born::WithTheShard,
+    };
 
 /// One replica, and what it would find in its log after a crash.
 pub struct Replica {
@@ -48,6 +52,7 @@ impl Replica {
                 Outcome::Executed { index, delta, .. } => delta.as_ref().map(|delta| (*index, delta)),
                 Outcome::Joined { index, logged, .. } => logged.as_ref().map(|delta| (*index, delta)),
                 Outcome::Removed { index, delta, .. } => Some((*index, delta)),
+                Outcome::Rounds { index, logged, .. } => logged.as_ref().map(|logged| (*index, logged)),
                 Outcome::State { .. }
                 | Outcome::Page { .. }
                 | Outcome::Names { .. }

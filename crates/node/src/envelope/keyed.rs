@@ -63,6 +63,34 @@ pub enum KeyedMessage {
         /// Nothing's name.
         name: u64,
     },
+    /// What a proposer asks an acceptor.
+    Round {
+        /// In the bytes of `althing_paxos`.
+        request: Bytes,
+    },
+    /// What an acceptor answers.
+    Rounded {
+        /// In the bytes of `althing_paxos`.
+        answer: Bytes,
+    },
+    /// Which registers does the receiver have? The sender is a newcomer.
+    Registers {
+        /// The epoch in which it asks.
+        name: u64,
+        /// After this key.
+        after: Option<Bytes>,
+    },
+    /// Registers that the sender has, by key.
+    Copied {
+        /// The epoch in which it was asked.
+        name: u64,
+        /// What it goes by, as a record of `althing_paxos`.
+        standing: Bytes,
+        /// Keys and registers.
+        registers: Vec<(Bytes, Bytes)>,
+        /// Where to go on; `None` after the last.
+        after: Option<Bytes>,
+    },
     /// What the sender has of it.
     State {
         /// To which question.
@@ -87,6 +115,21 @@ impl KeyedMessage {
                 write_after(w, after.as_ref());
             }
             Self::Filled { name } => write(w, 9, *name, None),
+            Self::Round { request } => write(w, 10, 0, Some(request)),
+            Self::Rounded { answer } => write(w, 11, 0, Some(answer)),
+            Self::Registers { name, after } => {
+                write(w, 12, *name, None);
+                write_after(w, after.as_ref());
+            }
+            Self::Copied { name, standing, registers, after } => {
+                write(w, 13, *name, Some(standing));
+                w.u64(registers.len() as u64);
+                for (key, register) in registers {
+                    w.bytes(key);
+                    w.bytes(register);
+                }
+                write_after(w, after.as_ref());
+            }
             Self::Names { name, keys, after } => {
                 write(w, 8, *name, None);
                 w.u64(keys.len() as u64);
@@ -114,6 +157,16 @@ impl KeyedMessage {
                 Self::Names { name, keys, after: read_after(r)? }
             }
             9 => Self::Filled { name },
+            10 => Self::Round { request: copied(r, "a request of a round")? },
+            11 => Self::Rounded { answer: copied(r, "an answer of a round")? },
+            12 => Self::Registers { name, after: read_after(r)? },
+            13 => {
+                let standing = copied(r, "what an acceptor goes by")?;
+                let count = r.count("registers")?;
+                let register = |_| Ok((copied(r, "a key")?, copied(r, "a register")?));
+                let registers = (0..count).map(register).collect::<Result<_, DecodeError>>()?;
+                Self::Copied { name, standing, registers, after: read_after(r)? }
+            }
             value => return Err(DecodeError::Unknown { field: "a message's kind", value: u64::from(value) }),
         })
     }
@@ -169,6 +222,12 @@ mod tests {
             (name(), bytes()).prop_map(|(name, delta)| KeyedMessage::Attested { name, delta }),
             (name(), after()).prop_map(|(name, after)| KeyedMessage::Name { name, after }),
             name().prop_map(|name| KeyedMessage::Filled { name }),
+            bytes().prop_map(|request| KeyedMessage::Round { request }),
+            bytes().prop_map(|answer| KeyedMessage::Rounded { answer }),
+            (name(), after()).prop_map(|(name, after)| KeyedMessage::Registers { name, after }),
+            (name(), bytes(), prop::collection::vec((bytes(), bytes()), 0..3), after()).prop_map(
+                |(name, standing, registers, after)| KeyedMessage::Copied { name, standing, registers, after }
+            ),
             (name(), prop::collection::vec(bytes(), 0..4), after())
                 .prop_map(|(name, keys, after)| KeyedMessage::Names { name, keys, after }),
         ]

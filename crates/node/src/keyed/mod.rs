@@ -18,10 +18,13 @@
 //! * Reads ask as many replicas as the level says and join what they say; what one of them lacked it is sent ([`reads`]).
 //! * Who is reachable decides who is asked, never what is right.
 
+mod cas;
 mod outstanding;
 mod reads;
 mod remote;
 mod rounds;
+mod session;
+mod siblings;
 mod wall;
 mod writes;
 
@@ -30,6 +33,7 @@ use std::collections::{BTreeMap, VecDeque};
 use althing_api::keyed::{Access, KeyedAnswer, KeyedRequest};
 use althing_api::request::Body;
 use althing_api::{Answer, Call, Error, ErrorKind, Header};
+use althing_clock::DotContext;
 use althing_convergent::{Job, Outcome, Rest, ScanRequest, Size};
 use althing_datatypes::{Kind, Message as _, Op};
 use althing_quorum::{Level, Requirement, Sets};
@@ -38,9 +42,11 @@ use althing_storage::wal::{Record, RecordKind};
 use althing_types::{Duration, GroupId, Instant, NodeId, RequestId, SpaceId, limits};
 use bytes::Bytes;
 
+use self::cas::{Cas, Course, Ticket};
 use self::outstanding::Outstanding;
-use self::reads::Read;
+use self::reads::{Read, Sight};
 use self::rounds::{Names, Rounds, Side};
+pub(crate) use self::session::Sessions;
 pub(crate) use self::wall::Wall;
 use self::writes::Write;
 use crate::effects::{Effects, Work};
@@ -95,6 +101,8 @@ pub(crate) struct Keyed {
     tended: Instant,
     /// Where it stands in the engine.
     space: SpaceId,
+    /// Its part in rounds of Paxos.
+    cas: Cas,
 }
 
 /// Who waits for a job.
@@ -120,6 +128,10 @@ enum Waiting {
     Attested(NodeId, u64),
     /// This replica's own round of repair, of this name.
     Round(u64),
+    /// Somebody, for something about rounds of Paxos.
+    Cas(Ticket),
+    /// A client in a session, for what is known here.
+    Seen(RequestId),
     /// Nobody.
     Nobody,
 }
@@ -150,6 +162,16 @@ struct Asked {
     /// How many replicas must have answered, if it says so.
     level: Option<Level>,
     deadline: Instant,
+    /// What a read sees of the key.
+    sight: Sight,
+    /// What a writer says that he has seen of the key; `None` is all that its coordinator holds.
+    seen: Option<DotContext>,
+}
+
+impl Asked {
+    const fn new(id: RequestId, key: Bytes, op: Op, level: Option<Level>, deadline: Instant) -> Self {
+        Self { id, key, op, level, deadline, sight: Sight::Whole, seen: None }
+    }
 }
 
 /// What an outcome rests on.
@@ -163,6 +185,7 @@ const fn index_of(outcome: &Outcome) -> u64 {
         | Outcome::Names { index, .. }
         | Outcome::Attested { index, .. }
         | Outcome::Flushed { index, .. }
+        | Outcome::Rounds { index, .. }
         | Outcome::Tended { index, .. } => *index,
     }
 }
@@ -172,6 +195,7 @@ fn logged(outcome: &Outcome) -> Option<(u64, &Bytes)> {
     match outcome {
         Outcome::Executed { index, delta: Some(delta), .. }
         | Outcome::Joined { index, logged: Some(delta), .. }
+        | Outcome::Rounds { index, logged: Some(delta), .. }
         | Outcome::Removed { index, delta, .. } => Some((*index, delta)),
         Outcome::Executed { .. }
         | Outcome::Joined { .. }
@@ -180,6 +204,7 @@ fn logged(outcome: &Outcome) -> Option<(u64, &Bytes)> {
         | Outcome::Names { .. }
         | Outcome::Attested { .. }
         | Outcome::Flushed { .. }
+        | Outcome::Rounds { .. }
         | Outcome::Tended { .. } => None,
     }
 }
@@ -213,22 +238,37 @@ impl Node {
             let reason = "the table is not of keyed values: it is spoken to as etcd";
             return out.responses.push((id, Err(ErrorKind::Unsupported(reason.to_owned()).into())));
         };
-        if keyed.waiting.len() >= limits::MAX_PENDING_REQUESTS {
+        if keyed.waiting.len() + keyed.cas.pending() >= limits::MAX_PENDING_REQUESTS {
             self.shared.metrics.overloads += 1;
             return out.responses.push((id, Err(ErrorKind::Overloaded.into())));
         }
+        self.perform(now, id, group, request, deadline, out);
+    }
+
+    fn perform(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        group: GroupId,
+        request: KeyedRequest,
+        deadline: Instant,
+        out: &mut Effects,
+    ) {
+        let Some(keyed) = self.keyed.get_mut(&group) else { return };
         match request {
             KeyedRequest::Operate { key, operation, access, level } => {
                 let Ok(op) = Op::decode(&operation) else {
                     let error = ErrorKind::InvalidArgument("the operation does not parse".to_owned());
                     return out.responses.push((id, Err(error.into())));
                 };
-                let asked = Asked { id, key, op, level, deadline };
-                match access {
-                    Access::Read if asked.op.is_read() => self.keyed_read(now, group, asked, out),
-                    // What says that it writes, and only reads, is done in its order.
-                    Access::Read | Access::Write => self.keyed_write(now, group, asked, out),
-                }
+                self.operate(now, group, Asked::new(id, key, op, level, deadline), access, out);
+            }
+            KeyedRequest::Siblings { key, level } => self.siblings(now, group, (id, key, level, deadline), out),
+            KeyedRequest::Put { key, value, context, level } => {
+                self.put_seen(now, group, (id, key, level, deadline), (value, context), out);
+            }
+            KeyedRequest::InSession { token, request } => {
+                self.begin_session(now, id, group, (token, *request), deadline, out);
             }
             KeyedRequest::Scan { after, limit, pattern, kind } => {
                 let kind = match kind.map(|name| kind_named(&name)) {
@@ -257,7 +297,20 @@ impl Node {
         }
     }
 
-    fn keyed_answer(&self, id: RequestId, answer: KeyedAnswer, out: &mut Effects) {
+    fn operate(&mut self, now: Instant, group: GroupId, asked: Asked, access: Access, out: &mut Effects) {
+        match (self.course(group, &asked.op, asked.level), access) {
+            (Course::Refuse(reason), _) => {
+                out.responses.push((asked.id, Err(ErrorKind::Unsupported(reason.to_owned()).into())));
+            }
+            (Course::Decide, _) => self.decide(now, group, asked, out),
+            (Course::Converge, Access::Read) if asked.op.is_read() => self.keyed_read(now, group, asked, out),
+            // What says that it writes, and only reads, is done in its order.
+            (Course::Converge, Access::Read | Access::Write) => self.keyed_write(now, group, asked, out),
+        }
+    }
+
+    fn keyed_answer(&mut self, id: RequestId, answer: KeyedAnswer, out: &mut Effects) {
+        let Some(answer) = self.leave_session(id, answer) else { return };
         let (cluster, member) = (self.shared.config.cluster, self.shared.node());
         let header = Header { cluster, member, ..Header::default() };
         out.responses.push((id, Ok(Answer { header, body: Body::Keyed(answer) })));
@@ -319,7 +372,10 @@ impl Node {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         match outcome {
             Outcome::Executed { ticket, reply, delta, .. } => self.executed(now, group, ticket, reply, delta, out),
-            Outcome::Joined { ticket, result, .. } => match keyed.waiting.remove(&ticket) {
+            Outcome::Joined { ticket, result, logged, .. } => match keyed.waiting.remove(&ticket) {
+                Some(Waiting::Cas(Ticket::Commit { key, version, delta, ended })) => {
+                    self.committed(now, group, (key, version, delta), (ended, &result, logged.is_some()), out);
+                }
                 Some(Waiting::Taking(from, name)) => self.taken(group, from, name, &result),
                 Some(Waiting::Round(_)) => self.round_joined(now, group, ticket, &result),
                 Some(_) | None => {}
@@ -350,7 +406,7 @@ impl Node {
                 (None, Some(Waiting::Flush(id, _, removed))) => {
                     let (id, removed) = (*id, *removed);
                     keyed.waiting.remove(&ticket);
-                    self.keyed_answer(id, KeyedAnswer::Flushed(removed), out);
+                    self.flush_over(group, ticket, id, removed, out);
                 }
                 (Some(after), Some(Waiting::Flush(..))) => {
                     let now_ms = self.wall.at(now);
@@ -375,8 +431,10 @@ impl Node {
                     self.shared.peers.send(from, &Message::Keyed(group, message));
                 }
                 Some(Waiting::Round(name)) => self.attested_came(now, group, name, Side::Own, delta),
+                Some(Waiting::Seen(id)) => self.end_session(group, id, &delta, out),
                 Some(_) | None => {}
             },
+            Outcome::Rounds { ticket, told, .. } => self.task_done(now, group, ticket, told, out),
             Outcome::Tended { ticket, rest, .. } => {
                 keyed.waiting.remove(&ticket);
                 // What is left is looked at with the next tick.
@@ -433,7 +491,9 @@ impl Node {
             self.send_again(now, group);
             self.tick_round(now, group);
             self.tend(now, group);
+            self.tick_rounds(now, group, out);
         }
+        self.tick_sessions(now);
     }
 
     /// Looks for keys that have expired, and for what nobody needs any more. One replica removes them for all, unless it is away.
@@ -449,6 +509,7 @@ impl Node {
     }
 
     fn expire_keyed(&mut self, now: Instant, group: GroupId, out: &mut Effects) {
+        self.expire_sessions(now, group, out);
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let is_late = |waiting: &Waiting| match waiting {
             Waiting::Write(write) => write.deadline <= now,
@@ -461,6 +522,8 @@ impl Node {
             | Waiting::Named(..)
             | Waiting::Attested(..)
             | Waiting::Round(_)
+            | Waiting::Cas(_)
+            | Waiting::Seen(_)
             | Waiting::Nobody => false,
         };
         for (_, waiting) in keyed.waiting.extract_if(.., |_, waiting| is_late(waiting)) {
@@ -474,12 +537,16 @@ impl Node {
     pub(crate) fn cancel_keyed(&mut self, id: RequestId) {
         for keyed in self.keyed.values_mut() {
             keyed.waiting.retain(|_, waiting| waiting.client() != Some(id));
+            keyed.cas.cancel(id);
         }
+        self.sessions.forget(id);
     }
 
     /// The replica leaves, or the node stops: who waits is told.
     pub(crate) fn close_keyed(&mut self, group: GroupId, out: &mut Effects) {
         let Some(keyed) = self.keyed.remove(&group) else { return };
+        let stopped = |id| (id, Err(Error::maybe_done(ErrorKind::Stopped)));
+        out.responses.extend(keyed.cas.clients().map(stopped));
         let told = keyed.waiting.into_values().filter_map(|waiting| waiting.given_up(ErrorKind::Stopped));
         out.responses.extend(told.map(|(id, error)| (id, Err(error))));
     }
@@ -497,12 +564,13 @@ impl Waiting {
         match self {
             Self::Write(write) => Some(write.id),
             Self::Read(read) => Some(read.id),
-            Self::Local(id, _) | Self::Scan(id, _) | Self::Flush(id, _, _) => Some(*id),
+            Self::Local(id, _) | Self::Scan(id, _) | Self::Flush(id, _, _) | Self::Seen(id) => Some(*id),
             Self::Taking(..)
             | Self::Asked(..)
             | Self::Named(..)
             | Self::Attested(..)
             | Self::Round(_)
+            | Self::Cas(_)
             | Self::Nobody => None,
         }
     }
@@ -511,7 +579,7 @@ impl Waiting {
     fn given_up(self, why: ErrorKind) -> Option<(RequestId, Error)> {
         let id = self.client()?;
         let error = match self {
-            Self::Write(_) | Self::Flush(..) => Error::maybe_done(why),
+            Self::Write(_) | Self::Flush(..) | Self::Seen(_) => Error::maybe_done(why),
             Self::Read(_)
             | Self::Local(..)
             | Self::Scan(..)
@@ -520,6 +588,7 @@ impl Waiting {
             | Self::Named(..)
             | Self::Attested(..)
             | Self::Round(_)
+            | Self::Cas(_)
             | Self::Nobody => Error::not_done(why),
         };
         Some((id, error))

@@ -2,7 +2,8 @@
 
 use althing_api::ErrorKind;
 use althing_api::keyed::{Access, KeyedAnswer};
-use althing_convergent::{Job, evaluate};
+use althing_clock::Coded as _;
+use althing_convergent::{Job, evaluate, evaluate_beside};
 use althing_datatypes::{Message as _, Op};
 use althing_quorum::{Tally, Verdict};
 use althing_types::{Duration, GroupId, Instant, NodeId, RequestId};
@@ -20,20 +21,32 @@ const HEDGE_AFTER: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) id: RequestId,
-    key: Bytes,
-    op: Op,
+    pub(super) key: Bytes,
+    pub(super) op: Op,
     tally: Tally,
     /// What replicas have said.
-    states: Vec<(NodeId, Bytes)>,
+    pub(super) states: Vec<(NodeId, Bytes)>,
     pub(super) deadline: Instant,
-    begun: Instant,
+    pub(super) begun: Instant,
     /// Who was not asked yet.
     spare: Vec<NodeId>,
+    sight: Sight,
+}
+
+/// What a read sees of a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sight {
+    /// All.
+    Whole,
+    /// What is there beside a string: that there is none, a round has said.
+    Beside,
+    /// Concurrent values, one by one.
+    Siblings,
 }
 
 impl Node {
     pub(super) fn keyed_read(&mut self, now: Instant, group: GroupId, asked: Asked, out: &mut Effects) {
-        let Asked { id, key, op, level, deadline } = asked;
+        let Asked { id, key, op, level, deadline, sight, .. } = asked;
         let level = level.unwrap_or_else(|| self.table_level(group, Access::Read));
         let tally = Tally::new(self.requirement(group, level));
         if !self.is_in_reach(now, group, &tally) {
@@ -42,7 +55,7 @@ impl Node {
         let own = self.shared.node();
         let mut alone = tally.clone();
         alone.answered(own);
-        if alone.verdict() == Verdict::Met {
+        if alone.verdict() == Verdict::Met && sight == Sight::Whole && !self.sessions.has(id) {
             let (now_ms, seed) = (self.wall.at(now), self.shared.rng.u64(..));
             let Some(keyed) = self.keyed.get_mut(&group) else { return };
             let ticket = keyed.ticket(Waiting::Local(id, deadline));
@@ -60,7 +73,7 @@ impl Node {
             asked.push(node);
         }
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
-        let read = Read { id, key: key.clone(), op, tally, states: Vec::new(), deadline, begun: now, spare: others };
+        let read = Read { id, key: key.clone(), op, tally, states: Vec::new(), deadline, begun: now, spare: others, sight };
         let ticket = keyed.ticket(Waiting::Read(read));
         keyed.jobs.push(Job::Read { ticket, key: key.clone() });
         for node in asked {
@@ -71,14 +84,35 @@ impl Node {
 
     /// Reads that take long are asked of everybody.
     pub(super) fn ask_more(&mut self, now: Instant, group: GroupId) {
+        let mut again = Vec::new();
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         for (ticket, waiting) in &mut keyed.waiting {
             let Waiting::Read(read) = waiting else { continue };
+            if self.sessions.asks_again(now, read.id) {
+                again.push((*ticket, read.key.clone()));
+            }
             if now.since(read.begun) >= HEDGE_AFTER {
                 for node in read.spare.drain(..) {
                     let message = KeyedMessage::Ask { name: *ticket, key: read.key.clone() };
                     self.shared.peers.send(node, &Message::Keyed(group, message));
                 }
+            }
+        }
+        for (ticket, key) in again {
+            self.ask_everybody(group, ticket, &key);
+        }
+    }
+
+    /// All replicas are asked for a key again.
+    fn ask_everybody(&mut self, group: GroupId, ticket: u64, key: &Bytes) {
+        let own = self.shared.node();
+        for node in self.replicas_of(group).everybody() {
+            if node == own {
+                let Some(keyed) = self.keyed.get_mut(&group) else { return };
+                keyed.jobs.push(Job::Read { ticket, key: key.clone() });
+            } else {
+                let message = KeyedMessage::Ask { name: ticket, key: key.clone() };
+                self.shared.peers.send(node, &Message::Keyed(group, message));
             }
         }
     }
@@ -95,12 +129,11 @@ impl Node {
     ) {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let Some(Waiting::Read(read)) = keyed.waiting.get_mut(&ticket) else { return };
-        if read.tally.has_answered(from) {
-            return;
-        }
+        // One that is asked again, as it lacked what a session has seen, has more to say.
+        read.states.retain(|(node, _)| *node != from);
         read.tally.answered(from);
         read.states.push((from, state));
-        if read.tally.verdict() != Verdict::Met {
+        if read.tally.verdict() != Verdict::Met || !self.sessions.is_covered(group, read) {
             return;
         }
         if let Some(Waiting::Read(read)) = keyed.waiting.remove(&ticket) {
@@ -112,12 +145,21 @@ impl Node {
     fn evaluate_read(&mut self, now: Instant, group: GroupId, read: Read, out: &mut Effects) {
         let (now_ms, seed) = (self.wall.at(now), self.shared.rng.u64(..));
         let (nodes, states): (Vec<_>, Vec<_>) = read.states.into_iter().unzip();
-        match evaluate(&read.op, &states, now_ms, seed) {
+        let evaluated = match read.sight {
+            Sight::Whole | Sight::Siblings => evaluate(&read.op, &states, now_ms, seed),
+            Sight::Beside => evaluate_beside(&read.op, &states, now_ms, seed),
+        };
+        match evaluated {
             Ok(evaluated) => {
-                let answer = match &evaluated.reply {
-                    Ok(_) => KeyedAnswer::Operated(evaluated.reply.encode()),
-                    Err(_) => KeyedAnswer::Refused(evaluated.reply.encode()),
+                let answer = match (&evaluated.reply, read.sight) {
+                    (_, Sight::Siblings) => KeyedAnswer::Siblings {
+                        values: evaluated.state.siblings().cloned().collect(),
+                        context: evaluated.context.encode(),
+                    },
+                    (Ok(_), Sight::Whole | Sight::Beside) => KeyedAnswer::Operated(evaluated.reply.encode()),
+                    (Err(_), Sight::Whole | Sight::Beside) => KeyedAnswer::Refused(evaluated.reply.encode()),
                 };
+                self.sessions.see(group, read.id, &evaluated.known);
                 self.keyed_answer(read.id, answer, out);
                 for (node, delta) in nodes.into_iter().zip(evaluated.missing) {
                     if let Some(delta) = delta {

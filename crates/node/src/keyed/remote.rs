@@ -49,6 +49,12 @@ impl Node {
                 let ticket = keyed.ticket(Waiting::Attested(from, name));
                 keyed.jobs.push(Job::Attest { ticket });
             }
+            KeyedMessage::Round { request } => self.round_asked(now, group, from, request, out),
+            KeyedMessage::Rounded { answer } => self.round_answered(now, group, from, answer, out),
+            KeyedMessage::Registers { name, after } => self.registers_asked(group, from, name, after),
+            KeyedMessage::Copied { name, standing, registers, after } => {
+                self.registers_came(group, from, (name, standing), registers, after);
+            }
             KeyedMessage::Filled { .. } => self.with(now, group, out, |group, _| group.values_filled(from)),
             KeyedMessage::Attested { name, delta } => self.attested_came(now, group, name, Side::Theirs, delta),
             KeyedMessage::Name { name, after } => {
@@ -67,7 +73,7 @@ impl Node {
             Ok(()) => KeyedMessage::Taken { name },
             // It is sent again, and by then there may be room.
             Err(JoinError::TooManyGaps { .. }) => return,
-            Err(JoinError::Decode(_) | JoinError::UnknownOwnEvent { .. }) => {
+            Err(JoinError::Decode(_) | JoinError::UnknownOwnEvent { .. } | JoinError::NotForOthers) => {
                 self.shared.metrics.frames_refused += 1;
                 KeyedMessage::Refused { name }
             }

@@ -25,7 +25,7 @@ pub(super) struct Write {
 
 impl Node {
     pub(super) fn keyed_write(&mut self, now: Instant, group: GroupId, asked: Asked, out: &mut Effects) {
-        let Asked { id, key, op, level, deadline } = asked;
+        let Asked { id, key, op, level, deadline, seen, .. } = asked;
         let level = level.unwrap_or_else(|| self.table_level(group, Access::Write));
         let tally = Tally::new(self.requirement(group, level));
         if !self.is_in_reach(now, group, &tally) {
@@ -35,7 +35,7 @@ impl Node {
         let (now_ms, seed) = (self.wall.at(now), self.shared.rng.u64(..));
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let ticket = keyed.ticket(Waiting::Write(Write { id, tally, deadline, reply: None }));
-        keyed.jobs.push(Job::Execute { ticket, key, op, seen: None, now_ms, seed });
+        keyed.jobs.push(Job::Execute { ticket, key, op, seen, now_ms, seed });
     }
 
     /// Whether those that were heard lately are enough. A hint, which only decides whether it is tried.
@@ -61,13 +61,7 @@ impl Node {
     ) {
         let own = self.shared.node();
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
-        let reply = match reply {
-            Ok(reply) => Ok(KeyedAnswer::Operated(Ok::<_, OpError>(reply).encode())),
-            Err(Refusal::Op(error)) => Ok(KeyedAnswer::Refused(Err::<Reply, _>(error).encode())),
-            Err(refusal @ (Refusal::Reread { .. } | Refusal::TooLarge { .. } | Refusal::KeyTooLong { .. })) => {
-                Err(ErrorKind::InvalidArgument(refusal.to_string()))
-            }
-        };
+        let reply = answer_of(reply);
         let id = keyed.waiting.get(&ticket).and_then(Waiting::client);
         match (reply, delta) {
             (Ok(reply), Some(delta)) => {
@@ -111,5 +105,18 @@ impl Node {
             keyed.waiting.remove(&ticket);
             self.keyed_answer(id, reply, out);
         }
+    }
+}
+
+/// What a client is told of an operation.
+pub(super) fn answer_of(reply: Result<Reply, Refusal>) -> Result<KeyedAnswer, ErrorKind> {
+    match reply {
+        Ok(reply) => Ok(KeyedAnswer::Operated(Ok::<_, OpError>(reply).encode())),
+        Err(Refusal::Op(error)) => Ok(KeyedAnswer::Refused(Err::<Reply, _>(error).encode())),
+        Err(Refusal::Reread { siblings }) => Ok(KeyedAnswer::Reread(siblings as u64)),
+        Err(refusal @ (Refusal::TooLarge { .. } | Refusal::KeyTooLong { .. })) => {
+            Err(ErrorKind::InvalidArgument(refusal.to_string()))
+        }
+        Err(refusal @ Refusal::BadRegister) => Err(ErrorKind::Storage(refusal.to_string())),
     }
 }
