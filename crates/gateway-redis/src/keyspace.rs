@@ -1,6 +1,6 @@
 //! The table that a connection stands in, as commands use it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use althing_api::keyed::{Access, KeyedAnswer, KeyedRequest};
 use althing_api::request::Body;
@@ -8,6 +8,7 @@ use althing_api::{Answer, Call, Error, Reply as Coming, Request, Target};
 use althing_datatypes::codec::Message;
 use althing_datatypes::op::{Existence, KeyOp, SetAnswer, SetExpiry, StringOp};
 use althing_datatypes::{Content, Op, OpError, Reply, Whole};
+use althing_quorum::Level;
 use althing_types::GroupId;
 use bytes::Bytes;
 
@@ -33,11 +34,52 @@ pub type Operated = Result<Reply, OpError>;
 pub struct Keyspace {
     shared: Arc<Shared>,
     table: Arc<Table>,
+    levels: Levels,
+    /// What the connection has seen, if it keeps that. Its clones keep the same.
+    token: Arc<Mutex<Option<Bytes>>>,
+}
+
+/// How many replicas are asked; `None` for what the table says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Levels {
+    /// By reads.
+    pub read: Option<Level>,
+    /// By writes.
+    pub write: Option<Level>,
 }
 
 impl Keyspace {
     pub(crate) fn new(shared: Arc<Shared>, table: Arc<Table>) -> Self {
-        Self { shared, table }
+        Self { shared, table, levels: Levels::default(), token: Arc::default() }
+    }
+
+    /// At which levels its operations are done.
+    #[must_use]
+    pub const fn levels(&self) -> Levels {
+        self.levels
+    }
+
+    /// The same at other levels.
+    #[must_use]
+    pub fn with_levels(&self, levels: Levels) -> Self {
+        Self { levels, ..self.clone() }
+    }
+
+    /// What the connection has seen, if it keeps that.
+    #[must_use]
+    pub fn token(&self) -> Option<Bytes> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps what the connection has seen from now on, or does not.
+    pub fn keep_token(&self, token: Option<Bytes>) {
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+
+    /// Whether each operation must know what the one before has seen.
+    #[must_use]
+    pub fn is_in_session(&self) -> bool {
+        self.token().is_some()
     }
 
     /// The table.
@@ -49,7 +91,7 @@ impl Keyspace {
     /// The same node's other table.
     #[must_use]
     pub(crate) fn beside(&self, table: Arc<Table>) -> Self {
-        Self::new(Arc::clone(&self.shared), table)
+        Self { table, ..self.clone() }
     }
 
     /// The gateway.
@@ -72,9 +114,47 @@ impl Keyspace {
     /// Starts an operation on one key. It runs whether or not the reply is waited for.
     #[must_use]
     pub fn start(&self, key: Bytes, op: &Op) -> Coming {
-        let access = if op.is_read() { Access::Read } else { Access::Write };
-        let request = KeyedRequest::Operate { key, operation: op.encode(), access, level: None };
+        let (access, level) =
+            if op.is_read() { (Access::Read, self.levels.read) } else { (Access::Write, self.levels.write) };
+        self.begin(KeyedRequest::Operate { key, operation: op.encode(), access, level })
+    }
+
+    /// Starts a request about one key.
+    fn begin(&self, request: KeyedRequest) -> Coming {
+        let request = match self.token() {
+            None => request,
+            Some(token) => KeyedRequest::InSession { token, request: Box::new(request) },
+        };
         self.call(Target::Table(self.table.name.clone()), request)
+    }
+
+    /// The answer to a request about one key; what it lets the connection see is kept.
+    fn answered(&self, answer: Result<Answer, Error>) -> Result<KeyedAnswer, Refusal> {
+        match keyed(answer)? {
+            KeyedAnswer::InSession { answer, token } => {
+                if self.is_in_session() {
+                    self.keep_token(Some(token));
+                }
+                Ok(*answer)
+            }
+            answer => Ok(answer),
+        }
+    }
+
+    /// What an operation came to that was [started](Keyspace::start).
+    ///
+    /// # Errors
+    /// If the node could not do it.
+    pub fn operated(&self, answer: Result<Answer, Error>) -> Result<Operated, Refusal> {
+        operation(self.answered(answer)?)
+    }
+
+    /// A request about one key, and its answer.
+    ///
+    /// # Errors
+    /// If the node could not do it.
+    pub async fn request(&self, request: KeyedRequest) -> Result<KeyedAnswer, Refusal> {
+        self.answered(self.begin(request).await)
     }
 
     /// An operation on one key, and what it came to.
@@ -82,7 +162,7 @@ impl Keyspace {
     /// # Errors
     /// If the node could not do it.
     pub async fn ask(&self, key: &Bytes, op: Op) -> Result<Operated, Refusal> {
-        operated(self.start(key.clone(), &op).await)
+        self.operated(self.start(key.clone(), &op).await)
     }
 
     /// Operations on keys of which no two that change something are the same, side by side; replies in their order.
@@ -90,6 +170,7 @@ impl Keyspace {
     /// # Errors
     /// The first error of the node. The others were started all the same.
     pub async fn each(&self, operations: Vec<(Bytes, Op)>) -> Result<Vec<Operated>, Refusal> {
+        let at_once = if self.is_in_session() { 1 } else { MAX_AT_ONCE };
         let mut coming = std::collections::VecDeque::new();
         let (mut all, mut failure) = (Vec::new(), None);
         let mut take = |result: Result<Operated, Refusal>| match result {
@@ -97,15 +178,15 @@ impl Keyspace {
             Err(error) => failure = failure.take().or(Some(error)),
         };
         for (key, op) in operations {
-            if coming.len() >= MAX_AT_ONCE
+            if coming.len() >= at_once
                 && let Some(first) = coming.pop_front()
             {
-                take(operated(first.await));
+                take(self.operated(first.await));
             }
             coming.push_back(self.start(key, &op));
         }
         for reply in coming {
-            take(operated(reply.await));
+            take(self.operated(reply.await));
         }
         failure.map_or(Ok(all), Err)
     }
@@ -178,9 +259,13 @@ impl Keyspace {
         let request = KeyedRequest::Scan { after, limit, pattern, kind };
         match keyed(self.call(Target::Group(shard), request).await)? {
             KeyedAnswer::Page { keys, after } => Ok((keys, after)),
-            KeyedAnswer::Operated(_) | KeyedAnswer::Refused(_) | KeyedAnswer::Count(_) | KeyedAnswer::Flushed(_) => {
-                Err(wrong_reply())
-            }
+            KeyedAnswer::Operated(_)
+            | KeyedAnswer::Refused(_)
+            | KeyedAnswer::Count(_)
+            | KeyedAnswer::Flushed(_)
+            | KeyedAnswer::Siblings { .. }
+            | KeyedAnswer::Reread(_)
+            | KeyedAnswer::InSession { .. } => Err(wrong_reply()),
         }
     }
 
@@ -233,6 +318,9 @@ impl Keyspace {
                 KeyedAnswer::Operated(_)
                 | KeyedAnswer::Refused(_)
                 | KeyedAnswer::Page { .. }
+                | KeyedAnswer::Siblings { .. }
+                | KeyedAnswer::Reread(_)
+                | KeyedAnswer::InSession { .. }
                 | KeyedAnswer::Flushed(_) => {
                     return Err(wrong_reply());
                 }
@@ -280,13 +368,20 @@ impl Keyspace {
 }
 
 /// What an operation came to, from the node's answer.
-pub(crate) fn operated(answer: Result<Answer, Error>) -> Result<Operated, Refusal> {
-    match keyed(answer)? {
+pub(crate) fn operation(answer: KeyedAnswer) -> Result<Operated, Refusal> {
+    match answer {
         // Which of the two it is tells nodes in between whether something may have been done; the bytes say it all.
         KeyedAnswer::Operated(bytes) | KeyedAnswer::Refused(bytes) => {
             Operated::decode(&bytes).map_err(|_| wrong_reply())
         }
-        KeyedAnswer::Page { .. } | KeyedAnswer::Count(_) | KeyedAnswer::Flushed(_) => Err(wrong_reply()),
+        KeyedAnswer::Reread(siblings) => Err(Refusal::new(format!(
+            "REREAD {siblings} concurrent values wait that this writer has not seen: read them, and write with their context"
+        ))),
+        KeyedAnswer::Page { .. }
+        | KeyedAnswer::Count(_)
+        | KeyedAnswer::Flushed(_)
+        | KeyedAnswer::Siblings { .. }
+        | KeyedAnswer::InSession { .. } => Err(wrong_reply()),
     }
 }
 

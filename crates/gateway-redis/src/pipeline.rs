@@ -16,7 +16,6 @@ use bytes::{Bytes, BytesMut};
 use crate::command::{self, Action, Command, Flag};
 use crate::gateway::Counters;
 use crate::hub::{Delivery, Post};
-use crate::keyspace::operated;
 use crate::run::{Keyed, refused};
 use crate::session::{Next, Session, Speech};
 use crate::tables::TableKind;
@@ -157,6 +156,9 @@ impl Pipeline {
     }
 
     fn must_wait(&self, key: &Bytes, is_read: bool) -> bool {
+        if self.session.space().is_in_session() {
+            return !self.flights.is_empty();
+        }
         match self.session.space().table().kind {
             TableKind::Strong => !self.flights.is_empty(),
             TableKind::Convergent => {
@@ -169,7 +171,8 @@ impl Pipeline {
     /// Waits for the oldest operation under way and says what it came to.
     async fn land(&mut self, out: &mut BytesMut) {
         let Some(flight) = self.flights.pop_front() else { return };
-        let reply = operated(flight.coming.await);
+        let answer = flight.coming.await;
+        let reply = self.session.space().operated(answer);
         let answer = reply.and_then(|reply| reply.map(flight.say).map_err(|error| refused(error, flight.command.name)));
         self.say(answer, flight.speech, out);
     }

@@ -18,7 +18,7 @@ use crate::clients::Client;
 use crate::command::{self, Action, Answer, Command, Flag};
 use crate::gateway::{Gateway, Shared};
 use crate::hub::{Heard, Inbox, Listening, Postbox, postbox};
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Keyspace, Levels};
 use crate::refusal::Refusal;
 use crate::tables::{Entrance, Table, TableKind};
 use crate::wire::Protocol;
@@ -240,7 +240,12 @@ impl Session {
     /// Stands in another table from now on.
     fn enter(&mut self, table: Arc<Table>) {
         self.client.facts().index = table.index.unwrap_or(0);
-        self.space = Keyspace::new(Arc::clone(self.shared()), table);
+        self.space = self.space.beside(table);
+    }
+
+    /// From now on operations are done at these levels.
+    pub fn set_levels(&mut self, levels: Levels) {
+        self.space = self.space.with_levels(levels);
     }
 
     /// Forgets everything that the connection has said, as `RESET` does.
@@ -251,6 +256,8 @@ impl Session {
         self.sender = entrance(self.shared());
         "default".clone_into(&mut self.user);
         self.replies = Replies::On;
+        self.set_levels(Levels::default());
+        self.space.keep_token(None);
         self.enter(first_table(&Arc::clone(self.shared())));
         let mut facts = self.client.facts();
         facts.name.clear();

@@ -221,7 +221,7 @@ impl Node {
     }
 
     /// Who coordinates what is asked of a shard that this node has a replica of. A hint: whoever does is right.
-    fn coordinator(&self, now: Instant, group: GroupId) -> NodeId {
+    pub(crate) fn coordinator(&self, now: Instant, group: GroupId) -> NodeId {
         let own = self.shared.node();
         let leader = self.groups.get(&group).and_then(crate::group::Group::leader);
         leader.filter(|leader| self.shared.peers.is_heard(now, *leader)).unwrap_or(own)

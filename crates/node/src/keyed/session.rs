@@ -201,11 +201,9 @@ impl Node {
     pub(super) fn expire_sessions(&mut self, now: Instant, group: GroupId, out: &mut Effects) {
         let sessions = &mut self.sessions;
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
-        let is_given_up = |waiting: &Waiting| match waiting {
-            Waiting::Read(read) => sessions.lacks(read.id) && now.since(read.begun) >= PATIENCE,
-            _ => false,
-        };
-        let given_up: Vec<_> = keyed.waiting.extract_if(.., |_, waiting| is_given_up(waiting)).collect();
+        let is_given_up = |read: &Read| sessions.lacks(read.id) && now.since(read.begun) >= PATIENCE;
+        let is_one = |waiting: &Waiting| matches!(waiting, Waiting::Read(read) if is_given_up(read));
+        let given_up: Vec<_> = keyed.waiting.extract_if(.., |_, waiting| is_one(waiting)).collect();
         for id in given_up.iter().filter_map(|(_, waiting)| waiting.client()) {
             let reason = "no replica that answers has all that this session has seen: try again, or begin a new one";
             sessions.forget(id);

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod cas;
 mod control;
 mod deadlines;
 mod keyed;
@@ -20,6 +21,7 @@ use althing_api::{Answer, Call, Error, Request};
 use althing_node::{Applier, Effects, GroupMetrics, GroupState, Input, LogRecovery, Node, NodeConfig};
 use althing_storage::engine::Engine;
 use althing_storage::engine::model::ModelEngine;
+use althing_storage::wal::Record;
 use althing_types::{ClusterId, Instant, NodeId, RequestId};
 
 struct One {
@@ -39,6 +41,8 @@ struct Cluster {
     /// A node that the others do not hear, nor it them.
     cut_off: Option<NodeId>,
     on_their_way: Vec<(NodeId, Input)>,
+    /// All that each node has logged.
+    logs: BTreeMap<NodeId, Vec<Record>>,
 }
 
 fn members(count: usize) -> Vec<Member> {
@@ -76,6 +80,7 @@ impl Cluster {
             slow: None,
             cut_off: None,
             on_their_way: Vec::new(),
+            logs: BTreeMap::new(),
         }
     }
 
@@ -122,7 +127,10 @@ impl Cluster {
         if self.slow == Some(id) {
             self.on_their_way.append(&mut told);
         }
-        told.extend(out.wal.map(|batch| (id, Input::Persisted { seq: batch.seq })));
+        if let Some(batch) = out.wal {
+            self.logs.entry(id).or_default().extend(batch.records);
+            told.push((id, Input::Persisted { seq: batch.seq }));
+        }
         if !out.work.is_empty() {
             told.push((id, Input::Done(applier.work(out.work).unwrap())));
         }

@@ -155,8 +155,8 @@ pub const ROWS: &[Command] = &[
         flags: WDF,
         keys: ONE,
         since: "2.0.0",
-        merges: Conditional,
-        summary: "Sets a field that is not there.",
+        merges: Claims,
+        summary: "Sets a field that is not there. On strong tables only.",
         action: Keyed(hashes::hsetnx),
     },
     Command {

@@ -166,8 +166,8 @@ pub const ROWS: &[Command] = &[
         flags: WD,
         keys: Keys::Range { first: 1, last: -1, step: 2 },
         since: "1.0.1",
-        merges: Conditional,
-        summary: "Sets several strings if none of the keys is there.",
+        merges: Claims,
+        summary: "Sets several strings if none of the keys is there. On strong tables only.",
         action: Composed(strings::msetnx),
     },
     Command {
@@ -189,7 +189,7 @@ pub const ROWS: &[Command] = &[
         keys: ONE,
         since: "1.0.0",
         merges: LastWriter,
-        summary: "Sets a string; NX and XX judge what one side sees.",
+        summary: "Sets a string. XX is judged on what one side sees; NX is refused or decided as with SETNX.",
         action: Keyed(strings::set),
     },
     Command {
@@ -210,7 +210,7 @@ pub const ROWS: &[Command] = &[
         flags: WDF,
         keys: ONE,
         since: "1.0.0",
-        merges: Conditional,
+        merges: Claims,
         summary: "Sets a string if the key is not there.",
         action: Keyed(strings::setnx),
     },
