@@ -243,6 +243,8 @@ pub enum Merges {
     Conditional,
     /// Only one may be told yes: it is decided by a round, or refused.
     Claims,
+    /// The same, of what no round decides: it is refused.
+    StrongOnly,
     /// What the command that it runs comes to.
     AsItSays,
     /// It reads some keys, then writes another with what it found.
@@ -274,6 +276,7 @@ impl Merges {
             Self::Claims => {
                 "refused, for both sides would be told yes. Exact on strong tables and, of strings, where the table's `conditional` is `paxos`: then only a side with most of the replicas goes on"
             }
+            Self::StrongOnly => "refused, for both sides would be told yes. Exact on strong tables",
             Self::AsItSays => "as the command that it runs",
             Self::ReadsThenWrites => "reads what one side sees, then replaces or changes the destination, key by key",
             Self::EachKey => "each key for itself, as the command for one key",

@@ -48,7 +48,7 @@ pub const ROWS: &[Command] = &[
         keys: Keys::None,
         since: "0.1.0",
         merges: Nothing,
-        summary: "AL.SESSION [ON | OFF | token]: keeps, at this connection or from another one's token on, what was seen, and tells the \
+        summary: "AL.SESSION [ON, OFF or a token]: keeps what was seen at this connection, or from another one's token on, and tells the \
                   token: reads then show what was written and read before, whichever replica answers.",
         action: Session(althing::session),
     },

@@ -155,8 +155,8 @@ pub const ROWS: &[Command] = &[
         flags: WDF,
         keys: ONE,
         since: "2.0.0",
-        merges: Claims,
-        summary: "Sets a field that is not there. On strong tables only.",
+        merges: StrongOnly,
+        summary: "Sets a field that is not there.",
         action: Keyed(hashes::hsetnx),
     },
     Command {

@@ -21,7 +21,7 @@ use super::Flag::{
 };
 use super::Merges::{
     AddWins, AsItSays, Claims, Conditional, Counts, EachKey, LastWriter, LaterDeadline, Nothing, PerField, ReadModifyWrite, Reads,
-    ReadsThenWrites, RemovesSeen, Union,
+    ReadsThenWrites, RemovesSeen, StrongOnly, Union,
 };
 use super::keys::{ALL, Keys, ONE, TWO};
 use super::{Command, Flag, Group};

@@ -166,8 +166,8 @@ pub const ROWS: &[Command] = &[
         flags: WD,
         keys: Keys::Range { first: 1, last: -1, step: 2 },
         since: "1.0.1",
-        merges: Claims,
-        summary: "Sets several strings if none of the keys is there. On strong tables only.",
+        merges: StrongOnly,
+        summary: "Sets several strings if none of the keys is there.",
         action: Composed(strings::msetnx),
     },
     Command {
