@@ -41,7 +41,10 @@ install_clients() {
   [ -x "$work/venv/bin/python" ] || skipped+=("python clients (python3 with venv)")
   if have npm; then
     (cd "$work" && [ -d node_modules/etcd3 ] || npm install --silent --no-fund --no-audit --prefix "$work" etcd3 >/dev/null 2>&1) || true
+    (cd "$work" && [ -d node_modules/ioredis ] || npm install --silent --no-fund --no-audit --prefix "$work" redis ioredis >/dev/null 2>&1) || true
   fi
+  [ -d "$work/node_modules/redis" ] || skipped+=("node-redis (npm install redis)")
+  [ -d "$work/node_modules/ioredis" ] || skipped+=("ioredis (npm install ioredis)")
   [ -d "$work/node_modules/etcd3" ] || skipped+=("node client (npm install etcd3)")
 }
 

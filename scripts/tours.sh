@@ -66,14 +66,24 @@ else
 fi
 
 redis=$(field redis ,)
+# table NAME SPEC
 table() {
-  printf 'apiVersion: althing/v1\nkind: Table\nmetadata: {name: tour}\nspec: {guarantee: convergent, shards: 4, redisDb: 0}\n' |
+  printf 'apiVersion: althing/v1\nkind: Table\nmetadata: {name: %s}\nspec: {%s}\n' "$1" "$2" |
     "$althing" apply -f - --wait --endpoint "$first"
 }
-tour "a convergent table" table
+tour "a convergent table" table tour "guarantee: convergent, shards: 4, redisDb: 0"
 tour "clients of Redis" python3 scripts/clients/redis_clients.py "$redis"
+if command -v node >/dev/null; then
+  tour "clients of Redis for Node.js" node scripts/clients/redis_clients.js "$redis"
+fi
 if [ -f ../shared/clients/redis-cases.py ]; then
-  tour "cases of Redis's commands" ./scripts/clients/redis_cases.sh ../shared/clients/redis-cases.py "${redis%%,*}"
+  tour "cases of Redis's commands" ./scripts/clients/redis_cases.sh ../shared/clients/redis-cases.py "${redis%%,*}" 269
+fi
+tour "the convergent table makes way" table tour "guarantee: convergent, shards: 4, redisDb: 1"
+tour "a strong table" table exact "guarantee: strong, redisDb: 0"
+tour "transactions of clients of Redis" python3 scripts/clients/redis_exact.py "$redis" exact
+if [ -f ../shared/clients/redis-cases.py ]; then
+  tour "cases of Redis's commands on the strong table" ./scripts/clients/redis_cases.sh ../shared/clients/redis-cases.py "${redis%%,*}" 264
 fi
 
 if command -v protoc >/dev/null; then

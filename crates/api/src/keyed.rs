@@ -4,6 +4,7 @@
 //! between it travels as bytes: a node that only hands a call on need not know.
 
 use althing_quorum::Level;
+use althing_types::Revision;
 use bytes::Bytes;
 
 /// Whether an operation may change its key.
@@ -13,6 +14,42 @@ pub enum Access {
     Read,
     /// It may.
     Write,
+}
+
+/// When operations happen, and what is random in them. Who proposes them says it, so that all replicas do the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Moment {
+    /// Milliseconds since 1970.
+    pub now_ms: i64,
+    /// Decides what is random.
+    pub seed: u64,
+}
+
+impl Moment {
+    /// The seed of one operation of several, by its place among them.
+    #[must_use]
+    pub const fn seed_of(self, place: usize) -> u64 {
+        // An odd number far from any small one: seeds of neighbours have nothing in common.
+        self.seed.wrapping_add((place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+}
+
+/// A key that a transaction rests on.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Watched {
+    /// Which.
+    pub key: Bytes,
+    /// The revision of its last change; zero if there must be no such key.
+    pub revision: Revision,
+}
+
+/// One operation of a transaction.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Step {
+    /// The key.
+    pub key: Bytes,
+    /// The operation, as the crate `datatypes` writes it.
+    pub operation: Bytes,
 }
 
 /// What is asked of a shard of such a table.
@@ -69,6 +106,18 @@ pub enum KeyedRequest {
         /// The request; none of this kind.
         request: Box<KeyedRequest>,
     },
+    /// Operations that happen together, if no watched key has changed: none sees or leaves a part of it. What one of them is refused
+    /// does not stop the others. Only tables whose replicas agree on an order can do it.
+    Transact {
+        /// What must not have changed.
+        watches: Vec<Watched>,
+        /// What is done, in this order.
+        steps: Vec<Step>,
+        /// Whether any of it may change its key.
+        access: Access,
+        /// When it happens; `None` for when the node takes it.
+        moment: Option<Moment>,
+    },
 }
 
 /// Bytes of a session's token at the most: some sixty for each shard that it has seen, and more where a replica lacks something.
@@ -109,6 +158,15 @@ pub enum KeyedAnswer {
         /// What has been seen now.
         token: Bytes,
     },
+    /// To `Transact`: it was done.
+    Transacted {
+        /// What each step came to: a result of a reply or a refusal, as the crate `datatypes` writes it.
+        replies: Vec<Bytes>,
+        /// For each step the revision at which its key was changed last before all this; zero if there was no such key.
+        revisions: Vec<Revision>,
+    },
+    /// To `Transact`: a watched key has changed, so nothing was done.
+    Aborted,
 }
 
 impl KeyedRequest {
@@ -116,8 +174,15 @@ impl KeyedRequest {
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         match self {
-            Self::Operate { access: Access::Read, .. } | Self::Scan { .. } | Self::Count | Self::Siblings { .. } => true,
-            Self::Operate { access: Access::Write, .. } | Self::Flush | Self::Put { .. } => false,
+            Self::Operate { access: Access::Read, .. }
+            | Self::Transact { access: Access::Read, .. }
+            | Self::Scan { .. }
+            | Self::Siblings { .. }
+            | Self::Count => true,
+            Self::Operate { access: Access::Write, .. }
+            | Self::Transact { access: Access::Write, .. }
+            | Self::Put { .. }
+            | Self::Flush => false,
             Self::InSession { request, .. } => request.is_read_only(),
         }
     }
@@ -128,7 +193,7 @@ impl KeyedRequest {
         match self {
             Self::Operate { key, .. } | Self::Siblings { key, .. } | Self::Put { key, .. } => Some(key),
             Self::InSession { request, .. } => request.key(),
-            Self::Scan { .. } | Self::Count | Self::Flush => None,
+            Self::Scan { .. } | Self::Count | Self::Flush | Self::Transact { .. } => None,
         }
     }
 
@@ -140,6 +205,10 @@ impl KeyedRequest {
             Self::Operate { operation, .. } => key + operation.len(),
             Self::Put { value, context, .. } => key + value.len() + context.len(),
             Self::InSession { token, request } => token.len() + request.weight(),
+            Self::Transact { watches, steps, .. } => {
+                let watched = watches.iter().map(|watched| watched.key.len()).sum::<usize>();
+                watched + steps.iter().map(|step| step.key.len() + step.operation.len()).sum::<usize>()
+            }
             Self::Scan { .. } | Self::Count | Self::Flush | Self::Siblings { .. } => key,
         }
     }

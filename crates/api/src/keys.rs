@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use crate::error::ErrorKind;
+use crate::keyed::{KeyedRequest, Step, Watched};
 use crate::kv::{KeyRange, Operation, RangeEnd, TxnRequest};
 use crate::request::Request;
 
@@ -41,6 +42,14 @@ impl<'a> Keys<'a> {
         let mut touched = Touched::default();
         touched.txn(txn);
         touched.keys()
+    }
+
+    /// The keys of a transaction of keyed values: those that it watches, and those of its steps.
+    #[must_use]
+    pub fn of_steps(watches: &'a [Watched], steps: &'a [Step]) -> Self {
+        let watched = watches.iter().map(|watched| &watched.key);
+        let keys = watched.chain(steps.iter().map(|step| &step.key)).collect();
+        Touched { keys, ranges: Vec::new() }.keys()
     }
 }
 
@@ -104,6 +113,7 @@ pub fn shard_keys(request: &Request) -> Keys<'_> {
         Request::Put(put) => Keys::Single(&put.key),
         Request::DeleteRange(delete) => Keys::of(&delete.keys),
         Request::Txn(txn) => Keys::of_txn(txn),
+        Request::Keyed(KeyedRequest::Transact { watches, steps, .. }) => Keys::of_steps(watches, steps),
         Request::Keyed(request) => request.key().map_or(Keys::None, Keys::Single),
         Request::Compact { .. }
         | Request::LeaseGrant { .. }
@@ -131,7 +141,7 @@ pub fn cross_shard(request: &Request) -> ErrorKind {
         Request::Range(_) => RANGE,
         Request::DeleteRange(_) => DELETE_RANGE,
         // A put has one key; it is here because every kind of request has a line.
-        Request::Put(_) | Request::Txn(_) => TXN,
+        Request::Put(_) | Request::Txn(_) | Request::Keyed(KeyedRequest::Transact { .. }) => TXN,
         Request::Compact { .. } | Request::HashKv(_) => REVISION,
         Request::LeaseGrant { .. }
         | Request::LeaseRevoke(_)

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ServerArgs;
+use crate::cut::{CutArgs, HealArgs};
 use crate::remote::RemoteArgs;
 use crate::verbs::Verb;
 use crate::verbs::context::ContextCommand;
@@ -39,6 +40,12 @@ pub enum Command {
     ///
     /// LIVENESS is how each node looks to the first endpoint that answers: a hint on which no data depends.
     Status(StatusArgs),
+    /// Cut a cluster in two, to see what it promises: the nodes that are named, and all others. Clients reach both sides.
+    ///
+    /// Only nodes that were started with --allow-cut take it; those of `althing dev` are.
+    Cut(CutArgs),
+    /// End what `althing cut` began.
+    Heal(HealArgs),
     /// Take a snapshot of a cluster, or make a new cluster from one.
     #[command(subcommand)]
     Snapshot(SnapshotCommand),

@@ -6,6 +6,7 @@ pub mod args;
 pub mod bench;
 pub mod config;
 pub mod contexts;
+pub mod cut;
 pub mod error;
 pub mod ids;
 mod liveness;

@@ -1,10 +1,11 @@
 //! Changes of the configuration: our own form of them, and the raft crate's.
 //!
 //! One change at a time takes effect when it is applied (dissertation, 4.1). Several in one proposal go through a joint
-//! configuration (4.3), which the leader leaves by itself with an entry of its own, [`ConfChange::LeaveJoint`].
+//! configuration (4.3), which the leader leaves by itself with an entry of its own, [`ConfChange::LeaveJoint`], unless the change is
+//! held ([`ConfChange::Hold`]): then somebody who knows when proposes that.
 //!
 //! ```text
-//! data of a configuration entry:  version u8 = 1 · count · (kind u8 · node)* · data
+//! data of a configuration entry:  version u8 = 1, or 2 if held · count · (kind u8 · node)* · data
 //!                                 nothing at all is LeaveJoint
 //! ```
 
@@ -12,11 +13,12 @@ use althing_codec::{DecodeError, Reader, Writer};
 use althing_probe::Mutant;
 use althing_types::NodeId;
 use bytes::Bytes;
-use raft::eraftpb::{ConfChangeSingle, ConfChangeType, ConfChangeV2};
+use raft::eraftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2};
 
 use crate::types::{Entry, EntryKind};
 
 const VERSION: u8 = 1;
+const HELD_VERSION: u8 = 2;
 
 /// One step of a change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,7 +68,9 @@ impl Change {
 pub enum ConfChange {
     /// One step, or several at once through a joint configuration.
     Change(Vec<Change>),
-    /// The joint configuration is left. The leader proposes it by itself.
+    /// Several steps through a joint configuration that stands until somebody proposes that it be left.
+    Hold(Vec<Change>),
+    /// The joint configuration is left. The leader proposes it by itself, unless it is held.
     LeaveJoint,
 }
 
@@ -78,18 +82,38 @@ impl ConfChange {
             Self::Change(steps) => {
                 change.set_changes(steps.iter().map(|step| step.to_raft()).collect::<Vec<_>>().into());
             }
+            Self::Hold(steps) => {
+                change.set_transition(ConfChangeTransition::Explicit);
+                change.set_changes(steps.iter().map(|step| step.to_raft()).collect::<Vec<_>>().into());
+            }
             Self::LeaveJoint => {}
         }
         change
+    }
+
+    /// What it consists of.
+    pub(crate) const fn steps(&self) -> &[Change] {
+        match self {
+            Self::Change(steps) | Self::Hold(steps) => steps.as_slice(),
+            Self::LeaveJoint => &[],
+        }
+    }
+
+    /// The version of its bytes, which also tells the two kinds of changes apart.
+    const fn version(&self) -> u8 {
+        match self {
+            Self::Change(_) | Self::LeaveJoint => VERSION,
+            Self::Hold(_) => HELD_VERSION,
+        }
     }
 
     /// The data of the entry that carries it, together with what the state machine wants to know.
     pub(crate) fn encode(&self, data: &[u8]) -> Bytes {
         match self {
             Self::LeaveJoint => Bytes::new(),
-            Self::Change(steps) => {
+            Self::Change(steps) | Self::Hold(steps) => {
                 let mut writer = Writer::with_capacity(2 + steps.len() * 11 + data.len());
-                writer.u8(VERSION);
+                writer.u8(self.version());
                 writer.u64(steps.len() as u64);
                 for step in steps {
                     writer.u8(step.ordinal());
@@ -143,13 +167,14 @@ pub fn conf_change(entry: &Entry) -> Result<(ConfChange, Bytes), ConfChangeError
 fn decode(data: &Bytes) -> Result<(ConfChange, Bytes), DecodeError> {
     let mut reader = Reader::new(data.clone());
     let version = reader.u8("a configuration change's version")?;
-    if version != VERSION {
-        let (found, known) = (u64::from(version), u64::from(VERSION));
+    if version != VERSION && version != HELD_VERSION {
+        let (found, known) = (u64::from(version), u64::from(HELD_VERSION));
         return Err(DecodeError::Version { what: "a configuration change", found, known });
     }
     let count = reader.count("a configuration change's steps")?;
     let steps = (0..count).map(|_| decode_step(&mut reader)).collect::<Result<_, _>>()?;
-    Ok((ConfChange::Change(steps), reader.rest()))
+    let change = if version == HELD_VERSION { ConfChange::Hold(steps) } else { ConfChange::Change(steps) };
+    Ok((change, reader.rest()))
 }
 
 fn decode_step(reader: &mut Reader) -> Result<Change, DecodeError> {

@@ -34,8 +34,8 @@ impl Replica {
         match (change, self.conf_state().is_joint()) {
             (ConfChange::LeaveJoint, true) => Ok(()),
             (ConfChange::LeaveJoint, false) => Err(invalid("the configuration is not joint".to_owned())),
-            (ConfChange::Change(_), true) => Err(Refused::ConfChangePending),
-            (ConfChange::Change(steps), false) => {
+            (ConfChange::Change(_) | ConfChange::Hold(_), true) => Err(Refused::ConfChangePending),
+            (ConfChange::Change(steps) | ConfChange::Hold(steps), false) => {
                 self.check_steps(steps).map_err(invalid)?;
                 let raft_change = change.to_raft();
                 let mut changer = Changer::new(raft.prs());
@@ -103,8 +103,7 @@ impl Replica {
 }
 
 fn mark(change: &ConfChange) {
-    let ConfChange::Change(steps) = change else { return };
-    for step in steps {
+    for step in change.steps() {
         match step {
             Change::Promote(_) => althing_probe::hit(Mark::LearnerPromoted),
             Change::Remove(_) => althing_probe::hit(Mark::MemberRemoved),

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use althing_merkle::Entry;
 use bytes::Bytes;
 
 use crate::keyed::Keyed;
@@ -23,6 +24,8 @@ pub(crate) struct Stored {
     pub(crate) bytes: usize,
     /// What it says.
     pub(crate) label: Label,
+    /// What the hash tree counts it as.
+    pub(crate) entry: Entry,
 }
 
 /// Whether the engine holds what a slot does.

@@ -123,6 +123,15 @@ impl Message {
     }
 }
 
+/// Whether a delta is a write of this actor; not if it is none at all.
+#[must_use]
+pub fn is_written_by(delta: &Bytes, actor: Actor) -> bool {
+    match Message::decode(delta.clone()) {
+        Ok(Message::Key(message)) => message.delta.writes.next_dot(actor).counter > 1,
+        Ok(Message::Attestation(_) | Message::Rounds(_) | Message::Issued(_)) | Err(_) => false,
+    }
+}
+
 impl KeyDelta {
     /// Its bytes, as a message.
     #[must_use]

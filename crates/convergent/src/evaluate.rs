@@ -87,13 +87,7 @@ enum Sight {
     Beside,
 }
 
-fn evaluate_on(
-    op: &Op,
-    states: &[Bytes],
-    now_ms: i64,
-    seed: u64,
-    sight: Sight,
-) -> Result<Evaluated, EvaluateError> {
+fn evaluate_on(op: &Op, states: &[Bytes], now_ms: i64, seed: u64, sight: Sight) -> Result<Evaluated, EvaluateError> {
     let answers = decode(states)?;
     let joined = join(&answers);
     let missing = answers.iter().map(|answer| answer.missing(&joined.state)).collect();
@@ -116,16 +110,6 @@ pub fn known_of(attestation: &Bytes) -> Option<Known> {
         Message::Attestation(attestation) => Some(attestation.known),
         Message::Key(_) | Message::Rounds(_) | Message::Issued(_) => None,
     }
-}
-
-/// For each state the delta that its replica lacks, if any.
-///
-/// # Errors
-/// [`EvaluateError`]
-pub fn repair(states: &[Bytes]) -> Result<Vec<Option<Bytes>>, EvaluateError> {
-    let answers = decode(states)?;
-    let joined = join(&answers);
-    Ok(answers.iter().map(|answer| answer.missing(&joined.state)).collect())
 }
 
 /// What one replica says of a key.

@@ -9,6 +9,7 @@ use althing_datatypes::{Kind, Op, OpError, Reply};
 use bytes::Bytes;
 
 use crate::rounds::{Task, Told};
+use crate::survey::{Compared, Finished, Mended};
 
 /// Something to be done by a replica.
 #[derive(Clone, PartialEq, Debug)]
@@ -60,14 +61,45 @@ pub enum Job {
         /// The node's wall clock, in milliseconds since 1970.
         now_ms: i64,
     },
-    /// A page of the names of all keys of which anything is held, whether or not it can be seen: what a repair goes through.
-    Names {
+    /// Goes on with making the hash tree, if it does not count all keys or is not as deep as they want.
+    Plant {
         /// The host's number.
         ticket: u64,
-        /// After this key; `None` is from the beginning.
-        after: Option<Bytes>,
-        /// At most so many.
-        count: usize,
+        /// So many keys are read, about.
+        budget: usize,
+    },
+    /// A step of a comparison that this replica makes with another one: see [`crate::survey`].
+    Compare {
+        /// The host's number.
+        ticket: u64,
+        /// Which.
+        step: Compare,
+    },
+    /// Another replica's question, of [`crate::survey::Compared::Question`].
+    Respond {
+        /// The host's number.
+        ticket: u64,
+        /// The question.
+        question: Bytes,
+    },
+    /// The states of keys that another replica wants, as many as fit.
+    States {
+        /// The host's number.
+        ticket: u64,
+        /// Of [`crate::survey::encode_wants`].
+        wants: Bytes,
+    },
+    /// Joins another replica's states.
+    Mend {
+        /// The host's number.
+        ticket: u64,
+        /// Of [`Outcome::States`].
+        states: Bytes,
+    },
+    /// The end of a comparison: all keys that it wanted are mended.
+    Finish {
+        /// The host's number.
+        ticket: u64,
     },
     /// What is known here, for whoever repairs himself from here: see [`crate::delta`]. It is asked for before the first key of a
     /// repair is read, and joined after the last.
@@ -90,6 +122,23 @@ pub enum Job {
         now_ms: i64,
         /// At most so many keys.
         budget: usize,
+    },
+}
+
+/// A step of a comparison.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Compare {
+    /// The first one. What was under way is forgotten.
+    Begin {
+        /// Names the comparison, and none before.
+        session: u64,
+        /// What the other says that it knows: [`Outcome::Attested`], asked for before.
+        attested: Bytes,
+    },
+    /// The other has answered.
+    Go {
+        /// Of [`Outcome::Responded`].
+        answer: Bytes,
     },
 }
 
@@ -232,16 +281,70 @@ pub enum Outcome {
         /// To be logged under `index`, then sent to the other replicas.
         delta: Bytes,
     },
-    /// Of [`Job::Names`].
-    Names {
+    /// Of [`Job::Plant`].
+    Planted {
         /// The job's.
         ticket: u64,
         /// What it rests on.
         index: u64,
-        /// The names, in their order.
-        names: Vec<Bytes>,
-        /// Where to go on; `None` after the last key.
-        next: Option<Bytes>,
+        /// Whether there is more to be done before the replica can compare.
+        rest: Rest,
+    },
+    /// Of [`Job::Compare`].
+    Compared {
+        /// The job's.
+        ticket: u64,
+        /// What it rests on.
+        index: u64,
+        /// What comes next.
+        compared: Compared,
+    },
+    /// Of [`Job::Respond`].
+    Responded {
+        /// The job's.
+        ticket: u64,
+        /// What it rests on.
+        index: u64,
+        /// The answer; nothing while the tree is not there, or to what is no question.
+        answer: Option<Bytes>,
+    },
+    /// Of [`Job::States`].
+    States {
+        /// The job's.
+        ticket: u64,
+        /// What it rests on.
+        index: u64,
+        /// The states, for [`Job::Mend`].
+        states: Bytes,
+        /// They are of so many of the first of what was wanted: ask for the rest again.
+        answered: usize,
+    },
+    /// What [`Job::Mend`] has joined of a key. One for each that lacked something, before the job's own answer.
+    Taken {
+        /// The job's.
+        ticket: u64,
+        /// That of the delta.
+        index: u64,
+        /// To be logged under `index`.
+        delta: Bytes,
+    },
+    /// Of [`Job::Mend`].
+    Mended {
+        /// The job's.
+        ticket: u64,
+        /// What it rests on.
+        index: u64,
+        /// What came of it.
+        mended: Mended,
+    },
+    /// Of [`Job::Finish`].
+    Finished {
+        /// The job's.
+        ticket: u64,
+        /// What it rests on; that of what is to be logged, if there is something.
+        index: u64,
+        /// Whether it is.
+        finished: Finished,
     },
     /// Of [`Job::Attest`].
     Attested {

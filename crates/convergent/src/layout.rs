@@ -5,9 +5,10 @@
 //!   01 │ key                    → a key: what it shows, when it expires, its state
 //!   02 │ deadline (8) │ key     → nothing: keys by deadline
 //!   03 │ key                    → nothing: keys in which others have reset this replica's counters
-//!   04                          → head of rounds: what was issued for them, what the acceptor goes by
-//!   05 │ key                    → register of an acceptor
-//!   06 │ key                    → what was issued for a round whose end is not known
+//!   04 │ position (8) │ key     → nothing: keys by where they lie in the hash tree
+//!   05                          → head of rounds: what was issued for them, what the acceptor goes by
+//!   06 │ key                    → register of an acceptor
+//!   07 │ key                    → what was issued for a round whose end is not known
 //! ```
 
 use althing_clock::{Coded, Timestamp};
@@ -26,11 +27,14 @@ pub(crate) const HEAD: &[u8] = &[0];
 const KEYS: u8 = 1;
 const DEADLINES: u8 = 2;
 const MARKS: u8 = 3;
+const POSITIONS: u8 = 4;
 /// The key of the head of rounds.
-pub(crate) const ROUNDS: &[u8] = &[4];
-const REGISTERS: u8 = 5;
-const OPEN: u8 = 6;
+pub(crate) const ROUNDS: &[u8] = &[5];
+const REGISTERS: u8 = 6;
+const OPEN: u8 = 7;
 const VERSION: u8 = 1;
+/// The head's: with its second version came the keys by position.
+const HEAD_VERSION: u8 = 2;
 
 /// The prefix of all keys.
 pub(crate) const KEYS_PREFIX: &[u8] = &[KEYS];
@@ -74,6 +78,35 @@ pub(crate) fn deadline(at_ms: i64, name: &[u8]) -> Vec<u8> {
     [&[DEADLINES], &(at_ms.cast_unsigned() ^ 1 << 63).to_be_bytes()[..], name].concat()
 }
 
+/// The deadline in the key of such a record.
+pub(crate) fn deadline_of(record: &Bytes) -> Option<i64> {
+    let bytes = record.get(1..)?.first_chunk()?;
+    Some((u64::from_be_bytes(*bytes) ^ 1 << 63).cast_signed())
+}
+
+/// Where the keys at a position of the hash tree begin.
+pub(crate) fn position(position: u64) -> Vec<u8> {
+    [&[POSITIONS], &position.to_be_bytes()[..]].concat()
+}
+
+/// Where the keys at a position end.
+pub(crate) fn after_position(at: u64) -> Vec<u8> {
+    at.checked_add(1).map_or_else(|| vec![POSITIONS + 1], position)
+}
+
+/// Where a key lies by its position.
+pub(crate) fn at_position(at: u64, name: &[u8]) -> Vec<u8> {
+    [&position(at)[..], name].concat()
+}
+
+/// The position and the name of the key in the key of such a record.
+pub(crate) fn positioned(record: &Bytes) -> Result<(u64, Bytes), ConvergentError> {
+    let position = record.get(1..).and_then(<[u8]>::first_chunk).map(|bytes| u64::from_be_bytes(*bytes));
+    let position =
+        position.ok_or(ConvergentError::Record { what: "position", source: DecodeError::Truncated("a position") })?;
+    Ok((position, record.slice(1 + size_of::<u64>()..)))
+}
+
 /// The name of the key in a record's key.
 pub(crate) fn name(record: &Bytes) -> Bytes {
     let prefix = if record.first() == Some(&DEADLINES) { 1 + size_of::<u64>() } else { 1 };
@@ -97,7 +130,7 @@ impl Head {
     /// Its bytes.
     pub(crate) fn encode(&self) -> Bytes {
         let mut writer = Writer::with_capacity(128);
-        writer.u8(VERSION);
+        writer.u8(HEAD_VERSION);
         self.time.write(&mut writer);
         writer.u64(self.size.keys);
         writer.u64(self.size.bytes);
@@ -113,7 +146,7 @@ impl Head {
 
     fn read(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
-        check_version(&mut reader, "a shard's head", VERSION)?;
+        check_version(&mut reader, "a shard's head", HEAD_VERSION)?;
         let time = read_time(&mut reader)?;
         let size = Size { keys: reader.u64("how many keys")?, bytes: reader.u64("how many bytes")? };
         let head = Self { known: Known::read(&mut reader)?, taken: Known::read(&mut reader)?, time, size };

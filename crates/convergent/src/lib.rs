@@ -22,10 +22,12 @@
 //! | [`job`] | what it is asked and what it answers |
 //! | [`keyed`] | all that is held under one key, several types at once if need be; edits, and what one state lacks of another |
 //! | [`text`], [`fields`], [`deadline`] | its parts: strings that are numbers, hashes, expiry |
+//! | [`blind`] | a write by who has nothing of the key |
 //! | [`known`] | the causal context of a whole shard |
 //! | [`delta`] | what travels and what is logged |
 //! | [`evaluate`](mod@evaluate) | reads from several replicas |
 //! | [`rounds`] | strings that are decided by rounds of Paxos |
+//! | [`survey`] | repair: what two replicas compare by their hash trees, and join |
 //!
 //! The host owes it four things. It logs each delta under its `index` before anything that rests on it leaves the node; it
 //! replays the log after a crash; it gives a new [`Actor`](althing_clock::Actor) to a store that is new, restored or wiped; and it
@@ -47,12 +49,14 @@
 //! | SET and SADD | both are kept, the string is shown ([`keyed`]) |
 //! | PFADD | the union |
 
+pub mod blind;
 mod cache;
 pub mod deadline;
 pub mod delta;
 pub mod error;
 pub mod evaluate;
 pub mod fields;
+mod hashes;
 mod insist;
 pub mod job;
 pub mod keyed;
@@ -60,11 +64,15 @@ pub mod known;
 mod layout;
 pub mod rounds;
 pub mod shard;
+pub mod survey;
 pub mod text;
 
+pub use blind::{Blind, write_blindly};
+pub use delta::is_written_by;
 pub use error::ConvergentError;
-pub use evaluate::{EvaluateError, Evaluated, evaluate, evaluate_beside, known_of, repair};
-pub use job::{Job, JoinError, Outcome, Page, Refusal, Rest, ScanRequest};
+pub use evaluate::{EvaluateError, Evaluated, evaluate, evaluate_beside, known_of};
+pub use hashes::TreeSecret;
+pub use job::{Compare, Job, JoinError, Outcome, Page, Refusal, Rest, ScanRequest};
 pub use keyed::Keyed;
 pub use known::Known;
 pub use shard::{Shard, ShardConfig, Size};

@@ -162,5 +162,8 @@ fn what_belongs_to_a_log_is_not_taken_from_others() {
     propose(&mut one, set(1, Existence::Any, SetExpiry::Clear), &Value::NEVER);
     let issued = one.log.pop().unwrap();
     let out = other.work(Job::Join { ticket: 1, delta: issued });
-    assert!(matches!(&out[0], Outcome::Joined { result: Err(althing_convergent::JoinError::NotForOthers), .. }), "{out:?}");
+    assert!(
+        matches!(&out[0], Outcome::Joined { result: Err(althing_convergent::JoinError::NotForOthers), .. }),
+        "{out:?}"
+    );
 }

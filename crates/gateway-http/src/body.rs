@@ -19,7 +19,9 @@ enum Kind {
 }
 
 impl ObjectBody {
-    pub(crate) const fn whole(bytes: Bytes) -> Self {
+    /// One piece.
+    #[must_use]
+    pub const fn whole(bytes: Bytes) -> Self {
         Self(Kind::Whole(Some(bytes)))
     }
 

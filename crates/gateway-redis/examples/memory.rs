@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use althing_gateway_redis::hub::Alone;
 use althing_gateway_redis::run::kind_name;
-use althing_gateway_redis::{Admission, Config, Entrance, Gateway, Peer, Table, TableKind, Tables, serve};
+use althing_gateway_redis::{Admission, Config, Entrance, Gateway, Peer, Standing, Table, TableKind, Tables, serve};
 
 include!("../tests/support/node.rs");
 
@@ -32,7 +32,7 @@ async fn main() -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on 127.0.0.1:{port}");
     let (stop, stopping) = tokio::sync::watch::channel(());
-    serve(listener, gateway, stopping).await;
+    serve(listener, None, gateway, stopping).await;
     drop(stop);
     Ok(())
 }

@@ -23,7 +23,18 @@ pub struct Client {
     pub since: Instant,
     /// Told when somebody wants it to end.
     pub end: Notify,
+    /// Told when somebody wants it to wait no longer: [`Facts::unblocked`] says how.
+    pub nudge: Notify,
     facts: Mutex<Facts>,
+}
+
+/// How a connection that waits is told to wait no longer: `CLIENT UNBLOCK`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unblocked {
+    /// As if its time were over.
+    WithNothing,
+    /// With an error.
+    WithError,
 }
 
 /// What changes.
@@ -47,6 +58,10 @@ pub struct Facts {
     pub shard_channels: usize,
     /// Commands that wait for `EXEC`; none outside a transaction.
     pub queued: Option<usize>,
+    /// Whether it waits for a key.
+    pub blocked: bool,
+    /// It is to wait no longer.
+    pub unblocked: Option<Unblocked>,
     /// Its last command.
     pub command: &'static str,
     /// When that was.
@@ -68,6 +83,8 @@ impl Client {
         let (age, idle) = (now.since(self.since).as_secs(), now.since(facts.active).as_secs());
         let flags = if facts.channels + facts.patterns + facts.shard_channels > 0 {
             "P"
+        } else if facts.blocked {
+            "b"
         } else if facts.queued.is_some() {
             "x"
         } else {
@@ -122,7 +139,8 @@ impl Clients {
         }
         let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let facts = Facts { user: "default".to_owned(), active: now, ..Facts::default() };
-        let client = Client { id, peer, local, since: now, end: Notify::new(), facts: Mutex::new(facts) };
+        let client =
+            Client { id, peer, local, since: now, end: Notify::new(), nudge: Notify::new(), facts: Mutex::new(facts) };
         let client = Arc::new(client);
         open.insert(id, Arc::clone(&client));
         Some(client)

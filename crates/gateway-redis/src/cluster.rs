@@ -2,8 +2,9 @@
 //!
 //! A key's slot is the CRC16 of it, or of what stands between its first braces, modulo 16384 (Redis Cluster Specification, "Key
 //! distribution model"). Clients ask which node has which slot and send each command there. Here any node answers for any key, so
-//! the slots are dealt out evenly only that clients spread their commands; none is ever redirected, and commands over keys of
-//! several slots are served.
+//! the slots are dealt out evenly over the nodes that live only that clients spread their commands; none is ever redirected, and
+//! commands over keys of several slots are served. Which nodes live is what the membership says to the node that is asked: two halves
+//! of a partition each deal all slots out over themselves, and clients go on with their half.
 
 use bytes::Bytes;
 
@@ -12,7 +13,7 @@ use crate::gateway::{Shared, node_name};
 use crate::keyspace::{Keyspace, Position};
 use crate::refusal::Refusal;
 use crate::session::Session;
-use crate::tables::Peer;
+use crate::tables::{Peer, Standing};
 use crate::wire::{Value, number};
 
 /// How many slots there are.
@@ -66,9 +67,10 @@ fn hash_tag(key: &[u8]) -> Option<&[u8]> {
     (close > 0).then(|| &rest[..close])
 }
 
-/// The slots from and to of each node.
+/// The slots from and to of each node that lives.
 fn shares(shared: &Shared) -> Vec<(u16, u16, Peer)> {
-    let peers = shared.tables.peers();
+    let mut peers = shared.tables.peers();
+    peers.retain(|peer| peer.standing == Standing::Living);
     let count = peers.len().min(usize::from(SLOTS));
     let bound = |at: usize| u16::try_from(at * usize::from(SLOTS) / count.max(1)).unwrap_or(SLOTS);
     let share = |(at, peer): (usize, Peer)| (bound(at), bound(at + 1) - 1, peer);
@@ -112,31 +114,34 @@ pub fn shards(session: &mut Session, _: &[Bytes]) -> Answer {
     Ok(Value::Array(shares(session.shared()).into_iter().map(share).collect()))
 }
 
-/// `CLUSTER NODES`
+/// `CLUSTER NODES`: with their slots those that live, and those that are thought to be down without. There are no epochs; clients
+/// want each to have another one.
 pub fn nodes(session: &mut Session, _: &[Bytes]) -> Answer {
-    let me = session.shared().service.member();
-    let line = |(from, to, peer): (u16, u16, Peer)| {
-        let flags = if peer.node == me { "myself,master" } else { "master" };
+    let (me, shares) = (session.shared().service.member(), shares(session.shared()));
+    let line = |(epoch, peer): (usize, &Peer)| {
         let bus = u32::from(peer.port) + BUS_PORT_OFFSET;
-        format!(
-            "{} {}:{}@{bus} {flags} - 0 0 {} connected {from}-{to}\n",
-            node_name(peer.node),
-            peer.host,
-            peer.port,
-            peer.node.get()
-        )
+        let share = shares.iter().find(|(_, _, with)| with.node == peer.node);
+        let (state, slots) =
+            share.map_or(("disconnected", String::new()), |(from, to, _)| ("connected", format!(" {from}-{to}")));
+        let flags = match peer.standing {
+            Standing::Living if peer.node == me => "myself,master",
+            Standing::Living => "master",
+            Standing::Lost => "master,fail",
+        };
+        format!("{} {}:{}@{bus} {flags} - 0 0 {epoch} {state}{slots}\n", node_name(peer.node), peer.host, peer.port)
     };
-    let lines: Vec<String> = shares(session.shared()).into_iter().map(line).collect();
-    Ok(Value::Text(lines.concat()))
+    let peers = session.shared().tables.peers();
+    Ok(Value::Text((1..).zip(&peers).map(line).collect::<Vec<_>>().concat()))
 }
 
 /// `CLUSTER INFO`
 pub fn info(session: &mut Session, _: &[Bytes]) -> Answer {
     let nodes = session.shared().tables.peers().len();
+    let size = shares(session.shared()).len();
     let state = if session.shared().service.health().ready { "ok" } else { "fail" };
     Ok(Value::Text(format!(
         "cluster_state:{state}\r\ncluster_slots_assigned:{SLOTS}\r\ncluster_slots_ok:{SLOTS}\r\ncluster_slots_pfail:0\r\n\
-         cluster_slots_fail:0\r\ncluster_known_nodes:{nodes}\r\ncluster_size:{nodes}\r\ncluster_current_epoch:1\r\n\
+         cluster_slots_fail:0\r\ncluster_known_nodes:{nodes}\r\ncluster_size:{size}\r\ncluster_current_epoch:1\r\n\
          cluster_my_epoch:1\r\ncluster_stats_messages_sent:0\r\ncluster_stats_messages_received:0\r\n"
     )))
 }

@@ -1,24 +1,26 @@
 //! What all connections of a node share, and what they are allowed.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use althing_api::Service;
+use althing_api::keyed::Moment;
 use althing_env::Clock;
 use althing_types::Instant;
 use althing_types::limits::MAX_REQUEST_BYTES;
 
 use crate::clients::Clients;
+use crate::counters::Counters;
 use crate::cursors::Cursors;
 use crate::hub::{Hub, Spread};
 use crate::tables::Tables;
+use crate::waits::Waits;
 
 /// Connections at the same time, as Redis's `maxclients`.
 pub const DEFAULT_MAX_CLIENTS: usize = 10_000;
 
 /// What may be set. The names in `CONFIG GET` stand beside each.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// `maxclients`: connections at the same time; one more is refused with Redis's error.
     pub max_clients: usize,
@@ -31,6 +33,8 @@ pub struct Config {
     pub write_timeout: Duration,
     /// Begins the numbers of cursors, and decides what is drawn.
     pub seed: u64,
+    /// Where it counts.
+    pub counters: Arc<Counters>,
 }
 
 impl Default for Config {
@@ -41,30 +45,8 @@ impl Default for Config {
             idle_timeout: None,
             write_timeout: Duration::from_secs(60),
             seed: 1,
+            counters: Arc::default(),
         }
-    }
-}
-
-/// What a gateway counts.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Connections that were taken.
-    pub connections: AtomicU64,
-    /// Connections that were refused.
-    pub rejected: AtomicU64,
-    /// Commands that were run.
-    pub commands: AtomicU64,
-    /// Commands that were answered with an error.
-    pub errors: AtomicU64,
-    /// Bytes that came in.
-    pub bytes_in: AtomicU64,
-    /// Bytes that went out.
-    pub bytes_out: AtomicU64,
-}
-
-impl Counters {
-    pub(crate) fn add(counter: &AtomicU64, number: usize) {
-        counter.fetch_add(number as u64, Ordering::Relaxed);
     }
 }
 
@@ -77,7 +59,8 @@ pub struct Shared {
     pub(crate) hub: Hub,
     pub(crate) clients: Clients,
     pub(crate) cursors: Cursors,
-    pub(crate) counters: Counters,
+    pub(crate) waits: Arc<Waits>,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) started: Instant,
     random: Mutex<fastrand::Rng>,
 }
@@ -86,6 +69,12 @@ impl Shared {
     /// A number below `bound`, which is not 0.
     pub(crate) fn draw(&self, bound: usize) -> usize {
         self.random.lock().unwrap_or_else(PoisonError::into_inner).usize(..bound)
+    }
+
+    /// Now, and a seed that no one has had.
+    pub(crate) fn moment(&self) -> Moment {
+        let now_ms = i64::try_from(self.clock.wall().0).unwrap_or(i64::MAX);
+        Moment { now_ms, seed: self.random.lock().unwrap_or_else(PoisonError::into_inner).u64(..) }
     }
 
     /// The port of this node for clients; 0 if it is not known.
@@ -122,10 +111,11 @@ impl Gateway {
     ) -> Self {
         Self(Arc::new(Shared {
             started: clock.now(),
-            hub: Hub::new(spread),
+            hub: Hub::new(spread, Arc::clone(&config.counters)),
             clients: Clients::default(),
             cursors: Cursors::new(config.seed.rotate_left(32) ^ service.member().get()),
-            counters: Counters::default(),
+            waits: Arc::default(),
+            counters: Arc::clone(&config.counters),
             random: Mutex::new(fastrand::Rng::with_seed(config.seed)),
             service,
             tables,
@@ -142,7 +132,7 @@ impl Gateway {
 
     /// What has been counted.
     #[must_use]
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &Arc<Counters> {
         &self.0.counters
     }
 

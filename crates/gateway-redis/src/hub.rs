@@ -9,9 +9,13 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use althing_codec::{DecodeError, Reader, Writer};
 use althing_datatypes::glob;
+use althing_types::limits::MAX_REQUEST_BYTES;
 use bytes::Bytes;
 use tokio::sync::mpsc;
+
+use crate::counters::Counters;
 
 /// Messages that wait for one connection.
 pub const MAX_WAITING_MESSAGES: usize = 16_384;
@@ -40,6 +44,49 @@ pub struct Message {
     pub channel: Bytes,
     /// What is said.
     pub payload: Bytes,
+}
+
+/// The version of a message's bytes.
+const MESSAGE_VERSION: u8 = 1;
+
+impl Message {
+    /// Bytes of a channel's name and of what is said in it, together, that reach other nodes: as much as any request may have.
+    pub const MAX_BYTES: usize = MAX_REQUEST_BYTES;
+
+    /// The bytes in which it travels to other nodes: `version u8 = 1 | kind u8 (0 channel, 1 shard) | channel | payload`.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut writer = Writer::with_capacity(self.channel.len() + self.payload.len() + 8);
+        writer.u8(MESSAGE_VERSION);
+        writer.u8(match self.kind {
+            Listening::Channel | Listening::Pattern => 0,
+            Listening::Shard => 1,
+        });
+        writer.bytes(&self.channel);
+        writer.bytes(&self.payload);
+        writer.finish()
+    }
+
+    /// Reads what another node has sent.
+    ///
+    /// # Errors
+    /// If it is no message.
+    pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let version = reader.u8("a message's version")?;
+        if version != MESSAGE_VERSION {
+            let (found, known) = (u64::from(version), u64::from(MESSAGE_VERSION));
+            return Err(DecodeError::Version { what: "a message", found, known });
+        }
+        let kind = match reader.u8("a message's kind")? {
+            0 => Listening::Channel,
+            1 => Listening::Shard,
+            value => return Err(DecodeError::Unknown { field: "a message's kind", value: u64::from(value) }),
+        };
+        let message = Self { kind, channel: reader.bytes("a channel")?, payload: reader.bytes("a message")? };
+        reader.finish()?;
+        Ok(message)
+    }
 }
 
 /// A message as one connection gets it.
@@ -166,13 +213,14 @@ impl Subscriptions {
 pub struct Hub {
     subscriptions: Mutex<Subscriptions>,
     spread: Box<dyn Spread>,
+    counters: Arc<Counters>,
 }
 
 impl Hub {
     /// Nobody listens yet.
     #[must_use]
-    pub fn new(spread: Box<dyn Spread>) -> Self {
-        Self { subscriptions: Mutex::default(), spread }
+    pub fn new(spread: Box<dyn Spread>, counters: Arc<Counters>) -> Self {
+        Self { subscriptions: Mutex::default(), spread, counters }
     }
 
     fn lock(&self) -> MutexGuard<'_, Subscriptions> {
@@ -198,6 +246,7 @@ impl Hub {
 
     /// Publishes a message here and elsewhere; how many connections of this node got it.
     pub fn publish(&self, message: &Message) -> usize {
+        Counters::add(&self.counters.published, 1);
         self.spread.spread(message);
         self.deliver(message)
     }
@@ -219,6 +268,7 @@ impl Hub {
             let fit = subscriptions.patterns.iter().filter(|(pattern, _)| glob::matches(pattern, &message.channel));
             fit.for_each(|(pattern, boxes)| post(boxes, Some(pattern)));
         }
+        Counters::add(&self.counters.delivered, count);
         count
     }
 
@@ -295,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_message_comes_by_channel_and_by_pattern_to_who_listens_then() {
-        let (hub, (postbox, mut inbox)) = (Hub::new(Box::new(Alone)), postbox());
+        let (hub, (postbox, mut inbox)) = (Hub::new(Box::new(Alone), Arc::default()), postbox());
         hub.subscribe(1, Listening::Channel, &Bytes::from_static(b"news"), &postbox);
         hub.subscribe(1, Listening::Pattern, &Bytes::from_static(b"n*"), &postbox);
         hub.subscribe(1, Listening::Shard, &Bytes::from_static(b"news"), &postbox);
@@ -309,9 +359,20 @@ mod tests {
         assert!(hub.names(Listening::Channel, None).is_empty());
     }
 
+    #[test]
+    fn a_message_is_read_on_another_node_as_it_was_said() {
+        for kind in [Listening::Channel, Listening::Shard] {
+            let message = Message { kind, ..message("news") };
+            assert_eq!(Message::decode(message.encode()), Ok(message));
+        }
+        for bytes in [&b""[..], &[2, 0, 0, 0], &[1, 2, 0, 0], &[1, 0, 9, 1], &[1, 0, 0, 0, 0]] {
+            assert!(Message::decode(Bytes::from_static(bytes)).is_err(), "{bytes:?}");
+        }
+    }
+
     #[tokio::test]
     async fn a_connection_that_does_not_take_its_messages_is_told_to_end() {
-        let (hub, (postbox, mut inbox)) = (Hub::new(Box::new(Alone)), postbox());
+        let (hub, (postbox, mut inbox)) = (Hub::new(Box::new(Alone), Arc::default()), postbox());
         hub.subscribe(1, Listening::Channel, &Bytes::from_static(b"c"), &postbox);
         for _ in 0..=MAX_WAITING_MESSAGES {
             hub.publish(&message("c"));

@@ -12,12 +12,13 @@ use althing_quorum::Level;
 use althing_types::GroupId;
 use bytes::Bytes;
 
+use crate::attempt::Attempt;
 use crate::cursors::Cursors;
 pub use crate::cursors::Position;
 use crate::gateway::Shared;
 use crate::refusal::Refusal;
 use crate::run::{refused, wrong_reply};
-use crate::tables::Table;
+use crate::tables::{Table, TableKind};
 
 /// Operations of one command that are under way at a time. A command of ten thousand keys must not fill the node's queue.
 const MAX_AT_ONCE: usize = 256;
@@ -34,6 +35,8 @@ pub type Operated = Result<Reply, OpError>;
 pub struct Keyspace {
     shared: Arc<Shared>,
     table: Arc<Table>,
+    /// What operations are part of, on a strong table.
+    attempt: Option<Arc<Attempt>>,
     levels: Levels,
     /// What the connection has seen, if it keeps that. Its clones keep the same.
     token: Arc<Mutex<Option<Bytes>>>,
@@ -50,7 +53,7 @@ pub struct Levels {
 
 impl Keyspace {
     pub(crate) fn new(shared: Arc<Shared>, table: Arc<Table>) -> Self {
-        Self { shared, table, levels: Levels::default(), token: Arc::default() }
+        Self { shared, table, attempt: None, levels: Levels::default(), token: Arc::default() }
     }
 
     /// At which levels its operations are done.
@@ -82,6 +85,21 @@ impl Keyspace {
         self.token().is_some()
     }
 
+    /// The same, where all that is done is part of an attempt.
+    pub(crate) fn in_attempt(&self, attempt: Arc<Attempt>) -> Self {
+        Self { attempt: Some(attempt), ..self.clone() }
+    }
+
+    /// The same, where nothing is part of an attempt.
+    pub(crate) fn apart(&self) -> Self {
+        Self { attempt: None, ..self.clone() }
+    }
+
+    /// What operations are part of.
+    pub(crate) fn attempt(&self) -> Option<&Attempt> {
+        self.attempt.as_deref()
+    }
+
     /// The table.
     #[must_use]
     pub fn table(&self) -> &Table {
@@ -106,7 +124,7 @@ impl Keyspace {
         &self.shared.cursors
     }
 
-    fn call(&self, target: Target, request: KeyedRequest) -> Coming {
+    pub(crate) fn call(&self, target: Target, request: KeyedRequest) -> Coming {
         let call = Call { target, request: Request::Keyed(request), timeout: None, require_leader: false };
         self.shared.service.call(call)
     }
@@ -121,7 +139,8 @@ impl Keyspace {
 
     /// Starts a request about one key.
     fn begin(&self, request: KeyedRequest) -> Coming {
-        let request = match self.token() {
+        let token = self.token().filter(|_| self.table.kind == TableKind::Convergent);
+        let request = match token {
             None => request,
             Some(token) => KeyedRequest::InSession { token, request: Box::new(request) },
         };
@@ -162,7 +181,24 @@ impl Keyspace {
     /// # Errors
     /// If the node could not do it.
     pub async fn ask(&self, key: &Bytes, op: Op) -> Result<Operated, Refusal> {
-        self.operated(self.start(key.clone(), &op).await)
+        if let Some(attempt) = self.attempt() {
+            let replies = self.tried(attempt, vec![(key.clone(), op)]).await?;
+            return replies.into_iter().next().ok_or_else(wrong_reply);
+        }
+        self.landed(key, &op, self.start(key.clone(), &op)).await
+    }
+
+    /// A write has been answered, whatever the answer: those that wait for the key look again.
+    pub(crate) fn wrote(&self, key: &Bytes) {
+        self.shared.waits.wrote(&self.table.name, key);
+    }
+
+    async fn landed(&self, key: &Bytes, op: &Op, coming: Coming) -> Result<Operated, Refusal> {
+        let answer = self.operated(coming.await);
+        if !op.is_read() {
+            self.wrote(key);
+        }
+        answer
     }
 
     /// Operations on keys of which no two that change something are the same, side by side; replies in their order.
@@ -170,6 +206,9 @@ impl Keyspace {
     /// # Errors
     /// The first error of the node. The others were started all the same.
     pub async fn each(&self, operations: Vec<(Bytes, Op)>) -> Result<Vec<Operated>, Refusal> {
+        if let Some(attempt) = self.attempt() {
+            return self.tried(attempt, operations).await;
+        }
         let at_once = if self.is_in_session() { 1 } else { MAX_AT_ONCE };
         let mut coming = std::collections::VecDeque::new();
         let (mut all, mut failure) = (Vec::new(), None);
@@ -179,14 +218,15 @@ impl Keyspace {
         };
         for (key, op) in operations {
             if coming.len() >= at_once
-                && let Some(first) = coming.pop_front()
+                && let Some((key, op, first)) = coming.pop_front()
             {
-                take(self.operated(first.await));
+                take(self.landed(&key, &op, first).await);
             }
-            coming.push_back(self.start(key, &op));
+            let reply = self.start(key.clone(), &op);
+            coming.push_back((key, op, reply));
         }
-        for reply in coming {
-            take(self.operated(reply.await));
+        for (key, op, reply) in coming {
+            take(self.landed(&key, &op, reply).await);
         }
         failure.map_or(Ok(all), Err)
     }
@@ -256,6 +296,7 @@ impl Keyspace {
         pattern: Option<Bytes>,
         kind: Option<Bytes>,
     ) -> Result<(Vec<Bytes>, Option<Bytes>), Refusal> {
+        self.must_not_be_part()?;
         let request = KeyedRequest::Scan { after, limit, pattern, kind };
         match keyed(self.call(Target::Group(shard), request).await)? {
             KeyedAnswer::Page { keys, after } => Ok((keys, after)),
@@ -265,7 +306,9 @@ impl Keyspace {
             | KeyedAnswer::Flushed(_)
             | KeyedAnswer::Siblings { .. }
             | KeyedAnswer::Reread(_)
-            | KeyedAnswer::InSession { .. } => Err(wrong_reply()),
+            | KeyedAnswer::InSession { .. }
+            | KeyedAnswer::Transacted { .. }
+            | KeyedAnswer::Aborted => Err(wrong_reply()),
         }
     }
 
@@ -309,6 +352,7 @@ impl Keyspace {
     /// # Errors
     /// If the node could not tell.
     pub async fn size(&self) -> Result<u64, Refusal> {
+        self.must_not_be_part()?;
         let mut sum = 0;
         let coming: Vec<Coming> =
             self.shards()?.into_iter().map(|shard| self.call(Target::Group(shard), KeyedRequest::Count)).collect();
@@ -321,9 +365,9 @@ impl Keyspace {
                 | KeyedAnswer::Siblings { .. }
                 | KeyedAnswer::Reread(_)
                 | KeyedAnswer::InSession { .. }
-                | KeyedAnswer::Flushed(_) => {
-                    return Err(wrong_reply());
-                }
+                | KeyedAnswer::Flushed(_)
+                | KeyedAnswer::Transacted { .. }
+                | KeyedAnswer::Aborted => return Err(wrong_reply()),
             }
         }
         Ok(sum)
@@ -334,6 +378,7 @@ impl Keyspace {
     /// # Errors
     /// If a shard could not; the others did.
     pub async fn flush(&self) -> Result<(), Refusal> {
+        self.must_not_be_part()?;
         let coming: Vec<Coming> =
             self.shards()?.into_iter().map(|shard| self.call(Target::Group(shard), KeyedRequest::Flush)).collect();
         let mut result = Ok(());
@@ -381,7 +426,9 @@ pub(crate) fn operation(answer: KeyedAnswer) -> Result<Operated, Refusal> {
         | KeyedAnswer::Count(_)
         | KeyedAnswer::Flushed(_)
         | KeyedAnswer::Siblings { .. }
-        | KeyedAnswer::InSession { .. } => Err(wrong_reply()),
+        | KeyedAnswer::InSession { .. }
+        | KeyedAnswer::Transacted { .. }
+        | KeyedAnswer::Aborted => Err(wrong_reply()),
     }
 }
 

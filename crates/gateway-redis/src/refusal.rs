@@ -111,6 +111,7 @@ impl From<Error> for Refusal {
         }
         match kind {
             ErrorKind::ShardUnavailable => Self::new(format!("CLUSTERDOWN {kind}")),
+            ErrorKind::CrossShard(_) => Self::new(format!("CROSSSLOT {kind}")),
             ErrorKind::WrongShard => Self::new(format!("TRYAGAIN {kind}")),
             kind => Self::new(format!("ERR {kind}")),
         }

@@ -230,7 +230,7 @@ fn server(shared: &Shared, text: &mut String) {
 fn clients(shared: &Shared, text: &mut String) {
     line(text, "connected_clients", shared.clients.count());
     line(text, "maxclients", shared.config.max_clients);
-    line(text, "blocked_clients", 0);
+    line(text, "blocked_clients", shared.waits.count());
 }
 
 fn memory(_: &Shared, text: &mut String) {
@@ -253,11 +253,11 @@ fn stats(shared: &Shared, text: &mut String) {
     let counters = &shared.counters;
     let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     line(text, "total_connections_received", of(&counters.connections));
-    line(text, "total_commands_processed", of(&counters.commands));
+    line(text, "total_commands_processed", counters.commands());
     line(text, "total_net_input_bytes", of(&counters.bytes_in));
     line(text, "total_net_output_bytes", of(&counters.bytes_out));
     line(text, "rejected_connections", of(&counters.rejected));
-    line(text, "total_error_replies", of(&counters.errors));
+    line(text, "total_error_replies", counters.errors());
     line(text, "pubsub_channels", shared.hub.names(crate::hub::Listening::Channel, None).len());
     line(text, "pubsub_patterns", shared.hub.names(crate::hub::Listening::Pattern, None).len());
 }

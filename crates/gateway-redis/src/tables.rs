@@ -28,6 +28,15 @@ pub struct Table {
     pub other_copies: u32,
 }
 
+/// How a node looks to the one that is asked.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Standing {
+    /// It serves, as far as is known.
+    Living,
+    /// It is thought to be down.
+    Lost,
+}
+
 /// A node that serves clients of Redis.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Peer {
@@ -37,6 +46,8 @@ pub struct Peer {
     pub host: String,
     /// Its port for clients.
     pub port: u16,
+    /// How it looks.
+    pub standing: Standing,
 }
 
 /// Whether a client may do what it asks.

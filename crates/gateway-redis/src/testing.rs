@@ -4,6 +4,6 @@
 
 use crate::hub::Alone;
 use crate::run::kind_name;
-use crate::{Admission, Config, Entrance, Gateway, Peer, Table, TableKind, Tables};
+use crate::{Admission, Config, Entrance, Gateway, Peer, Standing, Table, TableKind, Tables};
 
 include!("../tests/support/node.rs");

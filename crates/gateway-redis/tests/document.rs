@@ -15,7 +15,8 @@ The gateway speaks RESP2 and RESP3. This document is made of the table that the 
 (`crates/gateway-redis/src/command`), and a test holds it to that.
 
 Any node answers for any key, and commands over keys of several slots are served. A command on one key is one operation of its
-shard; one on several keys is several operations, each for itself. On a strong table each operation is linearizable. On a convergent
+shard; one on several keys is several operations, each for itself, on a convergent table, and one transaction on a strong table if the keys
+lie in one shard ([more](compatibility.md#redis-on-strong-tables)). On a strong table everything is linearizable. On a convergent
 table two sides of a partition may both run a command without seeing the other's; the last column says what they come to when
 they meet.
 

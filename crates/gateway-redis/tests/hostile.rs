@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use althing_gateway_redis::command::{Command, all};
+use althing_gateway_redis::command::{Command, Flag, all};
 use althing_gateway_redis::hub::Alone;
 use althing_gateway_redis::run::kind_name;
-use althing_gateway_redis::{Admission, Config, Entrance, Gateway, Peer, Table, TableKind, Tables, converse};
+use althing_gateway_redis::{Admission, Config, Entrance, Gateway, Peer, Standing, Table, TableKind, Tables, converse};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -65,6 +65,7 @@ fn commands() -> Vec<&'static Command> {
     let leaves = all().values().flat_map(|row| std::iter::once(*row).chain(row.subcommands()));
     leaves
         .filter(|row| !matches!(row.name, "quit" | "client|reply" | "client|kill" | "subscribe" | "psubscribe"))
+        .filter(|row| !row.has(Flag::Blocking))
         .collect()
 }
 

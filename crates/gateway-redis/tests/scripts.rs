@@ -9,7 +9,7 @@ use std::path::Path;
 
 use althing_gateway_redis::hub::Alone;
 use althing_gateway_redis::run::kind_name;
-use althing_gateway_redis::{Admission, Config, Entrance, Gateway, Peer, Table, TableKind, Tables, converse};
+use althing_gateway_redis::{Admission, Config, Entrance, Gateway, Peer, Standing, Table, TableKind, Tables, converse};
 use goldenscript::{Argument, Command, Context, Runner};
 use support::TwoTables;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -172,8 +172,18 @@ fn transactions_run_as_their_script_says() {
 }
 
 #[test]
+fn transactions_of_a_strong_table_are_exact_as_their_script_says() {
+    run("exact");
+}
+
+#[test]
 fn messages_are_told_as_their_script_says() {
     run("messages");
+}
+
+#[test]
+fn pops_wait_as_their_script_says() {
+    run("waits");
 }
 
 #[test]

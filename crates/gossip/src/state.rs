@@ -33,11 +33,21 @@ pub enum Key {
     MapEpoch,
     /// Set when it leaves in good order, to the renewal that leaves: what then falls silent has not crashed.
     Departed,
+    /// Where clients of Redis reach the node, as text: HOST:PORT. Not said by a node without such a port.
+    Redis,
 }
 
 impl Key {
-    const ALL: [Self; 7] =
-        [Self::Addresses, Self::Zone, Self::Software, Self::Load, Self::DiskFree, Self::MapEpoch, Self::Departed];
+    const ALL: [Self; 8] = [
+        Self::Addresses,
+        Self::Zone,
+        Self::Software,
+        Self::Load,
+        Self::DiskFree,
+        Self::MapEpoch,
+        Self::Departed,
+        Self::Redis,
+    ];
 
     /// Its number on the wire.
     const fn number(self) -> u8 {
@@ -49,6 +59,7 @@ impl Key {
             Self::DiskFree => 5,
             Self::MapEpoch => 6,
             Self::Departed => 7,
+            Self::Redis => 8,
         }
     }
 }

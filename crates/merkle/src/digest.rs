@@ -52,11 +52,16 @@ impl Secret {
     /// live dots, or a hash of it.
     #[must_use]
     pub fn entry(&self, key: &[u8], version: &[u8]) -> Entry {
+        Entry { position: self.position(key), digest: self.digest(key, version) }
+    }
+
+    /// The digest of an entry alone, for whoever knows its position.
+    #[must_use]
+    pub fn digest(&self, key: &[u8], version: &[u8]) -> u128 {
         // The length keeps the two apart: no other key and version are the same bytes.
         let mut hasher = blake3::Hasher::new_keyed(&self.entry);
         hasher.update(&(key.len() as u64).to_le_bytes()).update(key).update(version);
-        let digest = u128::from_le_bytes(first(hasher.finalize().as_bytes()));
-        Entry { position: self.position(key), digest }
+        u128::from_le_bytes(first(hasher.finalize().as_bytes()))
     }
 
     /// A hash for commitments.

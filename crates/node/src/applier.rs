@@ -8,15 +8,16 @@ use althing_api::cluster::Member;
 use althing_clock::Actor;
 use althing_consensus::ConfState;
 use althing_convergent::rounds::Born;
-use althing_convergent::{ConvergentError, Shard, ShardConfig};
+use althing_convergent::{ConvergentError, Shard, ShardConfig, TreeSecret, is_written_by};
 use althing_storage::engine::{Applied, Checkpoint, Engine, EngineError};
 use althing_strong::{ApplyOutput, Bounds, Importer, Machine, MachineConfig, StrongError};
-use althing_types::{Duration, GroupId, NodeId, SpaceId};
+use althing_types::{ClusterId, Duration, GroupId, NodeId, SpaceId};
 use bytes::Bytes;
 
 use crate::config::NodeConfig;
 use crate::effects::Work;
 use crate::input::{Done, GroupState, ImportOutcome, KeyedState};
+use crate::keyed::{Acknowledged, Hints};
 use crate::presence::{Content, Presence, ReplicaBirth};
 use crate::recover::LogRecovery;
 
@@ -78,6 +79,7 @@ pub struct Applier {
     founders: Vec<Member>,
     /// Whose applier it is.
     node: NodeId,
+    cluster: ClusterId,
 }
 
 impl Applier {
@@ -89,11 +91,17 @@ impl Applier {
         log: &LogRecovery,
     ) -> Result<(Self, Vec<GroupState>), ApplierError> {
         let founders = config.initial_members.clone();
-        let mut applier =
-            Self { engine, tables: BTreeMap::new(), imports: BTreeMap::new(), founders, node: config.node };
+        let mut applier = Self {
+            engine,
+            tables: BTreeMap::new(),
+            imports: BTreeMap::new(),
+            founders,
+            node: config.node,
+            cluster: config.cluster,
+        };
         let mut states = Vec::new();
         for (group, held) in held(config, log) {
-            let keyed = applier.open_keyed(&held, log.deltas(group))?;
+            let keyed = applier.open_keyed(group, &held, log.deltas(group), log.acknowledged(group))?;
             let space = log.space(group).unwrap_or(held.space);
             states.push(applier.put(group, space, &held.birth, keyed)?);
         }
@@ -102,7 +110,13 @@ impl Applier {
     }
 
     /// Opens the values of a convergent shard, and gives them what the log has of them.
-    fn open_keyed(&self, held: &Held, deltas: &[(u64, Bytes)]) -> Result<Option<Keyed>, ApplierError> {
+    fn open_keyed(
+        &self,
+        group: GroupId,
+        held: &Held,
+        deltas: &[(u64, Bytes)],
+        acknowledged: Acknowledged,
+    ) -> Result<Option<Keyed>, ApplierError> {
         match held.content {
             Content::Logged => return Ok(None),
             Content::Convergent => {}
@@ -114,13 +128,15 @@ impl Applier {
             ReplicaBirth::Joined => Born::Later,
             ReplicaBirth::Cluster | ReplicaBirth::Shard(_) | ReplicaBirth::Piece { .. } => Born::WithTheShard,
         };
-        let config = ShardConfig { cache_bytes: KEYED_CACHE_BYTES, max_clock_skew: MAX_CLOCK_SKEW, born };
+        let tree_secret = tree_secret(self.cluster, group);
+        let config = ShardConfig { cache_bytes: KEYED_CACHE_BYTES, max_clock_skew: MAX_CLOCK_SKEW, born, tree_secret };
         let mut shard = Shard::open(self.engine.clone(), space, actor, config)?;
         let checkpointed = shard.index();
         for (index, delta) in deltas {
             shard.replay(*index, delta.clone())?;
         }
-        let state = KeyedState { space, checkpointed, index: shard.index() };
+        let hints = hints(actor, deltas, acknowledged);
+        let state = KeyedState { space, checkpointed, index: shard.index(), due_ms: shard.due_ms(), hints };
         Ok(Some(Keyed { state, shard }))
     }
 
@@ -150,8 +166,12 @@ impl Applier {
                 ReplicaBirth::Joined => {}
             }
         }
-        let table = Table { space, machine, keyed, compacting: true };
+        let mut table = Table { space, machine, keyed, compacting: true };
         let state = state_of(group, &table);
+        if let Some(keyed) = &mut table.keyed {
+            // The node has them now.
+            keyed.state.hints = Hints::default();
+        }
         self.tables.insert(group, table);
         Ok(state)
     }
@@ -194,7 +214,7 @@ impl Applier {
                 }
                 Work::Open { group, space, birth, content } => {
                     let held = Held { space, birth, content };
-                    let keyed = self.open_keyed(&held, &[])?;
+                    let keyed = self.open_keyed(group, &held, &[], Acknowledged::default())?;
                     done.push(Done::Opened(self.put(group, space, &held.birth, keyed)?));
                 }
                 Work::Keyed { group, jobs } => {
@@ -202,7 +222,8 @@ impl Applier {
                     let Some(keyed) = table.and_then(|table| table.keyed.as_mut()) else { continue };
                     let mut outcomes = Vec::with_capacity(jobs.len());
                     keyed.shard.work(jobs, &mut outcomes)?;
-                    done.push(Done::Keyed { group, outcomes, size: keyed.shard.size() });
+                    let (size, due_ms) = (keyed.shard.size(), keyed.shard.due_ms());
+                    done.push(Done::Keyed { group, outcomes, size, due_ms });
                 }
                 Work::Close { group } => {
                     self.imports.remove(&group);
@@ -316,6 +337,28 @@ impl Table {
     }
 }
 
+/// Of all deltas in the log of a replica those that it has written itself, and that some other replica may not have acknowledged; the
+/// oldest, as far as one replica is kept for.
+fn hints(actor: Actor, deltas: &[(u64, Bytes)], acknowledged: Acknowledged) -> Hints {
+    let by_all = acknowledged.by_all();
+    let mut bytes = 0;
+    let open = deltas.iter().filter(|(index, delta)| *index > by_all && is_written_by(delta, actor));
+    let kept = open.take_while(|(_, delta)| {
+        bytes += delta.len();
+        bytes <= Hints::MAX_BYTES
+    });
+    Hints { deltas: kept.cloned().collect(), acknowledged }
+}
+
+/// The secret of a shard's hash tree. All its replicas can make it. So can a client who knows the cluster's id and the group's number: he
+/// could write keys between which repair does not see a difference, which are his own.
+fn tree_secret(cluster: ClusterId, group: GroupId) -> TreeSecret {
+    let mut secret = *b"althing: of a convergent shard: ";
+    secret[..8].copy_from_slice(&cluster.0.to_le_bytes());
+    secret[8..16].copy_from_slice(&group.0.to_le_bytes());
+    TreeSecret(secret)
+}
+
 fn state_of(group: GroupId, table: &Table) -> GroupState {
     let blank = table.machine.is_blank();
     GroupState {
@@ -324,7 +367,7 @@ fn state_of(group: GroupId, table: &Table) -> GroupState {
         applied: if blank { Applied::default() } else { table.machine.applied() },
         conf_state: if blank { Bytes::new() } else { table.machine.conf_state() },
         reader: table.machine.reader(),
-        keyed: table.keyed.as_ref().map(|keyed| keyed.state),
+        keyed: table.keyed.as_ref().map(|keyed| keyed.state.clone()),
     }
 }
 

@@ -77,8 +77,40 @@ pub struct NodeConfig {
     pub snapshot_chunk_bytes: usize,
     /// What watches may keep in memory.
     pub watch_buffers: WatchBuffers,
+    /// What repair of convergent tables may cost.
+    pub repair: RepairConfig,
     /// Seed of all randomness of the node.
     pub seed: u64,
+}
+
+/// What the repair that a node makes of its replicas of convergent tables may cost, all of them together. What the others ask of it they
+/// pay for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RepairConfig {
+    /// Bytes that are sent and received in a second. 0 turns it off, for tests: newcomers are not filled then.
+    pub bytes_per_second: u64,
+    /// Keys that are found to differ, and joined, in a second.
+    pub keys_per_second: u64,
+    /// How long a pause may be saved up for.
+    pub burst: Duration,
+}
+
+impl Default for RepairConfig {
+    /// A fifth of a gigabit, and what a core joins in a fifth of a second or less.
+    fn default() -> Self {
+        Self { bytes_per_second: 24 * 1024 * 1024, keys_per_second: 40_000, burst: Duration::from_secs(1) }
+    }
+}
+
+impl RepairConfig {
+    /// No repair at all.
+    pub const OFF: Self = Self { bytes_per_second: 0, keys_per_second: 0, burst: Duration::ZERO };
+
+    /// Whether there is any.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.bytes_per_second > 0 && self.keys_per_second > 0
+    }
 }
 
 /// What the watches of a group keep in memory.
@@ -140,6 +172,7 @@ impl NodeConfig {
             log_record_bytes: limits::MAX_LOG_RECORD_BYTES,
             snapshot_chunk_bytes: limits::SNAPSHOT_CHUNK_BYTES,
             watch_buffers: WatchBuffers::default(),
+            repair: RepairConfig::default(),
             seed: node.get(),
         }
     }

@@ -8,6 +8,7 @@ use althing_types::{GroupId, Instant, NodeId, RequestId, SpaceId, limits};
 use crate::config::NodeConfig;
 use crate::effects::{Effects, WalBatch};
 use crate::input::DiskSpace;
+use crate::keyed::Wall;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub metrics: Metrics,
     pub wal: WalQueue,
     pub disk_space: DiskSpace,
+    pub wall: Wall,
     next_internal: u64,
     next_space: u64,
     next_transfer: u64,
@@ -37,6 +39,7 @@ impl Shared {
             metrics: Metrics::default(),
             wal: WalQueue::default(),
             disk_space: DiskSpace::default(),
+            wall: Wall::default(),
             next_internal: 0,
             next_space: 0,
             next_transfer: 0,

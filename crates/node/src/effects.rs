@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use althing_api::cluster::Member;
+use althing_api::keyed::{KeyedRequest, Moment};
 use althing_api::watch::WatchEvent;
 use althing_api::{Answer, Error, Request, SnapshotChunk};
 use althing_convergent::Job;
@@ -41,6 +42,8 @@ pub struct Effects {
     pub watch: Vec<(StreamId, WatchEvent)>,
     /// Chunks of downloads; `None` ends one.
     pub snapshot: Vec<(StreamId, Option<Result<SnapshotChunk, Error>>)>,
+    /// What gateways of other nodes tell the one of this node, in order of each.
+    pub mail: Vec<(NodeId, Bytes)>,
     /// The members have changed.
     pub members: Option<Membership>,
     /// Make a checkpoint soon.
@@ -81,6 +84,7 @@ impl Effects {
             && self.responses.is_empty()
             && self.watch.is_empty()
             && self.snapshot.is_empty()
+            && self.mail.is_empty()
             && self.members.is_none()
             && !self.checkpoint
             && !self.stopped
@@ -169,6 +173,19 @@ pub enum ReadWork {
         reader: Reader,
         /// What is asked.
         request: Request,
+        /// Filled into the answer's header.
+        header: althing_api::Header,
+    },
+    /// A client's read of keyed values.
+    Keyed {
+        /// Names the answer.
+        id: RequestId,
+        /// Of what.
+        reader: Reader,
+        /// What is asked.
+        request: KeyedRequest,
+        /// When it happens.
+        moment: Moment,
         /// Filled into the answer's header.
         header: althing_api::Header,
     },

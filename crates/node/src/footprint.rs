@@ -55,6 +55,12 @@ impl Node {
         self.groups.iter().map(|(id, group)| (*id, group.spaces())).collect()
     }
 
+    /// The space of the values that converge beside a group, if it has a replica with such values here.
+    #[must_use]
+    pub fn keyed_space(&self, group: GroupId) -> Option<SpaceId> {
+        self.keyed.get(&group).map(crate::keyed::Keyed::space)
+    }
+
     /// What the node keeps in memory.
     #[must_use]
     pub fn footprint(&self) -> Footprint {

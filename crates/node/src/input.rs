@@ -11,6 +11,8 @@ use althing_strong::{ApplyOutput, Export, Feed, Page, Reader};
 use althing_types::{GroupId, NodeId, RequestId, Revision, SpaceId, StreamId, WallTime, limits};
 use bytes::Bytes;
 
+use crate::keyed::Hints;
+
 /// One thing that has happened outside.
 #[derive(Debug)]
 pub enum Input {
@@ -101,6 +103,13 @@ pub enum Input {
     MapBehind,
     /// How the disk below the log and the engine stands for space; said when it changes.
     DiskSpace(DiskSpace),
+    /// A gateway of this node tells those of others something.
+    Mail {
+        /// To whom.
+        to: Vec<NodeId>,
+        /// What.
+        bytes: Bytes,
+    },
     /// What the machine's wall clock shows now. Said with each tick.
     Wall(WallTime),
     /// Stop in good order: hand leaderships over, then [`crate::Effects::stopped`].
@@ -169,6 +178,8 @@ pub enum Done {
         outcomes: Vec<Outcome>,
         /// How much the replica holds now.
         size: Size,
+        /// When it has something to tend, in milliseconds since 1970.
+        due_ms: Option<i64>,
     },
     /// Compaction up to the group's compact revision has given back all it allows.
     CompactionFinished {
@@ -206,7 +217,7 @@ pub struct GroupState {
 }
 
 /// A replica of a convergent shard as the applier opened it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KeyedState {
     /// Where its values stand in the engine.
     pub space: SpaceId,
@@ -214,6 +225,18 @@ pub struct KeyedState {
     pub checkpointed: u64,
     /// The last delta that it has.
     pub index: u64,
+    /// When there is something to tend, in milliseconds since 1970.
+    pub due_ms: Option<i64>,
+    /// What of the log others may lack.
+    pub hints: Hints,
+}
+
+impl KeyedState {
+    /// From which index on the log of its deltas is needed.
+    pub(crate) fn keep_from(&self) -> u64 {
+        let lacked = self.hints.deltas.first().map_or(u64::MAX, |(index, _)| *index);
+        lacked.min(self.checkpointed + 1)
+    }
 }
 
 /// What the reader has done.

@@ -42,13 +42,14 @@ mod transfer;
 pub use applier::{Applier, ApplierError, BIRTH};
 pub use config::{
     ControlPlane, DEFAULT_ELECTION_TICKS, DEFAULT_HEARTBEAT_TICKS, DEFAULT_PROGRESS_INTERVAL, DEFAULT_TICK,
-    GroupConfig, MAX_INCARNATION, NodeConfig, WatchBuffers,
+    GroupConfig, MAX_INCARNATION, NodeConfig, RepairConfig, WatchBuffers,
 };
 pub use download::{SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SnapshotFileError, snapshot_pages};
 pub use effects::{Effects, Membership, ReadWork, WalBatch, Work};
 pub use footprint::Footprint;
 pub use group::GroupLog;
 pub use input::{DiskSpace, Done, GroupState, Input, KeyedState, ReadDone};
+pub use keyed::Hints;
 pub use metrics::{GroupMetrics, Metrics};
 pub use node::Node;
 pub use presence::{Content, Presence, Promise, ReplicaBirth};

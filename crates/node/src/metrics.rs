@@ -52,8 +52,34 @@ pub struct Metrics {
     pub splits: u64,
     /// The longest time that nobody served a shard that was being split, in nanoseconds.
     pub split_pause_nanos: u64,
-    /// Rounds of repair between replicas of convergent shards that came to their end.
+    /// Times that a replica of a convergent shard was looked at because time went by.
+    pub shard_looks: u64,
+    /// Rounds of repair between replicas of convergent shards that this node has brought to their end.
     pub rounds: u64,
+    /// Rounds that it broke off, to begin them anew.
+    pub rounds_broken: u64,
+    /// Keys that were found to differ in its rounds, and compared.
+    pub repair_keys: u64,
+    /// Those of which this node lacked something.
+    pub repair_joined: u64,
+    /// Those of which the other one did.
+    pub repair_sent: u64,
+    /// Bytes that its rounds have sent and received.
+    pub repair_bytes: u64,
+    /// Rounds that are under way.
+    pub repair_running: u64,
+    /// Parts of their trees that are compared in these.
+    pub repair_compared: u64,
+    /// All parts of their trees.
+    pub repair_total: u64,
+    /// Writes of level ANY that this node has taken for shards of which it has no replica.
+    pub lodged: u64,
+    /// Those of them that wait to be handed over.
+    pub lodging: u64,
+    /// Deltas that were sent again, for they were not acknowledged.
+    pub hints_sent: u64,
+    /// Deltas that were read back from the log after a start, for replicas that had not acknowledged them.
+    pub hints_found: u64,
     /// Writes that this node's reconcilers have proposed.
     pub reconciled: u64,
     /// Bytes of the engine on disk, as the host has said last.

@@ -20,7 +20,7 @@ use crate::effects::{Effects, ReadWork};
 use crate::envelope::{self, Message, Told};
 use crate::group::Group;
 use crate::input::{Done, ExportPurpose, Input, ReadDone};
-use crate::keyed::{Keyed, Sessions, Wall, delta_log, group_of_log};
+use crate::keyed::{Agenda, Keyed, Lodgings, Repairing, Sessions, delta_log, group_of_lodged, group_of_log};
 use crate::metrics::{GroupMetrics, Metrics};
 use crate::peers::{Heard, PING_AFTER};
 use crate::recover::Recovery;
@@ -69,13 +69,16 @@ pub struct Node {
     pub(crate) keyed: BTreeMap<GroupId, Keyed>,
     /// Clients that want to see what they have seen before.
     pub(crate) sessions: Sessions,
-    pub(crate) wall: Wall,
+    pub(crate) agenda: Agenda,
+    pub(crate) repairing: Repairing,
+    /// Writes that this node has taken for shards of which it has no replica.
+    pub(crate) lodgings: Lodgings,
     lifecycle: Lifecycle,
     /// The other members of all groups, as they were gathered last, and when that was.
-    group_peers: Vec<NodeId>,
+    pub(crate) group_peers: Vec<NodeId>,
     peers_gathered: Option<Instant>,
     /// What the log is told with the first turn.
-    released: Vec<(GroupId, u64)>,
+    pub(crate) released: Vec<(GroupId, u64)>,
     clock: SteadyClock,
 }
 
@@ -86,9 +89,10 @@ impl Node {
         let mut released = Vec::new();
         for (log, state) in recovered.groups {
             let id = state.group;
-            if let Some(state) = state.keyed {
+            let mut state = state;
+            if let Some(state) = state.keyed.take() {
+                released.push((delta_log(id), state.keep_from()));
                 keyed.insert(id, Keyed::new(state));
-                released.push((delta_log(id), state.checkpointed + 1));
             }
             let founded = config.groups.iter().find(|group| group.id == id).cloned();
             let group = founded.unwrap_or(GroupConfig { id, hibernate: true, quota_bytes: None });
@@ -101,6 +105,9 @@ impl Node {
         let all: BTreeSet<_> = groups.keys().copied().collect();
         let incarnation = config.incarnation;
         let control = Control::new(&config, control::recovered(recovered.map));
+        let repairing = Repairing::new(config.repair);
+        let mut agenda = Agenda::default();
+        keyed.keys().for_each(|group| agenda.wake(*group));
         let mut node = Self {
             released: groups.values().map(Group::release).chain(released).collect(),
             shared: Shared::new(config),
@@ -117,7 +124,9 @@ impl Node {
             control,
             keyed,
             sessions: Sessions::default(),
-            wall: Wall::default(),
+            agenda,
+            repairing,
+            lodgings: Lodgings::recovered(recovered.lodged),
             lifecycle: Lifecycle::Running,
             group_peers: Vec::new(),
             peers_gathered: None,
@@ -168,6 +177,10 @@ impl Node {
             }
             Input::Persisted { seq } => {
                 for (group, persist) in self.shared.wal.persisted(seq) {
+                    if let Some(group) = group_of_lodged(group) {
+                        self.lodged_persisted(group, persist, out);
+                        continue;
+                    }
                     if let Some(group) = group_of_log(group) {
                         self.keyed_persisted(now, group, persist, out);
                         continue;
@@ -184,9 +197,13 @@ impl Node {
             Input::Checkpointed(spaces) => self.checkpointed(now, &spaces, out),
             Input::LogPinned(groups) => {
                 for group in groups {
-                    // Deltas are not written again: a checkpoint has them.
-                    if group_of_log(group).is_some() {
-                        self.shared.wal.want_checkpoint();
+                    if let Some(group) = group_of_lodged(group) {
+                        self.lodged_pinned(group);
+                        continue;
+                    }
+                    if let Some(group) = group_of_log(group) {
+                        self.deltas_pinned(group);
+                        continue;
                     }
                     self.with(now, group, out, |group, cx| group.rewrite(cx));
                 }
@@ -196,7 +213,11 @@ impl Node {
                 self.awake.extend(self.groups.keys());
             }
             Input::MapBehind => self.map_is_behind(),
-            Input::Wall(wall) => self.wall.set(now, wall),
+            Input::Wall(wall) => self.shared.wall.set(now, wall),
+            Input::Mail { to, bytes } => {
+                let message = Message::Mail(bytes);
+                to.into_iter().for_each(|peer| self.shared.peers.send(peer, &message));
+            }
             Input::Stop => self.stop(now, out),
         }
     }
@@ -247,6 +268,10 @@ impl Node {
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         let mut metrics = self.shared.metrics;
+        let repair = self.repair_standings();
+        (metrics.repair_running, metrics.repair_compared, metrics.repair_total) =
+            (repair.rounds, repair.compared, repair.total);
+        metrics.lodging = self.lodgings.len() as u64;
         metrics.wal_in_flight = self.shared.wal.in_flight() as u64;
         metrics.snapshots_leaving = self.groups.values().map(Group::snapshots_leaving).sum::<usize>() as u64;
         metrics.snapshots_coming = self.groups.values().filter(|group| group.has_snapshot_coming()).count() as u64;
@@ -357,8 +382,19 @@ impl Node {
         self.wake_followers_of(now, &suspects, out);
         self.tick_control(now, out);
         self.tick_keyed(now, out);
+        self.tend_deadlines(now, out);
+        self.tick_lodged(now);
         if let Lifecycle::Stopping(since) = self.lifecycle {
             self.stopping(now, since, out);
+        }
+    }
+
+    /// Keys that have expired are removed, also of groups that sleep: their leaders wake up for it.
+    fn tend_deadlines(&mut self, now: Instant, out: &mut Effects) {
+        let now_ms = self.shared.wall.at(now);
+        let due: Vec<_> = self.groups.values().filter(|group| group.has_due(now_ms)).map(|group| group.id).collect();
+        for id in due {
+            self.with(now, id, out, Group::tend_deadlines);
         }
     }
 
@@ -411,9 +447,15 @@ impl Node {
             return out.responses.push((id, Err(ErrorKind::Stopped.into())));
         }
         match self.locate(&call) {
-            Ok(group) if self.serves(group) && is_keyed(&call.request) => self.keyed_request(now, id, group, call, out),
+            Ok(group) if self.serves(group) && self.keyed.contains_key(&group) => {
+                self.keyed_request(now, id, group, call, out);
+            }
             Ok(group) if self.serves(group) => self.request_placed(now, id, group, call, out),
-            Ok(group) if self.control.view.shard(group).is_some() => self.route(now, id, group, call, out),
+            Ok(group) if self.control.view.shard(group).is_some() => {
+                if let Some(call) = self.lodge(now, id, group, call, out) {
+                    self.route(now, id, group, call, out);
+                }
+            }
             Ok(group) => {
                 let unknown = ErrorKind::InvalidArgument(format!("there is no group {group} here"));
                 out.responses.push((id, Err(unknown.into())));
@@ -428,7 +470,7 @@ impl Node {
             self.shared.metrics.expired += 1;
             return out.responses.push((id, Err(Error::not_done(ErrorKind::Timeout))));
         }
-        if self.keyed.contains_key(&group) || is_keyed(&call.request) {
+        if self.keyed.contains_key(&group) {
             return self.coordinate(now, id, group, call, out);
         }
         let full = self.groups.get(&group).is_none_or(|group| {
@@ -494,6 +536,7 @@ impl Node {
             Message::MapUpdate(update) => self.map_update(update, out),
             Message::Report(report) => self.reported(now, from, report),
             Message::Keyed(group, message) => self.keyed_message(now, from, group, message, out),
+            Message::Mail(bytes) => out.mail.push((from, bytes)),
         }
     }
 
@@ -507,6 +550,10 @@ impl Node {
                 let is_page = |bounds: &Bounds| matches!(bounds.stage, Stage::Filling { .. });
                 let serves_other = output.bounds.as_ref().is_some_and(|bounds| !is_page(bounds));
                 self.with(now, group, out, |group, cx| group.applied(cx, applied, output));
+                if self.keyed.contains_key(&group) {
+                    // Its replicas may be others now.
+                    self.agenda.wake(group);
+                }
                 self.split_applied(now, group, out);
                 if serves_other {
                     self.retry_redirected(now, out);
@@ -525,7 +572,9 @@ impl Node {
             }
             Done::Opened(state) => self.opened(now, state, out),
             Done::Closed { group } => self.closed(group),
-            Done::Keyed { group, outcomes, size } => self.keyed_done(now, group, outcomes, size, out),
+            Done::Keyed { group, outcomes, size, due_ms } => {
+                self.keyed_done(now, group, outcomes, (size, due_ms), out);
+            }
             Done::CompactionFinished { group } => {
                 self.with(now, group, out, Group::compaction_finished);
             }
@@ -620,11 +669,6 @@ impl Node {
     pub fn revision(&self, group: GroupId) -> Option<Revision> {
         self.groups.get(&group).map(Group::revision)
     }
-}
-
-/// Whether a request is of keyed values.
-const fn is_keyed(request: &althing_api::Request) -> bool {
-    matches!(request, althing_api::Request::Keyed(_))
 }
 
 /// How often groups may make work for themselves within one turn.

@@ -1,5 +1,6 @@
 //! Reads that may take long: a plain function that any thread may run.
 
+use althing_api::keyed::{KeyedRequest, Moment};
 use althing_api::request::Body;
 use althing_api::{Answer, Error, ErrorKind, Header, Request};
 use althing_strong::{Export, Feed, Page, Reader};
@@ -15,6 +16,9 @@ pub fn read(work: ReadWork) -> ReadDone {
         ReadWork::Request { id, reader, request, header } => {
             ReadDone::Request { id, result: answer(&reader, request, header).map_err(Error::from) }
         }
+        ReadWork::Keyed { id, reader, request, moment, header } => {
+            ReadDone::Request { id, result: keyed(&reader, &request, moment, header) }
+        }
         ReadWork::History { group, reader, request } => {
             let result = reader.history(request.from, request.to, request.max_bytes);
             ReadDone::History { group, from: request.from, result }
@@ -28,6 +32,12 @@ pub fn read(work: ReadWork) -> ReadDone {
             ReadDone::Fed { parent, child, feed, page }
         }
     }
+}
+
+/// Answers what only reads keyed values.
+pub(crate) fn keyed(reader: &Reader, request: &KeyedRequest, moment: Moment, header: Header) -> Result<Answer, Error> {
+    let (answer, revision) = reader.keyed(request, moment)?;
+    Ok(Answer { header: Header { revision, ..header }, body: Body::Keyed(answer) })
 }
 
 fn feed(source: FeedSource, max_bytes: usize) -> (Option<Box<Feed>>, Result<Option<Page>, ErrorKind>) {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::applier::BIRTH;
 use crate::group::GroupLog;
 use crate::input::GroupState;
-use crate::keyed::{delta_log, group_of_log};
+use crate::keyed::{Acknowledged, delta_log, group_of_lodged, group_of_log};
 use crate::presence::{Presence, Promise};
 
 /// Why a log cannot be read back.
@@ -36,6 +36,8 @@ pub struct LogRecovery {
     presences: BTreeMap<GroupId, Presence>,
     /// The deltas of replicas without a leader, with their indices.
     deltas: BTreeMap<GroupId, Vec<(u64, Bytes)>>,
+    /// How far others have acknowledged them.
+    acknowledged: BTreeMap<GroupId, Acknowledged>,
     /// The node's copy of the map, as it was written last.
     map: Option<Bytes>,
 }
@@ -51,6 +53,8 @@ pub struct Recovery {
     pub retired: BTreeSet<GroupId>,
     /// Its copy of the map; `None` if it never had one.
     pub map: Option<Bytes>,
+    /// Writes that it has taken for shards of which it had no replica, with their indices.
+    pub lodged: BTreeMap<GroupId, Vec<(u64, Bytes)>>,
 }
 
 impl LogRecovery {
@@ -76,7 +80,12 @@ impl LogRecovery {
                 self.deltas.entry(record.group).or_default().push((record.index, delta));
                 return Ok(());
             }
+            RecordKind::Acknowledged => {
+                self.acknowledged.insert(record.group, Acknowledged::decode(record.payload)?);
+                return Ok(());
+            }
             RecordKind::GroupDropped if group_of_log(record.group).is_some() => {
+                self.acknowledged.remove(&record.group);
                 self.deltas.remove(&record.group);
                 return Ok(());
             }
@@ -114,7 +123,7 @@ impl LogRecovery {
                 log.space = Some(space);
             }
             RecordKind::GroupDropped => *log = GroupLog::default(),
-            RecordKind::Replica | RecordKind::Map | RecordKind::Delta => {}
+            RecordKind::Replica | RecordKind::Map | RecordKind::Delta | RecordKind::Acknowledged => {}
         }
         Ok(())
     }
@@ -128,6 +137,11 @@ impl LogRecovery {
     /// The deltas of a replica that the log holds, in their order.
     pub(crate) fn deltas(&self, group: GroupId) -> &[(u64, Bytes)] {
         self.deltas.get(&delta_log(group)).map_or(&[], Vec::as_slice)
+    }
+
+    /// How far others have acknowledged a replica's own deltas.
+    pub(crate) fn acknowledged(&self, group: GroupId) -> Acknowledged {
+        self.acknowledged.get(&delta_log(group)).cloned().unwrap_or_default()
     }
 
     /// What the log says of the node's replicas. One with which the cluster was born may have no record.
@@ -158,7 +172,10 @@ impl LogRecovery {
         };
         let is_retired = |(_, presence): &(&GroupId, &Presence)| **presence == Presence::Retired;
         let retired = self.presences.iter().filter(is_retired).map(|(group, _)| *group).collect();
-        Recovery { groups, retired, graves: self.presences.into_iter().filter_map(grave).collect(), map: self.map }
+        let lodged = self.deltas.into_iter();
+        let lodged = lodged.filter_map(|(log, deltas)| Some((group_of_lodged(log)?, deltas))).collect();
+        let graves = self.presences.into_iter().filter_map(grave).collect();
+        Recovery { groups, retired, graves, map: self.map, lodged }
     }
 }
 

@@ -101,8 +101,10 @@ impl Node {
             log.bind(promise);
         }
         let hard_state = log.recovered.hard_state;
-        if let Some(state) = state.keyed {
+        let mut state = state;
+        if let Some(state) = state.keyed.take() {
             self.keyed.insert(id, Keyed::new(state));
+            self.agenda.wake(id);
         }
         let config = GroupConfig { id, hibernate: true, quota_bytes: None };
         let group = Group::new(&self.shared.config, &config, log, state);

@@ -32,6 +32,12 @@ impl Tally {
         Self { requirement, answered: BTreeSet::new(), failed: BTreeSet::new() }
     }
 
+    /// The same answers, measured by another requirement: the replicas are others now.
+    #[must_use]
+    pub fn measured_by(self, requirement: Requirement) -> Self {
+        Self { requirement, ..self }
+    }
+
     /// A node has done what was asked. One that was given up may still answer.
     pub fn answered(&mut self, node: NodeId) {
         self.failed.remove(&node);

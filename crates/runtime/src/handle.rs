@@ -23,6 +23,7 @@ use crate::admission::{Announced, Doors, Ended, Place};
 use crate::driver::Event;
 use crate::feed::Feed;
 use crate::gossip::Board;
+use crate::mail;
 use crate::mailbox::Inbox;
 use crate::pace::Pace;
 
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub pace: Arc<Pace>,
     /// Between the node and its membership.
     pub board: Arc<Board>,
+    /// Between the gateway and those of other nodes.
+    pub mail: mail::Slot,
     pub health: Mutex<Health>,
     pub registry: Registry,
     pub next_stream: AtomicU64,

@@ -24,6 +24,7 @@ use prometheus_client::registry::Registry;
 
 use crate::admission::Doors;
 use crate::gossip::{self, GossipView};
+use crate::mail::MailCounters;
 use crate::transport::TransportMetrics;
 
 /// What the log's thread counts.
@@ -103,19 +104,21 @@ pub(crate) struct Published {
     pub engine: Mutex<EngineStats>,
     pub transport: Arc<TransportMetrics>,
     pub doors: Arc<Doors>,
+    pub mail: Arc<MailCounters>,
     pub gossip: Arc<Mutex<GossipView>>,
     /// The doors for calls of other nodes' clients: reads, writes.
     pub lobby: Mutex<[Figures; 2]>,
 }
 
 impl Published {
-    pub(crate) fn new(transport: Arc<TransportMetrics>, doors: Arc<Doors>) -> Self {
+    pub(crate) fn new(transport: Arc<TransportMetrics>, doors: Arc<Doors>, mail: Arc<MailCounters>) -> Self {
         Self {
             node: Mutex::new((Metrics::default(), Vec::new())),
             wal: Arc::default(),
             engine: Mutex::default(),
             transport,
             doors,
+            mail,
             gossip: Arc::default(),
             lobby: Mutex::default(),
         }
@@ -234,6 +237,7 @@ impl Collector for NodeCollector {
         encode_engine(&mut encoder, &copy(&self.0.engine))?;
         encode_for_dashboards(&mut encoder, &node, &groups, &copy(&self.0.engine))?;
         encode_transport(&mut encoder, &self.0.transport)?;
+        encode_mail(&mut encoder, &self.0.mail)?;
         encode_admission(&mut encoder, &self.0.doors)?;
         encode_lobby(&mut encoder, &copy(&self.0.lobby))?;
         encode_gossip(&mut encoder, &copy(&self.0.gossip))
@@ -340,6 +344,13 @@ fn encode_engine(encoder: &mut Encoder<'_, '_>, engine: &EngineStats) -> Result<
     encoder.gauge("althing_engine_disk_bytes", "Bytes of the engine's files", engine.disk_bytes)?;
     encoder.gauge("althing_engine_memory_bytes", "Bytes since the last checkpoint, in memory", engine.memory_bytes)?;
     encoder.gauge("althing_engine_files", "Table files of the engine", engine.files)
+}
+
+fn encode_mail(encoder: &mut Encoder<'_, '_>, mail: &MailCounters) -> Result<(), Error> {
+    let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    encoder.counter("althing_mail_sent", "Messages of clients handed to other nodes", of(&mail.sent))?;
+    encoder.counter("althing_mail_dropped", "Messages of clients dropped on the way to others", of(&mail.dropped))?;
+    encoder.counter("althing_mail_received", "Messages of clients that came from other nodes", of(&mail.received))
 }
 
 fn encode_transport(encoder: &mut Encoder<'_, '_>, transport: &TransportMetrics) -> Result<(), Error> {
@@ -449,7 +460,7 @@ mod tests {
     #[test]
     fn the_page_shows_every_source() {
         let mut registry = Registry::default();
-        let published = Arc::new(Published::new(Arc::default(), doors()));
+        let published = Arc::new(Published::new(Arc::default(), doors(), Arc::default()));
         published.transport.frames_sent.store(7, Ordering::Relaxed);
         published.wal.lock().unwrap().segments = 3;
         ShellMetrics::default().register(&mut registry, published);
@@ -470,7 +481,7 @@ mod tests {
     #[test]
     fn the_membership_is_shown_by_state_and_by_member() {
         let mut registry = Registry::default();
-        let published = Arc::new(Published::new(Arc::default(), doors()));
+        let published = Arc::new(Published::new(Arc::default(), doors(), Arc::default()));
         let mut metrics = althing_gossip::Metrics::default();
         metrics.datagrams_dropped[Dropped::Forged.index()] = 4;
         let member =
@@ -506,7 +517,7 @@ mod tests {
             quota_bytes: 1000,
         };
         let mut registry = Registry::default();
-        let published = Arc::new(Published::new(Arc::default(), doors()));
+        let published = Arc::new(Published::new(Arc::default(), doors(), Arc::default()));
         published.node.lock().unwrap().1 = vec![table];
         ShellMetrics::default().register(&mut registry, published);
         let mut page = String::new();

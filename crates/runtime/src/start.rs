@@ -22,10 +22,12 @@ use tokio_rustls::TlsAcceptor;
 use crate::admission::Doors;
 use crate::catalog::Catalog;
 use crate::clients::{self, Gateway};
+use crate::cut::Cut;
 use crate::directory::{DataDir, DirectoryError, ENGINE_DIR, WAL_DIR};
 use crate::driver::{Driver, Ending, Event, Ports};
 use crate::gossip::{Board, GossipOptions, GossipThread, MAX_CALLED};
 use crate::handle::{Handle, Shared};
+use crate::mail::{Mail, MailCounters};
 use crate::mailbox::Inbox;
 use crate::metrics::{Published, ShellMetrics};
 use crate::pace::Pace;
@@ -39,16 +41,23 @@ use crate::transport::address::Address;
 use crate::transport::handshake::Identity;
 use crate::transport::{Transport, TransportOptions};
 
-/// Serves the clients of a port of its own until the receiver's sender is gone.
-pub type ServePort = Box<
-    dyn FnOnce(
-            tokio::net::TcpListener,
-            Arc<dyn Service>,
-            Arc<Catalog>,
-            watch::Receiver<()>,
-        ) -> Pin<Box<dyn Future<Output = ()> + Send>>
-        + Send,
->;
+/// What serves a port of its own is given.
+pub struct Surroundings {
+    /// The node.
+    pub service: Arc<dyn Service>,
+    /// Its tables.
+    pub catalog: Arc<Catalog>,
+    /// What it hears from the membership.
+    pub board: Arc<Board>,
+    /// The way to those that serve such a port on other nodes.
+    pub mail: Mail,
+    /// Its sender is gone when the node stops.
+    pub stopping: watch::Receiver<()>,
+}
+
+/// Serves the clients of a port of its own until the node stops.
+pub type ServePort =
+    Box<dyn FnOnce(tokio::net::TcpListener, Surroundings) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 /// What a node is started with.
 pub struct StartOptions {
@@ -74,6 +83,8 @@ pub struct StartOptions {
     pub peer_tls: Option<PeerTls>,
     /// What the node takes part in the membership with; `None` keeps it out of it.
     pub gossip: Option<GossipOptions>,
+    /// Whom it is cut off from on purpose.
+    pub cut: Arc<Cut>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// Where metrics are registered; those of the gateway may be there already.
@@ -177,7 +188,12 @@ fn recover(dir: &mut DataDir, disk: &Arc<dyn Disk>, config: &mut NodeConfig) -> 
 }
 
 /// What the driver and its handles share, before the node has done anything.
-fn shared_of(identity: &Identity, registry: Registry, doors: Arc<Doors>, clock: &Arc<dyn Clock>) -> Arc<Shared> {
+fn shared_of(
+    identity: &Identity,
+    registry: Registry,
+    (doors, mail): (Arc<Doors>, Arc<MailCounters>),
+    clock: &Arc<dyn Clock>,
+) -> Arc<Shared> {
     Arc::new(Shared {
         cluster: identity.cluster,
         node: identity.node,
@@ -187,6 +203,7 @@ fn shared_of(identity: &Identity, registry: Registry, doors: Arc<Doors>, clock: 
         board: Arc::new(Board::default()),
         pace: Arc::new(Pace::new(Arc::clone(clock))),
         health: Mutex::new(Health { live: true, ready: false, reasons: vec!["the node is starting".to_owned()] }),
+        mail: crate::mail::Slot::new(mail),
         registry,
         next_stream: AtomicU64::new(1),
     })
@@ -205,9 +222,10 @@ pub fn start<G: Gateway>(
     let metrics = ShellMetrics::default();
     let transport_metrics = Arc::default();
     let doors = Arc::new(Doors::new(Arc::clone(&options.clock)));
-    let published = Arc::new(Published::new(Arc::clone(&transport_metrics), Arc::clone(&doors)));
+    let mail = Arc::<MailCounters>::default();
+    let published = Arc::new(Published::new(Arc::clone(&transport_metrics), Arc::clone(&doors), Arc::clone(&mail)));
     metrics.register(&mut options.registry, Arc::clone(&published));
-    let shared = shared_of(&recovered.identity, std::mem::take(&mut options.registry), doors, &options.clock);
+    let shared = shared_of(&recovered.identity, std::mem::take(&mut options.registry), (doors, mail), &options.clock);
     let failure = Arc::new(Mutex::new(None));
     let ports = Ports::default();
     let crew = Crew {
@@ -229,10 +247,11 @@ pub fn start<G: Gateway>(
         tls: options.peer_tls,
         events,
         metrics: transport_metrics,
+        cut: Arc::clone(&options.cut),
     });
     let seeds = seeds(&options.hints, &members);
     let gossip = options.gossip.map(|gossip| {
-        let me = Newcomer { identity, zone: options.node.zone.clone() };
+        let me = Newcomer { identity, zone: options.node.zone.clone(), cut: options.cut };
         crew.gossip(gossip, me, seeds, &transport, &options.clock, &published)
     });
     let gossip = gossip.transpose()?;
@@ -291,6 +310,7 @@ struct Newcomer {
     identity: Identity,
     /// Where it stands.
     zone: String,
+    cut: Arc<Cut>,
 }
 
 /// The membership's thread, and what ends it.
@@ -388,6 +408,7 @@ impl Crew {
             me: me.identity,
             seeds,
             caller: transport.caller(),
+            cut: me.cut,
             called,
             stop: stopped,
             clock: Arc::clone(clock),
@@ -486,8 +507,14 @@ impl Shell {
         }
         let catalog = Arc::new(Catalog::default());
         if let Some((port, serve)) = self.port {
-            let service = Arc::new(Handle(Arc::clone(&self.shared)));
-            clients.push(tokio::spawn(serve(listener(port)?, service, Arc::clone(&catalog), stopping.clone())));
+            let surroundings = Surroundings {
+                service: Arc::new(Handle(Arc::clone(&self.shared))),
+                catalog: Arc::clone(&catalog),
+                board: Arc::clone(&self.shared.board),
+                mail: Mail(Arc::clone(&self.shared)),
+                stopping: stopping.clone(),
+            };
+            clients.push(tokio::spawn(serve(listener(port)?, surroundings)));
         }
         let mut driver = Driver {
             node: self.node,

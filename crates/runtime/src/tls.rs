@@ -109,6 +109,11 @@ pub fn for_clients(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     Ok(TlsAcceptor::from(Arc::new(server_config(files, &[b"h2", b"http/1.1"])?)))
 }
 
+/// TLS for a port whose clients speak something else than HTTP.
+pub fn for_others(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
+    Ok(TlsAcceptor::from(Arc::new(server_config(files, &[])?)))
+}
+
 /// TLS between nodes, mutual.
 pub fn for_peers(files: &TlsFiles) -> Result<PeerTls, TlsError> {
     let ca = files.ca.as_ref().ok_or(TlsError::PeerCaMissing)?;

@@ -161,6 +161,7 @@ fn alone(path: &Path, disk: FailingDisk) -> (Running, Receiver<Result<(), Fatal>
         client_tls: None,
         peer_tls: None,
         gossip: None,
+        cut: Arc::default(),
         clock: Arc::new(RealClock::start()),
         registry: Default::default(),
     };

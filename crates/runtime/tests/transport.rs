@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use althing_resilience::breaker::State;
+use althing_runtime::Cut;
 use althing_runtime::transport::address::Address;
 use althing_runtime::transport::frame;
 use althing_runtime::transport::handshake::{Answer, HandshakeError, Hello, Identity, Purpose};
@@ -40,6 +41,7 @@ struct Side {
     transport: Transport,
     events: UnboundedReceiver<Event>,
     address: SocketAddr,
+    cut: Arc<Cut>,
 }
 
 impl Side {
@@ -49,11 +51,13 @@ impl Side {
 
     async fn start_at(me: Identity, address: SocketAddr) -> Self {
         let (sender, events) = unbounded_channel();
+        let cut = Arc::<Cut>::default();
         let mut transport = Transport::new(TransportOptions {
             me,
             book: Arc::new(MemoryBook(Mutex::default())),
             metrics: Arc::default(),
             tls: None,
+            cut: Arc::clone(&cut),
             events: Arc::new(move |event| {
                 let _ = sender.send(event);
             }),
@@ -61,7 +65,7 @@ impl Side {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         transport.listen(listener);
-        Self { transport, events, address }
+        Self { transport, events, address, cut }
     }
 
     fn call(&mut self, node: u64, address: SocketAddr) {
@@ -132,6 +136,29 @@ async fn the_breaker_before_a_peer_that_is_gone_opens_and_closes_when_it_is_back
     assert_eq!(state(), Some(State::Closed));
     one.transport.set_peers(BTreeMap::new());
     assert_eq!(state(), None, "what is not called has no breaker");
+}
+
+#[tokio::test]
+async fn over_a_cut_nothing_is_sent_and_nobody_is_let_in_and_once_it_is_healed_all_is_as_before() {
+    let mut one = Side::start(identity(1, 1, 1)).await;
+    let mut two = Side::start(identity(1, 2, 1)).await;
+    one.call(2, two.address);
+    two.call(1, one.address);
+    assert_eq!((one.event().await, two.event().await), (Event::Up(NodeId(2)), Event::Up(NodeId(1))));
+    one.cut.set(BTreeSet::from([NodeId(2)]));
+    // The side that knows of the cut ends both connections: its own, and the other's when something comes in on it.
+    one.transport.send(NodeId(2), Bytes::from_static(b"lost"));
+    two.transport.send(NodeId(1), Bytes::from_static(b"lost"));
+    assert_eq!((one.event().await, two.event().await), (Event::Down(NodeId(2)), Event::Down(NodeId(1))));
+    let failed = || one.transport.metrics().dials_failed.load(Ordering::Relaxed);
+    let before = failed();
+    while failed() < before + 3 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    one.cut.set(BTreeSet::new());
+    assert_eq!((one.event().await, two.event().await), (Event::Up(NodeId(2)), Event::Up(NodeId(1))));
+    one.transport.send(NodeId(2), Bytes::from_static(b"kept"));
+    assert_eq!(two.event().await, Event::Frame { from: NodeId(1), bytes: Bytes::from_static(b"kept") });
 }
 
 #[tokio::test]

@@ -116,6 +116,7 @@ fn launch(root: &std::path::Path, groups: u64) -> Result<Vec<Running>, Box<dyn E
             client_tls: None,
             peer_tls: None,
             gossip: None,
+            cut: Arc::default(),
             clock: Arc::clone(&clock),
             registry: Registry::default(),
         };

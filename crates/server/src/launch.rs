@@ -7,20 +7,23 @@ use std::time::Duration;
 
 use althing_api::Service;
 use althing_cli::CliError;
-use althing_cli::config::{Settings, TablePort};
+use althing_cli::config::{RedisPort, Settings, TablePort};
 use althing_cli::ids::Founding;
 use althing_env::Clock;
 use althing_gateway_etcd as gateway;
+use althing_gateway_redis::Counters;
 use althing_node::{ControlPlane, NodeConfig};
 use althing_runtime::directory::{Birth, DataDir, Owner};
 use althing_runtime::transport::address::{Address, BadAddress};
-use althing_runtime::{Fatal, GossipOptions, Running, ServePort, StartOptions, SystemResolver, start, tls};
+use althing_runtime::{Cut, Fatal, GossipOptions, Running, ServePort, StartOptions, SystemResolver, start, tls};
 use althing_types::{NodeId, TableName};
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::cut::CutDoor;
 use crate::join::{self, Place};
 use crate::port::Port;
+use crate::redis;
 
 /// A node has ended: its name, and how.
 pub type Ended = (String, Result<(), Fatal>);
@@ -36,7 +39,7 @@ pub async fn launch(
     let clients = bind("listen-client", settings.listen_client)?;
     let tables = table_ports(&settings)?;
     let peers = bind("listen-peer", settings.listen_peer)?;
-    let redis = settings.listen_redis.map(|address| bind("listen-redis", address)).transpose()?;
+    let redis = settings.redis.as_ref().map(|port| redis_port(port, &settings, &clock)).transpose()?;
     let gossip = gossip(&settings)?;
     let client_tls = settings.client_tls.as_ref().map(tls::for_clients).transpose().map_err(CliError::usage)?;
     let peer_tls = settings.peer_tls.as_ref().map(tls::for_peers).transpose().map_err(CliError::usage)?;
@@ -45,6 +48,7 @@ pub async fn launch(
         dir.found(owner).map_err(CliError::failed)?;
     }
     let owner = dir.owner().expect("the directory was founded above").clone();
+    let cut = Arc::<Cut>::default();
     let mut registry = Registry::default();
     let metrics = gateway::Metrics::default();
     metrics.register(&mut registry);
@@ -55,21 +59,23 @@ pub async fn launch(
         dir,
         clients,
         tables,
-        port: redis.map(|port| redis_port(port, &clock, owner.node)),
+        port: redis.map(|(listener, port)| (listener, port(owner.node, &mut registry))),
         peers,
         client_tls,
         peer_tls,
         gossip: Some(gossip),
+        cut: Arc::clone(&cut),
         clock: Arc::clone(&clock),
         registry,
     };
     let name = settings.name.clone();
     tracing::info!(node = %owner.node, cluster = %owner.cluster, name, "starting the node");
     let serving = gateway::Options { clock, metrics };
+    let door = if settings.allow_cut { CutDoor::Open(cut) } else { CutDoor::Closed };
     let serve = move |service: Arc<dyn Service>, table: Option<TableName>| {
         let objects = althing_gateway_http::router(Arc::clone(&service));
         let etcd = gateway::router(service, serving.clone());
-        Port::new(objects, table.map_or_else(|| etcd.clone(), |name| etcd.for_table(name)))
+        Port::new(objects, door.clone(), table.map_or_else(|| etcd.clone(), |name| etcd.for_table(name)))
     };
     let tell = move |result| {
         // Whoever waited is gone when the process is ending anyhow.
@@ -78,10 +84,28 @@ pub async fn launch(
     start(options, serve, tell).map_err(CliError::failed)
 }
 
-/// The port for clients of Redis, and what serves it.
-fn redis_port(listener: TcpListener, clock: &Arc<dyn Clock>, node: NodeId) -> (TcpListener, ServePort) {
-    let port = listener.local_addr().map_or(0, |address| address.port());
-    (listener, crate::redis::port(Arc::clone(clock), node, port))
+/// What serves a port once it is known who the node is.
+type MakePort = Box<dyn FnOnce(NodeId, &mut Registry) -> ServePort>;
+
+/// The port for clients of Redis, and what will serve it.
+fn redis_port(
+    port: &RedisPort,
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+) -> Result<(TcpListener, MakePort), CliError> {
+    let listener = bind("listen-redis", port.listen)?;
+    let files = settings.client_tls.as_ref().filter(|_| port.is_tls);
+    let tls = files.map(tls::for_others).transpose().map_err(CliError::usage)?;
+    let users = redis::users(&port.users)?;
+    if port.users.is_empty() && !port.listen.ip().is_loopback() {
+        tracing::warn!("clients of Redis are asked for no password: set redis_password_file or redis_users_file");
+    }
+    let (clock, address, counters) = (Arc::clone(clock), port.address.clone(), Arc::<Counters>::default());
+    let make = move |node: NodeId, registry: &mut Registry| {
+        counters.register(registry);
+        redis::Port { clock, node, address, users, tls, counters }.serve()
+    };
+    Ok((listener, Box::new(make)))
 }
 
 /// The ports of single tables.
@@ -125,7 +149,8 @@ fn gossip(settings: &Settings) -> Result<GossipOptions, CliError> {
     let join =
         join.collect::<Result<_, BadAddress>>().map_err(|error| CliError::usage(format!("gossip-join: {error}")))?;
     let client_urls = settings.client_urls.clone();
-    Ok(GossipOptions { socket, contact, secret, client_urls, join, resolver: Arc::new(SystemResolver) })
+    let redis = settings.redis.as_ref().map(|port| port.address.clone());
+    Ok(GossipOptions { socket, contact, secret, client_urls, redis, join, resolver: Arc::new(SystemResolver) })
 }
 
 /// Whose a new directory becomes.

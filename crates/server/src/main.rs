@@ -1,5 +1,6 @@
 //! The `althing` binary: takes the command line apart and wires nodes together. It decides nothing else.
 
+mod cut;
 mod dev;
 mod join;
 mod launch;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use althing_cli::args::{SnapshotCommand, WalCommand};
 use althing_cli::screen::{Look, Progress, Screen};
 use althing_cli::verbs::context;
-use althing_cli::{Cli, CliError, Command, bench, remote, sim, snapshot, status, wal};
+use althing_cli::{Cli, CliError, Command, bench, cut as cli_cut, remote, sim, snapshot, status, wal};
 use clap::{CommandFactory, Parser};
 
 /// Many small buffers are made on one thread and freed on another, all the time: what the system's allocator is slow at.
@@ -44,6 +45,8 @@ fn run(command: Command) -> Result<(), CliError> {
             verb.run(screen)
         }
         Command::Context(command) => context::run(command, out),
+        Command::Cut(args) => remote::block_on(cli_cut::cut(args, out)),
+        Command::Heal(args) => remote::block_on(cli_cut::heal(args, out)),
         Command::Status(args) => remote::block_on(status::run(args, out)),
         Command::Snapshot(SnapshotCommand::Save(args)) => remote::block_on(snapshot::save(args, out)),
         Command::Snapshot(SnapshotCommand::Restore(args)) => snapshot::restore(&args, out),

@@ -1,6 +1,7 @@
-//! Two gateways behind one port: the path decides whose a request is.
+//! Two gateways behind one port, and the door to cuts: the path decides whose a request is.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -9,17 +10,20 @@ use http::{Request, Response};
 use http_body_util::Either;
 use tower_service::Service;
 
+use crate::cut::{self, CutDoor};
+
 /// The gateway of objects for its own paths, and another one for all the rest.
 #[derive(Clone)]
 pub struct Port<G> {
     objects: objects::Gateway,
+    cut: CutDoor,
     rest: G,
 }
 
 impl<G> Port<G> {
     /// Puts them behind one port.
-    pub const fn new(objects: objects::Gateway, rest: G) -> Self {
-        Self { objects, rest }
+    pub const fn new(objects: objects::Gateway, cut: CutDoor, rest: G) -> Self {
+        Self { objects, cut, rest }
     }
 }
 
@@ -40,6 +44,10 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        if request.uri().path() == cut::PATH {
+            let response = self.cut.answer(request.method(), request.uri());
+            return Answering::Objects(Box::pin(ready(Ok(response))));
+        }
         match objects::Gateway::serves(request.uri().path()) {
             true => Answering::Objects(self.objects.call(request)),
             false => Answering::Rest(self.rest.call(request)),

@@ -2,29 +2,85 @@
 
 use std::sync::Arc;
 
+use althing_cli::CliError;
+use althing_cli::config::{RedisUser, RedisUsers};
 use althing_env::Clock;
-use althing_gateway_redis::hub::Alone;
-use althing_gateway_redis::{Config, Gateway, Peer, Table, TableKind, Tables};
+use althing_gateway_redis::hub::{Message, Spread};
+use althing_gateway_redis::users::{Reach, Users};
+use althing_gateway_redis::{Admission, Config, Counters, Entrance, Gateway, Peer, Standing, Table, TableKind, Tables};
 use althing_manifest::{Guarantee, table::META};
 use althing_quorum::Level;
-use althing_runtime::ServePort;
 use althing_runtime::catalog::{Catalog, Entry};
+use althing_runtime::transport::address::Address;
+use althing_runtime::{Board, Mail, ServePort, Standing as Seen, Surroundings};
 use althing_types::{NodeId, TableName};
+use tokio_rustls::TlsAcceptor;
 
-/// What serves the port.
-pub fn port(clock: Arc<dyn Clock>, node: NodeId, port: u16) -> ServePort {
-    Box::new(move |listener, service, catalog, stopping| {
-        let tables = Arc::new(Map { catalog, own: Peer { node, host: String::new(), port } });
-        let config = Config { seed: node.get(), ..Config::default() };
-        let gateway = Gateway::new(service, tables, clock, Box::new(Alone), config);
-        Box::pin(althing_gateway_redis::serve(listener, gateway, stopping))
-    })
+/// What a port is made of.
+pub struct Port {
+    /// The node's clocks.
+    pub clock: Arc<dyn Clock>,
+    /// The node.
+    pub node: NodeId,
+    /// Where clients reach it.
+    pub address: Address,
+    /// Who may use it.
+    pub users: Users,
+    /// TLS, if it is spoken.
+    pub tls: Option<TlsAcceptor>,
+    /// Where it counts.
+    pub counters: Arc<Counters>,
 }
 
-/// The tables that clients of Redis reach.
+impl Port {
+    /// What serves it.
+    pub fn serve(self) -> ServePort {
+        Box::new(move |listener, around| {
+            let Surroundings { service, catalog, board, mail, stopping } = around;
+            let own = peer(self.node, &self.address, Standing::Living);
+            let tables = Arc::new(Map { catalog, board, own, users: self.users });
+            let config = Config { seed: self.node.get(), counters: self.counters, ..Config::default() };
+            let gateway = Gateway::new(service, tables, self.clock, Box::new(Post(mail.clone())), config);
+            let heard = gateway.clone();
+            mail.read_by(Box::new(move |from, bytes| match Message::decode(bytes) {
+                Ok(message) => {
+                    heard.hub().deliver(&message);
+                }
+                Err(error) => tracing::debug!(peer = %from, "what the peer tells clients is no message: {error}"),
+            }));
+            Box::pin(althing_gateway_redis::serve(listener, self.tls, gateway, stopping))
+        })
+    }
+}
+
+/// The users of the settings.
+pub fn users(settings: &RedisUsers) -> Result<Users, CliError> {
+    let mut users = Users::default();
+    for RedisUser { name, password, tables } in settings.read().map_err(CliError::usage)? {
+        users.add(&name, password.bytes(), tables.map_or(Reach::All, Reach::Only));
+    }
+    Ok(users)
+}
+
+/// Messages on their way to other nodes.
+struct Post(Mail);
+
+impl Spread for Post {
+    fn spread(&self, message: &Message) {
+        self.0.send(message.encode());
+    }
+}
+
+fn peer(node: NodeId, address: &Address, standing: Standing) -> Peer {
+    Peer { node, host: address.host.clone(), port: address.port, standing }
+}
+
+/// The tables that clients of Redis reach, and the nodes at which they do.
 struct Map {
     catalog: Arc<Catalog>,
+    board: Arc<Board>,
     own: Peer,
+    users: Users,
 }
 
 impl Map {
@@ -47,7 +103,29 @@ impl Tables for Map {
     }
 
     fn peers(&self) -> Vec<Peer> {
-        vec![self.own.clone()]
+        let others = self.board.neighbours();
+        let others = others.iter().filter(|other| other.node != self.own.node).map(|other| {
+            let standing = match other.standing {
+                Seen::Living => Standing::Living,
+                Seen::Lost => Standing::Lost,
+            };
+            peer(other.node, &other.address, standing)
+        });
+        let mut all: Vec<Peer> = others.chain([self.own.clone()]).collect();
+        all.sort_unstable();
+        all
+    }
+
+    fn entrance(&self) -> Entrance {
+        self.users.entrance()
+    }
+
+    fn authenticate(&self, user: &str, password: &[u8]) -> Admission {
+        self.users.authenticate(user, password)
+    }
+
+    fn may_use(&self, user: &str, table: &Table) -> Admission {
+        self.users.may_use(user, table)
     }
 }
 

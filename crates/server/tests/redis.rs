@@ -7,108 +7,11 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::Cluster;
-
-const TABLE: &str = "apiVersion: althing/v1\nkind: Table\nmetadata:\n  name: carts\nspec:\n  guarantee: convergent\n  shards: 4\n  redisDb: 0\n";
-
-/// What a server says: enough of RESP2 for these tests.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Said {
-    Status(String),
-    Error(String),
-    Number(i64),
-    Text(Option<String>),
-    List(Vec<Self>),
-}
-
-struct Client(BufReader<TcpStream>);
-
-impl Client {
-    fn connect(address: &str) -> std::io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        stream.set_nodelay(true)?;
-        Ok(Self(BufReader::new(stream)))
-    }
-
-    fn ask(&mut self, words: &[&str]) -> std::io::Result<Said> {
-        let mut bytes = format!("*{}\r\n", words.len());
-        words.iter().for_each(|word| bytes.push_str(&format!("${}\r\n{word}\r\n", word.len())));
-        self.0.get_mut().write_all(bytes.as_bytes())?;
-        self.read()
-    }
-
-    fn read(&mut self) -> std::io::Result<Said> {
-        let mut line = String::new();
-        if self.0.read_line(&mut line)? == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        let (kind, rest) = (line.as_bytes()[0], line[1..].trim_end());
-        let number = || rest.parse::<i64>().unwrap();
-        Ok(match kind {
-            b'+' => Said::Status(rest.to_owned()),
-            b'-' => Said::Error(rest.to_owned()),
-            b':' => Said::Number(number()),
-            b'$' if number() < 0 => Said::Text(None),
-            b'$' => {
-                let mut text = vec![0; usize::try_from(number()).unwrap() + 2];
-                self.0.read_exact(&mut text)?;
-                text.truncate(text.len() - 2);
-                Said::Text(Some(String::from_utf8(text).unwrap()))
-            }
-            b'*' => Said::List((0..number()).map(|_| self.read()).collect::<Result<_, _>>()?),
-            other => panic!("no RESP2: {other}"),
-        })
-    }
-}
-
-/// Three nodes with a port for clients of Redis each.
-async fn cluster() -> (Cluster, Vec<String>) {
-    let mut cluster = Cluster::prepare(3);
-    let ports: Vec<_> = (0..3).map(|_| format!("127.0.0.1:{}", common::free_port())).collect();
-    for index in 0..3 {
-        start(&mut cluster, &ports, index);
-    }
-    cluster.wait_until_serving().await;
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), TABLE).unwrap();
-    let applied = Command::new(common::binary())
-        .args(["apply", "--wait", "--endpoint", &cluster.nodes[0].client, "-f"])
-        .arg(file.path())
-        .output()
-        .unwrap();
-    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
-    for port in &ports {
-        until_said(port, &["SET", "ready", "yes"], &Said::Status("OK".to_owned()));
-    }
-    (cluster, ports)
-}
-
-fn start(cluster: &mut Cluster, ports: &[String], index: usize) {
-    let mut command = cluster.command(index);
-    command.args(["--listen-redis", &ports[index]]);
-    cluster.start_command(index, command);
-}
-
-/// Asks until the answer is as wanted.
-fn until_said(port: &str, words: &[&str], wanted: &Said) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        let said = Client::connect(port).and_then(|mut client| client.ask(words));
-        if said.as_ref().is_ok_and(|said| said == wanted) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{words:?} at {port}: {said:?} instead of {wanted:?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
+use common::redis::{Client, Said, cluster, start, until_said};
 
 /// What a writer was told.
 #[derive(Default)]

@@ -12,8 +12,8 @@ use althing_api::request::{Answer, Request};
 use althing_types::{Duration, Instant, LeaseId, Revision};
 use bytes::Bytes;
 
-use crate::checker::Operation;
 use crate::checker::watch::WatchRecord;
+use crate::checker::{Operation, carts};
 
 /// One client. A client that lost track of an operation never comes back.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -40,6 +40,8 @@ pub struct History {
     pub visits: Vec<Visit>,
     /// What clients kept of the table at some revision.
     pub caches: Vec<Cache>,
+    /// Operations on the convergent table, in the order of their invocation.
+    pub carts: Vec<carts::Operation>,
 }
 
 /// The clock of a node that led was put forward: to it so much time has passed for every lease.

@@ -7,9 +7,11 @@
 //! * *Revisions*: one node's never go back, and one revision means the same changes everywhere.
 //! * [`Logs`]: log matching, leader completeness, and what a disk owes to its node.
 //! * [`Configurations`]: votes are counted by what is committed, and the table of members says the same.
+//! * [`Deltas`]: an event of a convergent shard names one write for ever;
 //! * [`Objects`]: what the control plane writes is never undone by who has not seen it, and leaders follow what it says.
 
 mod configurations;
+pub mod deltas;
 mod logs;
 mod objects;
 
@@ -23,6 +25,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::checker::Truth;
 pub use configurations::Configurations;
+pub use deltas::Deltas;
 pub use logs::Logs;
 pub use objects::Objects;
 
@@ -59,6 +62,8 @@ pub struct Ledger {
     pub configurations: Configurations,
     /// What the control plane writes.
     pub objects: Objects,
+    /// What replicas of convergent shards write.
+    pub deltas: Deltas,
 }
 
 impl Ledger {

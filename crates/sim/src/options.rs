@@ -25,6 +25,8 @@ pub struct Tables {
     /// Kibibytes at which a shard of the table is split; then the table is split by range, and begins with one shard. 0: it is
     /// split by hash.
     pub split_kib: usize,
+    /// Shards of a second table, which is convergent; none if there is no such table.
+    pub convergent: usize,
     /// Nodes that are registered besides the founders, at most [`MAX_SPARES`].
     pub spares: usize,
     /// How many of these are registered only when the table is there, so that replicas move to them.
@@ -44,6 +46,7 @@ impl Tables {
     pub const NONE: Self = Self {
         shards: 0,
         split_kib: 0,
+        convergent: 0,
         spares: 0,
         late: 0,
         joins: Duration::ZERO,

@@ -6,7 +6,7 @@ use althing_probe::Hits;
 use althing_types::{Duration, Instant};
 
 use crate::budget::Tally;
-use crate::checker::Outcome;
+use crate::checker::{Outcome, carts};
 use crate::diagram::Recording;
 use crate::faults::Fault;
 use crate::history::History;
@@ -53,6 +53,9 @@ pub enum Check {
     Service,
     /// Replicas are spread over zones and rebuilt after a loss, and nothing is decided without a quorum of the control plane.
     Control,
+    /// Convergent tables: an event names one write, what was acknowledged stays until somebody has seen it, what was removed stays
+    /// away, counters are exact, and reads see the writes that they meet.
+    Carts,
     /// After all is healed, writes succeed within [`crate::world::WRITE_WITHIN`].
     Progress,
     /// After all is healed, all replicas become equal within [`crate::world::EQUAL_WITHIN`].
@@ -81,6 +84,7 @@ impl fmt::Display for Check {
             Self::Memory => "memory",
             Self::Service => "service",
             Self::Control => "control plane",
+            Self::Carts => "carts",
             Self::Progress => "progress",
             Self::Convergence => "convergence",
         })
@@ -340,9 +344,11 @@ impl Report {
     /// Operations that are known to have happened, and those that may have.
     #[must_use]
     pub fn operations(&self) -> (usize, usize) {
-        let count = |wanted: fn(&Outcome) -> bool| {
-            self.history.operations.iter().filter(|operation| wanted(&operation.outcome)).count()
+        let count = |wanted: fn(&Outcome) -> bool, of_carts: fn(&carts::Outcome) -> bool| {
+            let of_registers = self.history.operations.iter().filter(|operation| wanted(&operation.outcome)).count();
+            of_registers + self.history.carts.iter().filter(|operation| of_carts(&operation.outcome)).count()
         };
-        (count(|outcome| matches!(outcome, Outcome::Done { .. })), count(|outcome| *outcome == Outcome::Unknown))
+        let done = count(|it| matches!(it, Outcome::Done { .. }), |it| matches!(it, carts::Outcome::Done { .. }));
+        (done, count(|it| *it == Outcome::Unknown, |it| *it == carts::Outcome::Unknown))
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use althing_api::ErrorKind;
+use althing_api::keyed::{Step, Watched};
 use althing_api::kv::{
     DeleteRangeRequest, KeyRange, Operation, PutLease, PutRequest, PutValue, RangeEnd, RangeRequest, TxnRequest,
 };
@@ -12,6 +13,7 @@ use althing_types::limits::{MAX_KEY_BYTES, MAX_TXN_DEPTH, MAX_TXN_OPS};
 use bytes::Bytes;
 
 use crate::command::Command;
+use crate::keyed::{MAX_DUE, MAX_STEPS, MAX_WATCHES};
 
 /// Checks whatever a command holds.
 pub fn command(command: &Command) -> Result<(), ErrorKind> {
@@ -20,6 +22,11 @@ pub fn command(command: &Command) -> Result<(), ErrorKind> {
         Command::DeleteRange(request) => delete_range(request),
         Command::Txn(request) => txn(request),
         Command::LeaseGrant { id, ttl_seconds } => lease_grant(id.0, *ttl_seconds),
+        Command::Operate { step, .. } => keyed(&[], std::slice::from_ref(step)),
+        Command::Transact { watches, steps, .. } => keyed(watches, steps),
+        Command::Expire { due, .. } if due.len() > MAX_DUE => {
+            Err(ErrorKind::InvalidArgument(format!("{} deadlines are more than {MAX_DUE}", due.len())))
+        }
         Command::Compact { .. }
         | Command::LeaseRevoke { .. }
         | Command::LeaseCheckpoint { .. }
@@ -30,6 +37,8 @@ pub fn command(command: &Command) -> Result<(), ErrorKind> {
         | Command::MemberPromote(_)
         | Command::Activate { .. }
         | Command::Bar { .. }
+        | Command::Flush
+        | Command::Expire { .. }
         | Command::SetQuota { .. } => Ok(()),
         Command::Ingest(page) => page.check(),
         Command::Seal { at, .. } => keys(&KeyRange::single(at.clone())),
@@ -64,6 +73,22 @@ pub fn txn(request: &TxnRequest) -> Result<(), ErrorKind> {
     operations(request, MAX_TXN_OPS, 0)?;
     writes(&request.success)?;
     writes(&request.failure)?;
+    Ok(())
+}
+
+/// Checks a transaction of keyed values: the number of its keys, then each of them.
+pub fn keyed(watches: &[Watched], steps: &[Step]) -> Result<(), ErrorKind> {
+    if steps.len() > MAX_STEPS || watches.len() > MAX_WATCHES {
+        let reason = format!("a transaction has up to {MAX_STEPS} operations, and watches up to {MAX_WATCHES} keys");
+        return Err(ErrorKind::InvalidArgument(reason));
+    }
+    let keys = watches.iter().map(|watched| &watched.key).chain(steps.iter().map(|step| &step.key));
+    for name in keys {
+        if name.is_empty() {
+            return Err(ErrorKind::EmptyKey);
+        }
+        key(name)?;
+    }
     Ok(())
 }
 

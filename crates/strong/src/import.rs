@@ -2,7 +2,7 @@
 //!
 //! The space is no table before [`Importer::finish`]: a crash before that leaves something that `Machine::open` refuses and
 //! the host drops. What the pages leave out is made from what they hold: the newest version of a key is its `current` record
-//! and its attachment, and the version after the next tells what each one replaced.
+//! and its attachment and its deadline, and the version after the next tells what each one replaced.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use crate::bounds::Bounds;
 use crate::error::StrongError;
 use crate::export::tag;
+use crate::keyed::container;
 use crate::layout::{self, Current, Deed, FORMAT, Meta, RevisionRecord, Version, VersionBody, VersionId};
 use crate::lessor::LeaseRecord;
 use crate::machine::table::Table;
@@ -185,6 +186,9 @@ impl Importer {
         batch.put(&layout::history_key(&key, id), &version.encode());
         if let Some(kv) = version.into_key_value(key.clone(), id.main).filter(|_| !same_key) {
             batch.put(&layout::current_key(&key), &Current::of(&kv, id).encode());
+            if let Some(at_ms) = container::deadline_ms(&kv.value) {
+                batch.put(&layout::deadline_key(at_ms, &key), &[]);
+            }
             if let Some(lease) = kv.lease {
                 batch.put(&layout::attachment_key(lease, &key), &[]);
             }

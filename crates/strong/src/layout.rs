@@ -7,6 +7,7 @@
 //! 04 main sub                       → revision: what that version did to which key, and which version it replaced
 //! 05 lease                          → lease: seconds granted and seconds left at the last checkpoint
 //! 06 lease key                      → attachment: nothing
+//! 07 time key                       → deadline: nothing; of what was forgotten meanwhile too
 //! ```
 //!
 //! Every record begins with a tag or stands in a space whose format record says how it is written; a new layout gets a
@@ -25,6 +26,7 @@ use bytes::Bytes;
 
 use self::records::record;
 use crate::error::StrongError;
+use crate::keyed::Deadline;
 
 pub use self::records::{Current, Deed, INLINE_VALUE_BYTES, RevisionRecord, Version, VersionBody};
 
@@ -36,6 +38,7 @@ const HISTORY: u8 = 0x03;
 const REVISION: u8 = 0x04;
 const LEASE: u8 = 0x05;
 const ATTACHMENT: u8 = 0x06;
+const DEADLINE: u8 = 0x07;
 
 /// Bytes that follow the key in a `history` key: its end mark, main and sub.
 const VERSION_SUFFIX_BYTES: usize = 2 + VERSION_BYTES;
@@ -125,6 +128,30 @@ pub fn attachment_key(id: LeaseId, key: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn key_of_attachment(key: &Bytes) -> Bytes {
     key.slice(9..)
+}
+
+/// The key of a `deadline` record: of what expires at this time, in milliseconds since 1970.
+#[must_use]
+pub fn deadline_key(at_ms: i64, key: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(9 + key.len());
+    bytes.push(DEADLINE);
+    ordered::push_i64(&mut bytes, at_ms);
+    bytes.extend_from_slice(key);
+    bytes
+}
+
+/// What the key of a `deadline` record says.
+pub fn deadline_of(key: &Bytes) -> Result<Deadline, StrongError> {
+    let mut rest = key.get(1..).unwrap_or_default();
+    let at_ms = ordered::take_i64(&mut rest).map_err(record("deadline"))?;
+    Ok(Deadline { at_ms, key: Bytes::copy_from_slice(rest) })
+}
+
+/// The `deadline` records up to, and including, a time.
+#[must_use]
+pub fn deadline_span(until_ms: i64) -> Span {
+    let end = until_ms.checked_add(1).map_or_else(|| vec![DEADLINE + 1], |after| deadline_key(after, &[]));
+    Span { start: vec![DEADLINE], end }
 }
 
 /// The key of a `history` record.

@@ -8,6 +8,7 @@
 //! * [`count`]: how many keys a range has, without visiting them.
 //! * [`export`] and [`import`]: a whole table as pages, for a replica that cannot catch up from the log.
 //! * [`bounds`] and [`feed`]: which keys a shard holds, and how a part of it becomes a shard of its own.
+//! * [`keyed`]: strings, hashes, sets and their kin as values of the same keys, and transactions of operations on them.
 //! * [`watch`]: hands every change to those who watch, from history until they have caught up, then live.
 //! * [`lessor`]: on the leader, counts leases down and proposes what must be done about them.
 
@@ -20,6 +21,7 @@ pub mod export;
 pub mod feed;
 mod hash;
 pub mod import;
+pub mod keyed;
 pub mod layout;
 pub mod lessor;
 pub mod machine;

@@ -70,6 +70,10 @@ impl Members {
             | Command::Seal { .. }
             | Command::Bar { .. }
             | Command::Activate { .. }
+            | Command::Operate { .. }
+            | Command::Transact { .. }
+            | Command::Flush
+            | Command::Expire { .. }
             | Command::SetQuota { .. } => Ok(()),
         }
     }
@@ -105,6 +109,10 @@ impl Members {
             | Command::Seal { .. }
             | Command::Bar { .. }
             | Command::Activate { .. }
+            | Command::Operate { .. }
+            | Command::Transact { .. }
+            | Command::Flush
+            | Command::Expire { .. }
             | Command::SetQuota { .. } => {}
         }
     }

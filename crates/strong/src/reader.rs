@@ -41,6 +41,7 @@ pub(crate) struct Published {
     pub(crate) state: State,
     pub(crate) index: CountIndex,
     pub(crate) bounds: Option<Bounds>,
+    pub(crate) least_deadline_ms: i64,
 }
 
 /// What the machine and its readers share.
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     compacted: AtomicI64,
     size: AtomicU64,
     quota: AtomicU64,
+    /// The least deadline of a key, or less; [`i64::MAX`] if there is none.
+    least_deadline_ms: AtomicI64,
     index: RwLock<CountIndex>,
     /// Whether `bounds` holds any: shards without them, which are most, take no lock.
     has_bounds: AtomicBool,
@@ -67,6 +70,7 @@ impl Shared {
             compacted: AtomicI64::new(crate::state::NEVER_COMPACTED.0),
             size: AtomicU64::new(0),
             quota: AtomicU64::new(0),
+            least_deadline_ms: AtomicI64::new(i64::MAX),
             index: RwLock::new(CountIndex::empty(Revision::FIRST)),
             has_bounds: AtomicBool::new(false),
             bounds: RwLock::new(None),
@@ -88,17 +92,22 @@ impl Shared {
         self.has_bounds.store(has_bounds, Ordering::SeqCst);
         self.size.store(published.state.size(), Ordering::SeqCst);
         self.quota.store(published.state.quota, Ordering::SeqCst);
+        self.least_deadline_ms.store(published.least_deadline_ms, Ordering::SeqCst);
         self.compacted.store(published.state.compacted.0, Ordering::SeqCst);
         self.revision.store(published.state.revision.0, Ordering::SeqCst);
     }
 
     /// Refuses keys that the shard does not hold.
-    fn admit(&self, keys: &Keys<'_>) -> Result<(), ErrorKind> {
+    pub(crate) fn admit(&self, keys: &Keys<'_>) -> Result<(), ErrorKind> {
         if !self.has_bounds.load(Ordering::SeqCst) {
             return Ok(());
         }
         let bounds = self.bounds.read().unwrap_or_else(PoisonError::into_inner);
         bounds.as_ref().map_or(Ok(()), |bounds| bounds.admit(keys))
+    }
+
+    pub(crate) fn least_deadline_ms(&self) -> i64 {
+        self.least_deadline_ms.load(Ordering::SeqCst)
     }
 
     pub(crate) fn is_held(&self) -> bool {
@@ -124,15 +133,15 @@ impl Drop for Writing {
 }
 
 /// One view, with the state that it holds and an index no newer than that.
-struct Moment {
-    view: Box<dyn View>,
-    state: State,
+pub(crate) struct Moment {
+    pub(crate) view: Box<dyn View>,
+    pub(crate) state: State,
     index: CountIndex,
     space: SpaceId,
 }
 
 impl Moment {
-    fn source(&self) -> Source<'_> {
+    pub(crate) fn source(&self) -> Source<'_> {
         let State { revision, compacted, .. } = self.state;
         Source { read: &*self.view, space: self.space, revision, compacted, index: &self.index, recent: None }
     }
@@ -144,8 +153,8 @@ impl Moment {
 #[derive(Clone)]
 pub struct Reader {
     engine: Arc<dyn Engine>,
-    space: SpaceId,
-    shared: Arc<Shared>,
+    pub(crate) space: SpaceId,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Reader {
@@ -175,6 +184,12 @@ impl Reader {
     #[must_use]
     pub fn key_count(&self) -> u64 {
         self.shared.index().total()
+    }
+
+    /// The least deadline of a key, in milliseconds since 1970, or less; [`i64::MAX`] if no key has one.
+    #[must_use]
+    pub fn least_deadline_ms(&self) -> i64 {
+        self.shared.least_deadline_ms()
     }
 
     /// The quota in bytes.
@@ -371,7 +386,7 @@ impl Reader {
     }
 
     /// A view and what belongs to it. The index is taken first, so that it is never newer than the view.
-    fn moment(&self) -> Result<Moment, StrongError> {
+    pub(crate) fn moment(&self) -> Result<Moment, StrongError> {
         let index = self.shared.index();
         let view = self.engine.view();
         let state = State::decode(self.meta_of(&*view, Meta::State)?)?;

@@ -2,9 +2,10 @@
 
 use althing_codec::{DecodeError, Reader, Writer};
 use althing_quorum::Level;
+use althing_types::Revision;
 
 use super::{read_list, read_option, unknown, write_list, write_option};
-use crate::keyed::{Access, KeyedAnswer, KeyedRequest, MAX_TOKEN_BYTES};
+use crate::keyed::{Access, KeyedAnswer, KeyedRequest, MAX_TOKEN_BYTES, Moment, Step, Watched};
 
 mod tag {
     pub(super) const READ: u8 = 1;
@@ -12,10 +13,12 @@ mod tag {
     pub(super) const SCAN: u8 = 3;
     pub(super) const COUNT: u8 = 4;
     pub(super) const FLUSH: u8 = 5;
-    pub(super) const SIBLINGS: u8 = 6;
-    pub(super) const PUT: u8 = 7;
-    pub(super) const IN_SESSION: u8 = 8;
-    pub(super) const REREAD: u8 = 9;
+    pub(super) const READ_TOGETHER: u8 = 6;
+    pub(super) const WRITE_TOGETHER: u8 = 7;
+    pub(super) const SIBLINGS: u8 = 8;
+    pub(super) const PUT: u8 = 9;
+    pub(super) const IN_SESSION: u8 = 10;
+    pub(super) const REREAD: u8 = 11;
 }
 
 const fn level_tag(level: Level) -> u8 {
@@ -74,7 +77,64 @@ pub(super) fn write_keyed(writer: &mut Writer, request: &KeyedRequest) {
             writer.bytes(token);
             write_keyed(writer, request);
         }
+        KeyedRequest::Transact { watches, steps, access, moment } => {
+            writer.u8(match access {
+                Access::Read => tag::READ_TOGETHER,
+                Access::Write => tag::WRITE_TOGETHER,
+            });
+            write_watches(writer, watches);
+            write_steps(writer, steps);
+            write_option(writer, moment.as_ref(), |writer, moment| write_moment(writer, *moment));
+        }
     }
+}
+
+/// Writes what a transaction rests on.
+pub fn write_watches(writer: &mut Writer, watches: &[Watched]) {
+    write_list(writer, watches, |writer, watched| {
+        writer.bytes(&watched.key);
+        writer.i64(watched.revision.0);
+    });
+}
+
+/// Reads what a transaction rests on.
+///
+/// # Errors
+/// What is not that.
+pub fn read_watches(reader: &mut Reader) -> Result<Vec<Watched>, DecodeError> {
+    read_list(reader, "watches", |reader| {
+        Ok(Watched { key: reader.bytes("key")?, revision: Revision(reader.i64("revision")?) })
+    })
+}
+
+/// Writes what a transaction does.
+pub fn write_steps(writer: &mut Writer, steps: &[Step]) {
+    write_list(writer, steps, |writer, step| {
+        writer.bytes(&step.key);
+        writer.bytes(&step.operation);
+    });
+}
+
+/// Reads what a transaction does.
+///
+/// # Errors
+/// What is not that.
+pub fn read_steps(reader: &mut Reader) -> Result<Vec<Step>, DecodeError> {
+    read_list(reader, "steps", |reader| Ok(Step { key: reader.bytes("key")?, operation: reader.bytes("operation")? }))
+}
+
+/// Writes when something happens.
+pub fn write_moment(writer: &mut Writer, moment: Moment) {
+    writer.i64(moment.now_ms);
+    writer.fixed_u64(moment.seed);
+}
+
+/// Reads when something happens.
+///
+/// # Errors
+/// What is not that.
+pub fn read_moment(reader: &mut Reader) -> Result<Moment, DecodeError> {
+    Ok(Moment { now_ms: reader.i64("time")?, seed: reader.fixed_u64("seed")? })
 }
 
 /// Bytes from outside must not make a reader recurse: what stands in a session is read by [`read_alone`].
@@ -122,8 +182,15 @@ fn read_alone(reader: &mut Reader, tag: u8) -> Result<KeyedRequest, DecodeError>
             context: reader.bytes("context")?,
             level: read_level(reader)?,
         }),
+        tag::READ_TOGETHER => read_transact(reader, Access::Read),
+        tag::WRITE_TOGETHER => read_transact(reader, Access::Write),
         tag => unknown("keyed request", tag),
     }
+}
+
+fn read_transact(reader: &mut Reader, access: Access) -> Result<KeyedRequest, DecodeError> {
+    let (watches, steps) = (read_watches(reader)?, read_steps(reader)?);
+    Ok(KeyedRequest::Transact { watches, steps, access, moment: read_option(reader, "moment", read_moment)? })
 }
 
 pub(super) fn write_keyed_answer(writer: &mut Writer, answer: &KeyedAnswer) {
@@ -163,6 +230,12 @@ pub(super) fn write_keyed_answer(writer: &mut Writer, answer: &KeyedAnswer) {
             writer.bytes(token);
             write_keyed_answer(writer, answer);
         }
+        KeyedAnswer::Transacted { replies, revisions } => {
+            writer.u8(tag::WRITE_TOGETHER);
+            write_list(writer, replies, |writer, reply| writer.bytes(reply));
+            write_list(writer, revisions, |writer, revision| writer.i64(revision.0));
+        }
+        KeyedAnswer::Aborted => writer.u8(tag::READ_TOGETHER),
     }
 }
 
@@ -192,6 +265,11 @@ fn read_answer_alone(reader: &mut Reader, tag: u8) -> Result<KeyedAnswer, Decode
             context: reader.bytes("context")?,
         }),
         tag::REREAD => Ok(KeyedAnswer::Reread(reader.u64("count")?)),
+        tag::WRITE_TOGETHER => Ok(KeyedAnswer::Transacted {
+            replies: read_list(reader, "replies", |reader| reader.bytes("reply"))?,
+            revisions: read_list(reader, "revisions", |reader| Ok(Revision(reader.i64("revision")?)))?,
+        }),
+        tag::READ_TOGETHER => Ok(KeyedAnswer::Aborted),
         tag => unknown("keyed answer", tag),
     }
 }

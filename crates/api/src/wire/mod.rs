@@ -6,14 +6,14 @@
 //! constant, and no more stack than [`MAX_TXN_DEPTH`](althing_types::limits::MAX_TXN_DEPTH) twice over. It checks form,
 //! not sense: whoever serves a request checks it as if a client had sent it.
 //!
-//! Requests that change keys stand in the log in the same bytes ([`kv`]), so `strong` uses these as well.
+//! Requests that change keys stand in the log in the same bytes ([`kv`], [`keyed`]), so `strong` uses these as well.
 
 mod answer;
 mod call;
 pub mod cluster;
 mod error;
 pub mod found;
-mod keyed;
+pub mod keyed;
 pub mod kv;
 mod request;
 mod watch;

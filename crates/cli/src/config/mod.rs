@@ -4,6 +4,7 @@
 //! `ALTHING_` the variable. `docs/configuration.md` is made from the same definition. [`Settings`] is what they mean
 //! together, checked.
 
+mod redis;
 mod secret;
 mod settings;
 
@@ -14,6 +15,7 @@ use clap::{Args, Command};
 use serde::{Deserialize, Serialize};
 
 use crate::args::LogArgs;
+pub use redis::{RedisPort, RedisUser, RedisUsers};
 pub use secret::{ClusterKey, Secret};
 pub use settings::{MemberSetting, Settings, TablePort, parse_members};
 
@@ -74,6 +76,29 @@ pub struct ServerArgs {
     #[arg(long, env = "ALTHING_LISTEN_REDIS", value_name = "IP:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen_redis: Option<SocketAddr>,
+    /// Where clients of Redis reach this node, as CLUSTER SLOTS tells them. Default: listen-redis, or its port at the host of
+    /// advertise-client if it is for all interfaces.
+    #[arg(long, env = "ALTHING_ADVERTISE_REDIS", value_name = "HOST:PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise_redis: Option<String>,
+    /// Whether clients of Redis speak TLS, with the certificate of client-tls-cert. Default: true if there is one.
+    #[arg(long, env = "ALTHING_REDIS_TLS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_tls: Option<bool>,
+    /// The password that clients of Redis must give (AUTH), at least 8 bytes: that of the user default, who reaches all tables.
+    /// Prefer the file or the environment: other users of the machine see flags. Default: none is asked for.
+    #[arg(long, env = "ALTHING_REDIS_PASSWORD", value_name = "SECRET", hide_env_values = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_password: Option<Secret>,
+    /// A file that holds that password, instead of redis-password.
+    #[arg(long, env = "ALTHING_REDIS_PASSWORD_FILE", value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_password_file: Option<PathBuf>,
+    /// A file of users of the port for clients of Redis, one a line: NAME PASSWORD, and perhaps the only tables that it may
+    /// use: TABLE,TABLE. Lines that begin with # are none. Who gives no name is the user default.
+    #[arg(long, env = "ALTHING_REDIS_USERS_FILE", value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_users_file: Option<PathBuf>,
     /// Where to listen for other nodes, TCP and UDP. Default: 127.0.0.1:2380.
     #[arg(long, env = "ALTHING_LISTEN_PEER", value_name = "IP:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,6 +156,11 @@ pub struct ServerArgs {
     #[arg(long, env = "ALTHING_INSECURE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub insecure: Option<bool>,
+    /// Let `althing cut` cut this node off from others, to see what becomes of them: for tests, never where data matters to
+    /// somebody. Default: false.
+    #[arg(long, env = "ALTHING_ALLOW_CUT", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_cut: Option<bool>,
     /// How many bytes of data the default table may hold before it refuses writes that add: the leader's setting counts,
     /// so give all nodes the same. Default: what the table has, 8589934592 (8 GiB) in a new one.
     #[arg(long, env = "ALTHING_QUOTA_BYTES", value_name = "BYTES")]

@@ -15,6 +15,14 @@ const MIN_SECRET_BYTES: usize = 16;
 #[serde(transparent)]
 pub struct Secret(String);
 
+impl Secret {
+    /// Its bytes, for whoever compares with them.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
 impl From<String> for Secret {
     fn from(text: String) -> Self {
         Self(text)

@@ -9,6 +9,7 @@ use althing_runtime::tls::TlsFiles;
 use althing_runtime::transport::address::Address;
 use althing_types::TableName;
 
+use super::redis::RedisPort;
 use super::secret::ClusterKey;
 use super::{ConfigError, ServerArgs, invalid};
 
@@ -51,8 +52,8 @@ pub struct Settings {
     pub listen_client: SocketAddr,
     /// Where it listens for clients of single tables.
     pub table_listen: Vec<TablePort>,
-    /// Where it listens for clients of Redis, if at all.
-    pub listen_redis: Option<SocketAddr>,
+    /// Its port for clients of Redis, if it has one.
+    pub redis: Option<RedisPort>,
     /// Where it listens for other nodes.
     pub listen_peer: SocketAddr,
     /// Where clients reach it.
@@ -67,6 +68,8 @@ pub struct Settings {
     pub cluster_key: ClusterKey,
     /// Where the membership may find any other node, as HOST:PORT.
     pub gossip_join: Vec<String>,
+    /// Whether it may be cut off from other nodes on purpose.
+    pub allow_cut: bool,
     /// What the quota of the default table should be, in bytes; `None` leaves it as it is.
     pub quota_bytes: Option<u64>,
     /// The least election timeout; the greatest is twice this.
@@ -102,14 +105,16 @@ impl Settings {
         if peer_tls.as_ref().is_some_and(|tls| tls.ca.is_none()) {
             return Err(invalid("peer_tls_ca", "is needed: nodes always prove themselves to each other"));
         }
+        let client_urls = client_urls(args.advertise_client.clone(), listen_client, client_tls.is_some())?;
+        let redis = RedisPort::resolve(&args, &client_urls)?;
         if !args.insecure.unwrap_or(false) {
             refuse_insecure("listen_client", listen_client, "client", client_tls.as_ref())?;
             for port in &table_listen {
                 refuse_insecure("table_listen", port.listen, "client", client_tls.as_ref())?;
             }
-            if let Some(listen) = args.listen_redis {
-                // This port has no TLS.
-                refuse_insecure("listen_redis", listen, "client", None)?;
+            if let Some(port) = &redis {
+                let tls = client_tls.as_ref().filter(|_| port.is_tls);
+                refuse_insecure("listen_redis", port.listen, "client", tls)?;
             }
             refuse_insecure("listen_peer", listen_peer, "peer", peer_tls.as_ref())?;
         }
@@ -123,9 +128,10 @@ impl Settings {
             join: args.join.unwrap_or_default(),
             zone: zone(args.zone)?,
             capacity: capacity(args.capacity)?,
-            client_urls: client_urls(args.advertise_client, listen_client, client_tls.is_some())?,
+            client_urls,
             cluster_key: ClusterKey::resolve(args.cluster_key, args.cluster_key_file)?,
             gossip_join: args.gossip_join.unwrap_or_default(),
+            allow_cut: args.allow_cut.unwrap_or(false),
             quota_bytes: args.quota_bytes,
             election_timeout: election_timeout(args.election_timeout_ms)?,
             watch_progress_interval: watch_progress_interval(args.watch_progress_interval_ms)?,
@@ -136,7 +142,7 @@ impl Settings {
             members,
             listen_client,
             table_listen,
-            listen_redis: args.listen_redis,
+            redis,
             listen_peer,
             peer_url,
             client_tls,

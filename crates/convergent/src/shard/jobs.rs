@@ -39,9 +39,29 @@ impl Shard {
                 let state = encode_answer(&key, &self.head.known, &self.cache.slot(place).state);
                 Outcome::State { ticket, index: self.index, state }
             }
-            Job::Names { ticket, after, count } => {
-                let (names, next) = self.page_of_names(after.as_ref(), count)?;
-                Outcome::Names { ticket, index: self.index, names, next }
+            Job::Plant { ticket, budget } => {
+                let rest = self.plant(budget)?;
+                Outcome::Planted { ticket, index: self.index, rest }
+            }
+            Job::Compare { ticket, step } => {
+                let compared = self.compare(step)?;
+                Outcome::Compared { ticket, index: self.index, compared }
+            }
+            Job::Respond { ticket, question } => {
+                let answer = self.respond(&question)?;
+                Outcome::Responded { ticket, index: self.index, answer }
+            }
+            Job::States { ticket, wants } => {
+                let (states, answered) = self.states(&wants)?;
+                Outcome::States { ticket, index: self.index, states, answered }
+            }
+            Job::Mend { ticket, states } => {
+                let mended = self.mend(ticket, &states, out)?;
+                Outcome::Mended { ticket, index: self.index, mended }
+            }
+            Job::Finish { ticket } => {
+                let finished = self.finish()?;
+                Outcome::Finished { ticket, index: self.index, finished }
             }
             Job::Attest { ticket } => {
                 let (known, taken) = (self.head.known.clone(), self.head.taken.clone());
@@ -102,7 +122,7 @@ impl Shard {
         Ok((Ok(reply), delta))
     }
 
-    fn join(&mut self, delta: &Bytes) -> Result<Result<News, JoinError>, ConvergentError> {
+    pub(super) fn join(&mut self, delta: &Bytes) -> Result<Result<News, JoinError>, ConvergentError> {
         let bytes = delta.len();
         let message = match Message::decode(own(delta)) {
             Ok(message) => message,
@@ -154,7 +174,7 @@ impl Shard {
 
 /// Whether a delta has told something new.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum News {
+pub(super) enum News {
     Some,
     None,
 }

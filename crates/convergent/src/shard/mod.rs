@@ -25,17 +25,20 @@ use bytes::Bytes;
 use crate::cache::{Cache, Place, Slot, Stored, Written};
 use crate::delta::{KeyDelta, Message};
 use crate::error::ConvergentError;
+use crate::hashes::{Hashes, TreeSecret};
 use crate::job::{Job, Outcome};
 use crate::keyed::Keyed;
 use crate::keyed::edit::{Edited, Editor, next_dot};
 use crate::layout::{self, Head, Label};
 use crate::rounds::{Born, actor_of};
+use crate::survey::Survey;
 use rounds::Rounds;
 
 mod jobs;
 mod pages;
 mod propose;
 mod rounds;
+mod survey;
 
 /// How a shard is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,11 +49,18 @@ pub struct ShardConfig {
     pub max_clock_skew: Duration,
     /// How the replica came to the shard.
     pub born: Born,
+    /// Of the hash tree; the same on all replicas of the shard, for good: keys lie by it.
+    pub tree_secret: TreeSecret,
 }
 
 impl Default for ShardConfig {
     fn default() -> Self {
-        Self { cache_bytes: 16 * 1024 * 1024, max_clock_skew: Duration::from_millis(500), born: Born::default() }
+        Self {
+            cache_bytes: 16 * 1024 * 1024,
+            max_clock_skew: Duration::from_millis(500),
+            born: Born::default(),
+            tree_secret: TreeSecret::default(),
+        }
     }
 }
 
@@ -61,6 +71,13 @@ pub struct Size {
     pub keys: u64,
     /// Bytes of all keys and their states.
     pub bytes: u64,
+}
+
+impl ShardConfig {
+    /// By how much the clocks of two nodes may differ, in milliseconds.
+    fn skew_ms(&self) -> i64 {
+        i64::try_from(self.max_clock_skew.as_millis()).unwrap_or(i64::MAX)
+    }
 }
 
 /// What becomes of a key's mark ([`crate::layout`]).
@@ -87,6 +104,11 @@ pub struct Shard {
     dirty: Vec<Place>,
     marks: BTreeMap<Bytes, Mark>,
     rounds: Rounds,
+    hashes: Hashes,
+    /// The comparison with another replica that is under way.
+    survey: Option<Survey>,
+    /// When [`Job::Tend`] has something to do, at the earliest.
+    due_ms: Option<i64>,
     committed: u64,
 }
 
@@ -110,9 +132,27 @@ impl Shard {
         };
         let clock = Hlc::new(config.max_clock_skew, head.time);
         let cache = Cache::new(config.cache_bytes);
-        let (dirty, marks) = (Vec::new(), BTreeMap::new());
         let rounds = Rounds::open(actor_of(actor), engine.get(space, layout::ROUNDS)?, open_rounds(&*engine, space)?)?;
-        Ok(Self { engine, space, actor, config, index, head, clock, cache, dirty, marks, rounds, committed: index })
+        let hashes = Hashes::new(config.tree_secret, head.size.keys);
+        let mut shard = Self {
+            engine,
+            space,
+            actor,
+            config,
+            index,
+            head,
+            clock,
+            cache,
+            dirty: Vec::new(),
+            marks: BTreeMap::new(),
+            rounds,
+            hashes,
+            survey: None,
+            due_ms: None,
+            committed: index,
+        };
+        shard.look_for_due()?;
+        Ok(shard)
     }
 
     /// How many deltas were taken: the number of the last one.
@@ -131,6 +171,19 @@ impl Shard {
     #[must_use]
     pub const fn size(&self) -> Size {
         self.head.size
+    }
+
+    /// When [`Job::Tend`] has something to do, at the earliest, in milliseconds since 1970 by the node's wall clock; never, as
+    /// things stand, if it says nothing. Before that the job does nothing.
+    #[must_use]
+    pub const fn due_ms(&self) -> Option<i64> {
+        self.due_ms
+    }
+
+    /// Bytes that what is known takes: how much each batch and each answer carries of it.
+    #[must_use]
+    pub fn context_bytes(&self) -> usize {
+        self.head.known.encode().len() + self.head.taken.encode().len()
     }
 
     /// How many gaps there are in what it knows: stretches of events that have not come, or were lost.
@@ -205,7 +258,8 @@ impl Shard {
             Some(record) => {
                 let bytes = record.len();
                 let (label, state) = layout::decode_key(own(&record))?;
-                Slot::new(own(key), state, Some(Stored { bytes, label }))
+                let entry = self.hashes.entry(key, &record);
+                Slot::new(own(key), state, Some(Stored { bytes, label, entry }))
             }
         };
         Ok(self.cache.insert(slot))
@@ -255,6 +309,9 @@ impl Shard {
                 return Ok(());
             }
         };
+        if let Some(survey) = &mut self.survey {
+            survey.note(&key, &delta.store, &self.head.known);
+        }
         let mine = self.head.known.among(|visit| delta.store.dots(visit));
         if !self.is_own(&delta.writes) && delta.store.has_run_of(self.actor) {
             self.marks.insert(key.clone(), Mark::Set);
@@ -292,7 +349,10 @@ impl Shard {
         }
         for (key, mark) in std::mem::take(&mut self.marks) {
             match mark {
-                Mark::Set => batch.put(&layout::mark(&key), b""),
+                Mark::Set => {
+                    self.due_ms = Some(i64::MIN);
+                    batch.put(&layout::mark(&key), b"");
+                }
                 Mark::Clear => batch.delete(&layout::mark(&key)),
             }
         }
@@ -310,13 +370,22 @@ impl Shard {
         let label = Label::of(&slot.state);
         let (key, before) = (slot.key.clone(), slot.stored);
         let stored = if slot.state.is_bottom() {
-            before.iter().for_each(|_| batch.delete(&layout::key(&key)));
+            if let Some(before) = before {
+                batch.delete(&layout::key(&key));
+                batch.delete(&layout::at_position(before.entry.position, &key));
+            }
             None
         } else {
             let record = layout::encode_key(label, &slot.state);
             batch.put(&layout::key(&key), &record);
-            Some(Stored { bytes: record.len(), label })
+            let position = before.map_or_else(|| self.hashes.position(&key), |before| before.entry.position);
+            if before.is_none() {
+                batch.put(&layout::at_position(position, &key), b"");
+            }
+            let entry = self.hashes.next_entry(position, &key, &record);
+            Some(Stored { bytes: record.len(), label, entry })
         };
+        self.hashes.change(&key, before.map(|before| before.entry), stored.map(|stored| stored.entry));
         slot.stored = stored;
         slot.written = Written::Yes;
         self.cache.resize(place, stored.map_or(0, |stored| stored.bytes));
@@ -324,6 +393,8 @@ impl Shard {
         if due(before) != due(stored) {
             due(before).into_iter().for_each(|at_ms| batch.delete(&layout::deadline(at_ms, &key)));
             due(stored).into_iter().for_each(|at_ms| batch.put(&layout::deadline(at_ms, &key), b""));
+            let earliest = due(stored).map(|at_ms| at_ms.saturating_add(self.config.skew_ms()));
+            self.due_ms = self.due_ms.into_iter().chain(earliest).min();
         }
         let size = &mut self.head.size;
         size.keys = size.keys + shown(stored) - shown(before);
@@ -343,7 +414,8 @@ fn open_rounds(engine: &dyn Engine, space: SpaceId) -> Result<BTreeMap<Bytes, Do
     let mut open = BTreeMap::new();
     for record in view.scan(space, (first, Bound::Excluded(&end))) {
         let (key, dots) = record?;
-        let dots = DotContext::decode(own(&dots)).map_err(|source| ConvergentError::Record { what: "round", source })?;
+        let dots =
+            DotContext::decode(own(&dots)).map_err(|source| ConvergentError::Record { what: "round", source })?;
         open.insert(layout::name(&own(&key)), dots);
     }
     Ok(open)

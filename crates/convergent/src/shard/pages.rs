@@ -41,17 +41,14 @@ impl Shard {
         Ok(page)
     }
 
-    /// A page of the names of all keys, and where to go on.
-    pub(super) fn page_of_names(
-        &mut self,
-        from: Option<&Bytes>,
-        count: usize,
-    ) -> Result<(Vec<Bytes>, Option<Bytes>), ConvergentError> {
+    /// The names of the next keys of which anything is held, whether or not it can be seen: at most `count`, and none after the last. For
+    /// whoever compares replicas as a whole.
+    ///
+    /// # Errors
+    /// If the engine fails, or holds what does not parse.
+    pub fn names_after(&mut self, from: Option<&Bytes>, count: usize) -> Result<Vec<Bytes>, ConvergentError> {
         self.commit()?;
-        let count = count.clamp(1, MAX_PAGE_KEYS);
-        let names = self.names(&after(from), &layout::end(layout::KEYS_PREFIX), count)?;
-        let next = names.last().filter(|_| names.len() == count).cloned();
-        Ok((names, next))
+        self.names(&after(from), &layout::end(layout::KEYS_PREFIX), count.clamp(1, MAX_PAGE_KEYS))
     }
 
     /// Removes a page of keys.
@@ -87,8 +84,7 @@ impl Shard {
     ) -> Result<Rest, ConvergentError> {
         self.commit()?;
         let budget = budget.clamp(1, MAX_PAGE_KEYS);
-        let skew_ms = i64::try_from(self.config.max_clock_skew.as_millis()).unwrap_or(i64::MAX);
-        let end = layout::deadline(now_ms.saturating_sub(skew_ms).saturating_add(1), b"");
+        let end = layout::deadline(now_ms.saturating_sub(self.config.skew_ms()).saturating_add(1), b"");
         let due = self.names(&Bound::Included(layout::DEADLINES_PREFIX.to_vec()), &end, budget)?;
         let mut by_rounds = 0;
         for name in &due {
@@ -110,7 +106,28 @@ impl Shard {
             self.removed(ticket, delta, out);
         }
         // What rounds are to remove is still there: it is looked at again when they have had time.
-        Ok(if due.len() + marked.len() < budget || by_rounds > 0 { Rest::None } else { Rest::Some })
+        if due.len() + marked.len() == budget && by_rounds == 0 {
+            return Ok(Rest::Some);
+        }
+        self.look_for_due()?;
+        Ok(Rest::None)
+    }
+
+    /// Looks when there is something to tend.
+    pub(super) fn look_for_due(&mut self) -> Result<(), ConvergentError> {
+        self.commit()?;
+        let first = |prefix: &'static [u8]| -> Result<Option<Bytes>, ConvergentError> {
+            let view = self.engine.view();
+            let end = layout::end(prefix);
+            let mut records = view.scan(self.space, (Bound::Included(prefix), Bound::Excluded(&end[..])));
+            Ok(records.next().transpose()?.map(|(key, _)| key))
+        };
+        self.due_ms = match first(layout::MARKS_PREFIX)? {
+            Some(_) => Some(i64::MIN),
+            None => first(layout::DEADLINES_PREFIX)?
+                .and_then(|key| Some(layout::deadline_of(&key)?.saturating_add(self.config.skew_ms()))),
+        };
+        Ok(())
     }
 
     /// The names of the keys whose records lie within bounds.

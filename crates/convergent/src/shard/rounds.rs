@@ -282,7 +282,10 @@ impl Shard {
     fn resolve(&mut self, key: &Bytes) -> Result<Option<Bytes>, ConvergentError> {
         let Some(dots) = self.rounds.open.get(key).cloned() else { return Ok(None) };
         let mut lost = DotContext::EMPTY;
-        dots.cloud().chain(vector_dots(&dots)).filter(|dot| !self.head.known.contains(*dot)).for_each(|dot| lost.insert(dot));
+        dots.cloud()
+            .chain(vector_dots(&dots))
+            .filter(|dot| !self.head.known.contains(*dot))
+            .for_each(|dot| lost.insert(dot));
         let delta = althing_crdt::Delta { store: Keyed::default(), context: lost.clone(), writes: lost };
         let message = KeyDelta { key: key.clone(), time: None, delta };
         let bytes = message.encode();

@@ -5,8 +5,10 @@
 use std::sync::Arc;
 
 use althing_clock::{Actor, DotContext};
+use althing_convergent::survey::{Compared, Finished, Mended, Want, encode_wants};
 use althing_convergent::{
-    Evaluated, Job, JoinError, Outcome, Page, Refusal, ScanRequest, Shard, ShardConfig, evaluate,
+    Compare, Evaluated, Job, JoinError, Outcome, Page, Refusal, Rest, ScanRequest, Shard, ShardConfig, TreeSecret,
+    evaluate,
 };
 use althing_datatypes::op::{
     Existence, ExpireIf, HashOp, KeyOp, Order, RangeBy, ScoreWrite, SetAnswer, SetExpiry, SetOp, SketchOp, SortedOp,
@@ -20,12 +22,12 @@ use bytes::Bytes;
 
 pub const SPACE: SpaceId = SpaceId(7);
 /// A small cache, so that keys are read back all the time.
-pub const CONFIG: ShardConfig =
-    ShardConfig {
-        cache_bytes: 4_096,
-        max_clock_skew: althing_types::Duration::from_millis(500),
-        born: althing_convergent::rounds::Born::WithTheShard,
-    };
+pub const CONFIG: ShardConfig = ShardConfig {
+    cache_bytes: 4_096,
+    max_clock_skew: althing_types::Duration::from_millis(500),
+    born: althing_convergent::rounds::Born::WithTheShard,
+    tree_secret: TreeSecret([7; 32]),
+};
 
 /// One replica, and what it would find in its log after a crash.
 pub struct Replica {
@@ -51,11 +53,17 @@ impl Replica {
             let logged = match outcome {
                 Outcome::Executed { index, delta, .. } => delta.as_ref().map(|delta| (*index, delta)),
                 Outcome::Joined { index, logged, .. } => logged.as_ref().map(|delta| (*index, delta)),
-                Outcome::Removed { index, delta, .. } => Some((*index, delta)),
+                Outcome::Removed { index, delta, .. } | Outcome::Taken { index, delta, .. } => Some((*index, delta)),
+                Outcome::Finished { index, finished: Finished::Known(Some(delta)), .. } => Some((*index, delta)),
                 Outcome::Rounds { index, logged, .. } => logged.as_ref().map(|logged| (*index, logged)),
                 Outcome::State { .. }
                 | Outcome::Page { .. }
-                | Outcome::Names { .. }
+                | Outcome::Planted { .. }
+                | Outcome::Compared { .. }
+                | Outcome::Responded { .. }
+                | Outcome::States { .. }
+                | Outcome::Mended { .. }
+                | Outcome::Finished { .. }
                 | Outcome::Attested { .. }
                 | Outcome::Flushed { .. }
                 | Outcome::Tended { .. } => None,
@@ -132,6 +140,51 @@ impl Replica {
 
     pub fn digest(&mut self, key: &str) -> u128 {
         self.shard.digest(&Bytes::copy_from_slice(key.as_bytes())).unwrap()
+    }
+
+    /// The one answer of a job.
+    fn only(&mut self, job: Job) -> Outcome {
+        self.work(job).pop().unwrap()
+    }
+
+    /// Makes the tree, so many keys at a time.
+    pub fn plant(&mut self, budget: usize) {
+        while !matches!(self.only(Job::Plant { ticket: 7, budget }), Outcome::Planted { rest: Rest::None, .. }) {}
+    }
+
+    pub fn compare(&mut self, step: Compare) -> Compared {
+        match self.only(Job::Compare { ticket: 8, step }) {
+            Outcome::Compared { compared, .. } => compared,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn respond(&mut self, question: Bytes) -> Option<Bytes> {
+        match self.only(Job::Respond { ticket: 9, question }) {
+            Outcome::Responded { answer, .. } => answer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn states(&mut self, wants: &[Want]) -> (Bytes, usize) {
+        match self.only(Job::States { ticket: 10, wants: encode_wants(wants) }) {
+            Outcome::States { states, answered, .. } => (states, answered),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn mend(&mut self, states: Bytes) -> Mended {
+        match self.only(Job::Mend { ticket: 11, states }) {
+            Outcome::Mended { mended, .. } => mended,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn finish(&mut self) -> Finished {
+        match self.only(Job::Finish { ticket: 12 }) {
+            Outcome::Finished { finished, .. } => finished,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// All records of the engine.

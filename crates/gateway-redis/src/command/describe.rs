@@ -109,6 +109,9 @@ fn categories(row: &Command) -> Vec<&'static str> {
     if row.has(Flag::Readonly) {
         all.push("@read");
     }
+    if row.has(Flag::Blocking) {
+        all.push("@blocking");
+    }
     if row.has(Flag::Admin) && row.group != Group::Server {
         all.push("@admin");
     }
@@ -183,7 +186,12 @@ fn doc(row: &Command) -> Value {
             let inner = rows.iter().map(|sub| (Value::word(sub.name), doc(sub))).collect();
             entries.push((Value::word("subcommands"), Value::Map(inner)));
         }
-        Action::Keyed(_) | Action::Composed(_) | Action::Session(_) | Action::Exec => {}
+        Action::Keyed(_)
+        | Action::Composed(_)
+        | Action::Waiting(_)
+        | Action::Session(_)
+        | Action::Watch
+        | Action::Exec => {}
     }
     Value::Map(entries)
 }

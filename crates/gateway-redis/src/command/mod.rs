@@ -22,6 +22,7 @@ use bytes::Bytes;
 use crate::keyspace::Keyspace;
 use crate::refusal::Refusal;
 use crate::run::Keyed;
+use crate::run::sorted::pops::Waiting;
 use crate::session::Session;
 use crate::wire::Value;
 
@@ -62,8 +63,12 @@ pub enum Action {
     Keyed(fn(&[Bytes]) -> Result<Keyed, Refusal>),
     /// Several operations, or one that waits for something else.
     Composed(for<'a> fn(&'a Keyspace, &'a [Bytes]) -> Answering<'a>),
+    /// A pop that waits until there is something; the connection does that.
+    Waiting(fn(&[Bytes]) -> Result<Waiting, Refusal>),
     /// Something about the connection, at once.
     Session(fn(&mut Session, &[Bytes]) -> Answer),
+    /// Notes what keys are now, for the next transaction; the connection does that.
+    Watch,
     /// Ends a transaction by running what it has queued; the connection does that.
     Exec,
     /// Nothing by itself: it has subcommands.
@@ -192,6 +197,8 @@ pub enum Flag {
     Admin,
     /// Its keys do not stand in fixed places.
     Movablekeys,
+    /// May wait.
+    Blocking,
 }
 
 impl Flag {
@@ -211,6 +218,7 @@ impl Flag {
             Self::NoMulti => "no_multi",
             Self::Admin => "admin",
             Self::Movablekeys => "movablekeys",
+            Self::Blocking => "blocking",
         }
     }
 }
@@ -296,7 +304,12 @@ impl Command {
     pub const fn subcommands(&self) -> &'static [Self] {
         match self.action {
             Action::Container(subcommands) => subcommands,
-            Action::Keyed(_) | Action::Composed(_) | Action::Session(_) | Action::Exec => &[],
+            Action::Keyed(_)
+            | Action::Composed(_)
+            | Action::Waiting(_)
+            | Action::Session(_)
+            | Action::Watch
+            | Action::Exec => &[],
         }
     }
 

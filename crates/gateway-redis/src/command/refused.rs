@@ -88,11 +88,6 @@ pub const REFUSED: &[Refused] = &[
         ],
     },
     Refused {
-        what: "commands that block",
-        reason: "no command waits for data; poll, or subscribe to a channel",
-        names: &["bzmpop", "bzpopmax", "bzpopmin"],
-    },
-    Refused {
         what: "moves between tables",
         reason: "tables are apart: each has a guarantee of its own; copy what you need by a client",
         names: &["move", "swapdb", "migrate"],
@@ -168,7 +163,6 @@ pub const REFUSED: &[Refused] = &[
         names: &[
             "client|pause",
             "client|unpause",
-            "client|unblock",
             "client|caching",
             "client|getredir",
             "client|tracking",

@@ -38,6 +38,8 @@ pub fn siblings<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> {
             | KeyedAnswer::Count(_)
             | KeyedAnswer::Flushed(_)
             | KeyedAnswer::Reread(_)
+            | KeyedAnswer::Transacted { .. }
+            | KeyedAnswer::Aborted
             | KeyedAnswer::InSession { .. } => Err(wrong_reply()),
         }
     })
@@ -70,7 +72,12 @@ pub fn with<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> {
                 reply.map(keyed.say).map_err(|error| refused(error, command.name))
             }
             Action::Composed(run) if command.name != "al.with" => run(&space, inner).await,
-            Action::Composed(_) | Action::Session(_) | Action::Exec | Action::Container(_) => {
+            Action::Composed(_)
+            | Action::Waiting(_)
+            | Action::Watch
+            | Action::Session(_)
+            | Action::Exec
+            | Action::Container(_) => {
                 Err(Refusal::new(format!("ERR AL.WITH runs commands on keys, and '{}' is none", command.name)))
             }
         }

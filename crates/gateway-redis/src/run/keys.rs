@@ -159,7 +159,8 @@ pub fn freq(words: &[Bytes]) -> Parsed {
 /// How many of the keys an operation was done on.
 async fn counted(space: &Keyspace, keys: &[Bytes], op: KeyOp, command: &str) -> Answer {
     let mut sum = 0;
-    for result in space.each_of(keys, Op::Key(op)).await? {
+    let operations = keys.iter().map(|key| (key.clone(), Op::Key(op.clone()))).collect();
+    for result in space.only(operations).await? {
         match result.map_err(|error| refused(error, command))? {
             Reply::Int(number) => sum += number,
             _ => return Err(wrong_reply()),

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use crate::command::Answering;
 use crate::keyspace::Keyspace;
 use crate::refusal::Refusal;
-use crate::tables::TableKind;
 use crate::run::words::{Options, at, float, int, is};
 use crate::run::{Keyed, done, invalid_expire, wrong_reply};
+use crate::tables::TableKind;
 use crate::wire::Value;
 
 type Parsed = Result<Keyed, Refusal>;
@@ -192,7 +192,7 @@ pub fn getex(words: &[Bytes]) -> Parsed {
 /// `MGET key...`: what is not a string is nothing.
 pub fn mget<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> {
     Box::pin(async move {
-        let found = space.each_of(&words[1..], Op::String(StringOp::Get)).await?;
+        let found = space.only(words[1..].iter().map(|key| (key.clone(), Op::String(StringOp::Get))).collect()).await?;
         let value = |result| match result {
             Ok(Reply::Bytes(data)) => Ok(Value::Bulk(data)),
             Ok(Reply::Nil) | Err(althing_datatypes::OpError::WrongType) => Ok(Value::Nil),

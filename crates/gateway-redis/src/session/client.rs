@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Replies, Session};
-use crate::clients::Client;
+use crate::clients::{Client, Unblocked};
 use crate::command::Answer;
 use crate::refusal::{Refusal, quoted};
 use crate::run::words::{Options, is};
@@ -177,6 +177,22 @@ pub fn kill(session: &mut Session, words: &[Bytes]) -> Answer {
         }
     }
     Ok(Value::Int(ended))
+}
+
+/// `CLIENT UNBLOCK id [TIMEOUT | ERROR]`
+pub fn unblock(session: &mut Session, words: &[Bytes]) -> Answer {
+    let how = match words.get(3..).unwrap_or_default() {
+        [] => Unblocked::WithNothing,
+        [how] if is(how, "timeout") => Unblocked::WithNothing,
+        [how] if is(how, "error") => Unblocked::WithError,
+        [_, ..] => return Err(Refusal::of("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
+    };
+    let id = number::integer(&words[2]).ok_or(Refusal::NOT_AN_INTEGER)?;
+    let found = session.shared().clients.all().into_iter().find(|client| id_of(client) == id);
+    let Some(client) = found.filter(|client| client.facts().blocked) else { return Ok(Value::Int(0)) };
+    client.facts().unblocked = Some(how);
+    client.nudge.notify_one();
+    Ok(Value::Int(1))
 }
 
 /// Ends a connection: another at once, this one after its answer.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{Next, Session};
 use crate::command::Answer;
+use crate::counters::Counters;
 use crate::refusal::{Refusal, quoted};
 use crate::run::words::{Options, is};
 use crate::tables::{Admission, Entrance, Table};
@@ -90,13 +91,7 @@ impl Session {
         let name = std::str::from_utf8(name).map_err(|_| Refusal::WRONG_PASSWORD)?;
         let (user, table) = match name.rsplit_once('@') {
             None => (name, None),
-            Some((user, table)) => {
-                let found = self.shared().tables.by_name(table);
-                let unknown = || {
-                    Refusal::new(format!("ERR there is no table {} that serves Redis", quoted(table.as_bytes(), 64)))
-                };
-                (user, Some(found.ok_or_else(unknown)?))
-            }
+            Some((user, table)) => (user, Some(table)),
         };
         let is_known = match (password, self.shared().tables.entrance()) {
             (Some(password), _) => self.shared().tables.authenticate(user, password) == Admission::Admitted,
@@ -105,8 +100,15 @@ impl Session {
             (None, Entrance::Guarded) => self.sender == Sender::Known && user == self.user,
         };
         if !is_known {
+            Counters::add(&self.shared().counters.strangers, 1);
             return Err(Refusal::WRONG_PASSWORD);
         }
+        // Which tables there are is not told to strangers.
+        let unknown = |table: &str| {
+            Refusal::new(format!("ERR there is no table {} that serves Redis", quoted(table.as_bytes(), 64)))
+        };
+        let find = |table: &str| self.shared().tables.by_name(table).ok_or_else(|| unknown(table));
+        let table = table.map(find).transpose()?;
         self.permit(user, table.as_deref().unwrap_or_else(|| self.space.table()))?;
         user.clone_into(&mut self.user);
         user.clone_into(&mut self.client.facts().user);

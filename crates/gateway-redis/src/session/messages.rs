@@ -117,6 +117,12 @@ fn confirmation(verb: &'static str, name: Value, count: usize) -> Value {
 }
 
 fn publish_as(kind: Listening, space: &Keyspace, words: &[Bytes]) -> Answer {
+    if words[1].len() + words[2].len() > Message::MAX_BYTES {
+        return Err(Refusal::new(format!(
+            "ERR a channel and a message may have {} bytes together",
+            Message::MAX_BYTES
+        )));
+    }
     let message = Message { kind, channel: words[1].clone(), payload: words[2].clone() };
     Ok(Value::count(space.shared().hub.publish(&message)))
 }

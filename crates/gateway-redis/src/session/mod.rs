@@ -20,10 +20,11 @@ use crate::gateway::{Gateway, Shared};
 use crate::hub::{Heard, Inbox, Listening, Postbox, postbox};
 use crate::keyspace::{Keyspace, Levels};
 use crate::refusal::Refusal;
+use crate::run::sorted::pops::Otherwise;
 use crate::tables::{Entrance, Table, TableKind};
-use crate::wire::Protocol;
 use crate::wire::request::{Limits, Sender, Words};
-use transaction::Transaction;
+use crate::wire::{Protocol, Value};
+use transaction::{Transaction, Watching};
 
 /// What a connection does after a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +65,7 @@ pub struct Session {
     replies: Replies,
     next: Next,
     transaction: Option<Transaction>,
+    watching: Option<Watching>,
     heard: Heard,
     postbox: Postbox,
     inbox: Inbox,
@@ -85,6 +87,7 @@ impl Session {
             replies: Replies::default(),
             next: Next::GoOn,
             transaction: None,
+            watching: None,
             heard: Heard::default(),
             postbox,
             inbox,
@@ -210,13 +213,18 @@ impl Session {
         if let Some(transaction) = &mut self.transaction
             && !is_of_transactions(command.name)
         {
+            if self.space.table().kind == TableKind::Strong && transaction::leaves_its_table(command.name) {
+                transaction.spoil();
+                return Err(transaction::LEAVES_ITS_TABLE);
+            }
             let queued = transaction.queue(command, words);
             self.client.facts().queued = Some(transaction.len());
             return queued;
         }
         match command.action {
             Action::Exec => self.exec().await,
-            Action::Keyed(_) | Action::Composed(_) | Action::Session(_) | Action::Container(_) => {
+            Action::Watch => self.watch(&words).await,
+            Action::Keyed(_) | Action::Composed(_) | Action::Waiting(_) | Action::Session(_) | Action::Container(_) => {
                 self.run_now(command, &words).await
             }
         }
@@ -230,10 +238,18 @@ impl Session {
                 let reply = self.space.ask(&keyed.key, keyed.op).await?;
                 reply.map(keyed.say).map_err(|error| crate::run::refused(error, command.name))
             }
-            Action::Composed(run) => run(&self.space, words).await,
+            Action::Composed(run) => match self.space.table().kind {
+                TableKind::Convergent => run(&self.space, words).await,
+                TableKind::Strong => self.space.exactly(run, words).await,
+            },
+            // In a transaction nothing waits.
+            Action::Waiting(parse) => {
+                let popped = parse(words)?.pop.attempt(&self.space, Otherwise::Tell).await?;
+                Ok(popped.unwrap_or(Value::NilArray))
+            }
             Action::Session(run) => run(self, words),
-            // Neither is ever queued or found as the command of its words.
-            Action::Exec | Action::Container(_) => Err(Refusal::SYNTAX),
+            // None is ever queued or found as the command of its words.
+            Action::Watch | Action::Exec | Action::Container(_) => Err(Refusal::SYNTAX),
         }
     }
 
@@ -251,6 +267,7 @@ impl Session {
     /// Forgets everything that the connection has said, as `RESET` does.
     fn reset(&mut self) {
         self.transaction = None;
+        self.watching = None;
         self.stop_listening();
         self.protocol = Protocol::default();
         self.sender = entrance(self.shared());

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use althing_api::keyed::{KeyedAnswer, KeyedRequest};
+use althing_api::keyed::{KeyedAnswer, KeyedRequest, Moment, Step, Watched};
 use althing_api::request::Body;
 use althing_api::{
     Answer, Call, Error, ErrorKind, Header, Health, Reply, Request, Service, SnapshotStream, Target, WatchSession,
@@ -10,7 +10,7 @@ use althing_datatypes::codec::Message as _;
 use althing_datatypes::op::{Existence, SetAnswer, SetExpiry, StringOp};
 use althing_datatypes::{Op, OpError, Reply as DataReply, Value as Plain, View, execute, glob};
 use althing_env::Clock;
-use althing_types::{ClusterId, GroupId, Instant, NodeId, TableName, WallTime};
+use althing_types::{ClusterId, GroupId, Instant, NodeId, Revision, TableName, WallTime};
 use bytes::Bytes;
 
 /// How many shards the table has.
@@ -38,44 +38,87 @@ pub struct MemoryNode {
     shards: Vec<Mutex<Keys>>,
     clock: Arc<dyn Clock>,
     draws: Mutex<u64>,
+    /// How many changes there were, and which of them was each key's last.
+    changes: Mutex<(i64, BTreeMap<Bytes, i64>)>,
 }
 
 impl MemoryNode {
     /// An empty one.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), clock, draws: Mutex::new(0) }
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self { shards, clock, draws: Mutex::new(0), changes: Mutex::default() }
     }
 
     fn now_ms(&self) -> i64 {
         i64::try_from(self.clock.wall().0).unwrap_or(i64::MAX)
     }
 
-    fn shard(&self, key: &[u8]) -> &Mutex<Keys> {
+    fn place(key: &[u8]) -> usize {
         let sum: u64 = key.iter().map(|&byte| u64::from(byte)).sum();
-        &self.shards[usize::try_from(sum % SHARDS).expect("there are few shards")]
+        usize::try_from(sum % SHARDS).expect("there are few shards")
+    }
+
+    fn shard(&self, key: &[u8]) -> &Mutex<Keys> {
+        &self.shards[Self::place(key)]
+    }
+
+    /// When a key was changed last; 0 if it is not there.
+    fn revision(&self, key: &Bytes, now: i64) -> Revision {
+        let shard = self.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
+        let is_there = shard.get(key).is_some_and(|value| value.deadline_ms().is_none_or(|deadline| deadline > now));
+        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        Revision(changes.1.get(key).copied().filter(|_| is_there).unwrap_or(0))
+    }
+
+    fn transact(&self, watches: &[Watched], steps: &[Step], moment: Moment) -> Result<KeyedAnswer, Error> {
+        let keys = watches.iter().map(|watched| &watched.key).chain(steps.iter().map(|step| &step.key));
+        let places: std::collections::BTreeSet<usize> = keys.map(|key| Self::place(key)).collect();
+        if places.len() > 1 {
+            return Err(Error::not_done(ErrorKind::CrossShard("the keys lie in several shards".to_owned())));
+        }
+        let has_changed = |watched: &Watched| self.revision(&watched.key, moment.now_ms) != watched.revision;
+        if watches.iter().any(has_changed) {
+            return Ok(KeyedAnswer::Aborted);
+        }
+        let revisions = steps.iter().map(|step| self.revision(&step.key, moment.now_ms)).collect();
+        let replies = steps.iter().enumerate().map(|(place, step)| {
+            self.operate_at(&step.key, &step.operation, moment.now_ms, moment.seed_of(place)).encode()
+        });
+        Ok(KeyedAnswer::Transacted { replies: replies.collect(), revisions })
     }
 
     fn operate(&self, key: &Bytes, operation: &Bytes) -> KeyedAnswer {
+        let result = self.operate_at(key, operation, self.now_ms(), self.seed());
+        match result {
+            Ok(_) => KeyedAnswer::Operated(result.encode()),
+            Err(_) => KeyedAnswer::Refused(result.encode()),
+        }
+    }
+
+    fn seed(&self) -> u64 {
+        let mut draws = self.draws.lock().unwrap_or_else(PoisonError::into_inner);
+        *draws += 1;
+        *draws
+    }
+
+    fn operate_at(&self, key: &Bytes, operation: &Bytes, now: i64, seed: u64) -> Result<DataReply, OpError> {
         let op = Op::decode(operation).expect("the gateway writes operations");
         let mut shard = self.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
         let mut value = shard.remove(key).unwrap_or_default();
-        let now = self.now_ms();
-        let seed = {
-            let mut draws = self.draws.lock().unwrap_or_else(PoisonError::into_inner);
-            *draws += 1;
-            *draws
-        };
         let result: Result<DataReply, OpError> = execute(op, &value, now, seed).map(|(reply, edits)| {
             value.apply(&edits, now).expect("the edits are for this value");
+            if !edits.is_empty() {
+                let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+                changes.0 += 1;
+                let now = changes.0;
+                changes.1.insert(key.clone(), now);
+            }
             reply
         });
         if value.kind().is_some() {
             shard.insert(key.clone(), value);
         }
-        match result {
-            Ok(_) => KeyedAnswer::Operated(result.encode()),
-            Err(_) => KeyedAnswer::Refused(result.encode()),
-        }
+        result
     }
 
     fn answer(&self, target: &Target, request: KeyedRequest) -> Result<KeyedAnswer, Error> {
@@ -106,6 +149,10 @@ impl MemoryNode {
             KeyedRequest::InSession { token, request } => {
                 let answer = Box::new(self.answer(target, *request)?);
                 Ok(KeyedAnswer::InSession { answer, token: Bytes::from(vec![7; token.len() + 1]) })
+            }
+            KeyedRequest::Transact { watches, steps, moment, .. } => {
+                let moment = moment.unwrap_or_else(|| Moment { now_ms: now, seed: self.seed() });
+                self.transact(&watches, &steps, moment)
             }
             KeyedRequest::Scan { after, limit, pattern, kind } => {
                 let mut keys = shard(group)?;
@@ -163,7 +210,7 @@ impl Service for MemoryNode {
     }
 }
 
-/// Three tables that share their keys, and three nodes.
+/// Three tables that share their keys, and three nodes; a fourth is thought to be down.
 pub struct TwoTables {
     /// The port that all nodes seem to have.
     pub port: u16,
@@ -212,7 +259,14 @@ impl Tables for TwoTables {
     }
 
     fn peers(&self) -> Vec<Peer> {
-        (1..=3).map(|node| Peer { node: NodeId(node), host: "127.0.0.1".to_owned(), port: self.port }).collect()
+        let standing = |node| if node == 4 { Standing::Lost } else { Standing::Living };
+        let peer = |node| Peer {
+            node: NodeId(node),
+            host: "127.0.0.1".to_owned(),
+            port: self.port,
+            standing: standing(node),
+        };
+        (1..=4).map(peer).collect()
     }
 }
 

@@ -55,6 +55,13 @@ impl Tree {
         Prefix::new(self.depth(), growth.next)
     }
 
+    /// How many levels it lacks for its buckets to hold what they should. A tree that lacks several is sooner made anew than grown: its
+    /// buckets are long, and each is read at once.
+    #[must_use]
+    pub fn lacking_levels(&self) -> u8 {
+        fitting(self.root().count).saturating_sub(self.depth())
+    }
+
     /// All entries of the bucket that [`grow`](Self::grow) named, read with every change that the tree was told of and no other.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use althing_consensus as consensus;
 use althing_types::{GroupId, LeaseId, NodeId, RequestId};
 use bytes::Bytes;
 
-pub use keyed::KeyedMessage;
+pub use keyed::{KeyedMessage, Standing};
 pub use routing::{Route, StreamMessage};
 
 /// The version of the frame format.
@@ -110,6 +110,8 @@ pub enum Message {
     Report(Bytes),
     /// About a convergent shard.
     Keyed(GroupId, KeyedMessage),
+    /// What the sender's gateway tells the receiver's: handed on as it is. It is told once at most.
+    Mail(Bytes),
 }
 
 /// A proposal on its way to the leader. It is bound to a term: a leader of any other term refuses it. Once the sender has
@@ -210,6 +212,7 @@ const MAP_WANT: u8 = 12;
 const MAP_UPDATE: u8 = 13;
 const REPORT: u8 = 14;
 const KEYED: u8 = 15;
+const MAIL: u8 = 20;
 
 /// Stands for the group in messages that are about none.
 const NO_GROUP: u64 = 0;
@@ -301,6 +304,7 @@ impl Message {
             | Self::Stream { .. }
             | Self::MapWant { .. }
             | Self::MapUpdate(_)
+            | Self::Mail(_)
             | Self::Report(_) => self.encode_of_the_map(w),
         }
     }
@@ -342,6 +346,10 @@ impl Message {
             Self::Report(report) => {
                 begin(REPORT, NO_GROUP);
                 w.bytes(report);
+            }
+            Self::Mail(bytes) => {
+                begin(MAIL, NO_GROUP);
+                w.bytes(bytes);
             }
             Self::Raft(..)
             | Self::Forward(_)
@@ -400,6 +408,7 @@ impl Message {
             MAP_UPDATE => Self::MapUpdate(r.bytes("an update of the map")?),
             REPORT => Self::Report(r.bytes("a report")?),
             KEYED => Self::Keyed(group, KeyedMessage::decode(r)?),
+            MAIL => Self::Mail(r.bytes("mail")?),
             value => return Err(DecodeError::Unknown { field: "a message's tag", value: u64::from(value) }),
         })
     }
@@ -591,6 +600,7 @@ mod tests {
             Message::Told { group, ticket, result: Err(ErrorKind::LeaseNotFound(LeaseId(77))) },
             Message::Page(Page { group, transfer: 1, term: 2, number: 3, last: true, bytes: Bytes::from_static(b"p") }),
             Message::PageAck { group, transfer: 1, pages: 2, state: TransferState::Failed },
+            Message::Mail(Bytes::from_static(b"news")),
         ];
         for message in messages {
             assert_eq!(round_trip(&message), format!("{message:?}"));

@@ -15,8 +15,10 @@ use althing_strong::{Bounds, Stage};
 use althing_types::{Duration, Instant, NodeId};
 use bytes::Bytes;
 
+use super::confs::Confs;
 use super::{Group, Leading};
 use crate::context::Context;
+use crate::envelope::Standing;
 
 /// A learner that has all but so many entries of the leader's log catches up within the change that promotes it.
 const READY_BEHIND: u64 = 64;
@@ -39,8 +41,13 @@ pub(crate) enum Values {
     /// Nothing.
     #[default]
     None,
-    /// The values that converge beside it. These have said that they do.
-    Beside(BTreeSet<NodeId>),
+    /// The values that converge beside it.
+    Beside {
+        /// Learners that have said that they do.
+        learners: BTreeSet<NodeId>,
+        /// Those of the configuration that a joint one leads to who have said so since it is joint.
+        incoming: BTreeSet<NodeId>,
+    },
 }
 
 impl Group {
@@ -182,8 +189,33 @@ impl Group {
         if leaving.is_some_and(|leaving| !self.is_heard(cx, leaving)) {
             althing_probe::hit(Mark::SilentReplicaReplaced);
         }
-        let steps = [Change::Promote(node)].into_iter().chain(leaving.map(Change::Remove));
-        self.change(steps.collect());
+        let steps: Vec<_> = [Change::Promote(node)].into_iter().chain(leaving.map(Change::Remove)).collect();
+        match &mut self.values {
+            Values::Beside { incoming, .. } if steps.len() > 1 => {
+                incoming.clear();
+                let _ = self.offer(Input::ProposeConfChange { change: ConfChange::Hold(steps), data: Bytes::new() });
+            }
+            Values::None | Values::Beside { .. } => self.change(steps),
+        }
+    }
+
+    /// Whether this replica leads in a joint configuration that it is to leave some time.
+    pub(crate) fn stands_joint(&self) -> bool {
+        let conf = self.replica.conf_state();
+        self.is_serving_leader() && conf.is_joint() && !conf.auto_leave && !self.replica.has_pending_conf_change()
+    }
+
+    /// The new replicas stand alone when most of them have what was acknowledged before anybody knew of them: they have compared all
+    /// keys with most of the old ones, each of whom knew of the change by then. What was acknowledged later is on most of both.
+    pub(crate) fn leave_joint(&mut self) {
+        let Values::Beside { incoming, .. } = &self.values else { return };
+        let conf = self.replica.conf_state();
+        let have = conf.voters.iter().filter(|voter| incoming.contains(voter)).count();
+        if !self.stands_joint() || have <= conf.voters.len() / 2 {
+            return;
+        }
+        // A leader that is being replaced refuses it; its successor looks again.
+        let _ = self.offer(Input::ProposeConfChange { change: ConfChange::LeaveJoint, data: Bytes::new() });
     }
 
     /// Proposes a change of the configuration of which the state machine need not know.
@@ -205,8 +237,11 @@ impl Group {
 
     /// Whether a member has nearly all of the leader's log.
     fn is_ready(&self, node: NodeId) -> bool {
-        self.replica.progress(node).is_some_and(|progress| {
-            progress.state == ProgressState::Replicate && progress.match_index + READY_BEHIND >= self.replica.commit()
+        self.replica.progress(node).is_some_and(|progress| match progress.state {
+            ProgressState::Replicate => progress.match_index + READY_BEHIND >= self.replica.commit(),
+            // Whoever was not heard for a moment is probed with the next entry, and where no client writes there is none.
+            ProgressState::Probe => progress.match_index >= self.replica.commit(),
+            ProgressState::Snapshot => false,
         })
     }
 
@@ -214,17 +249,23 @@ impl Group {
     fn has_values(&self, node: NodeId) -> bool {
         match &self.values {
             Values::None => true,
-            Values::Beside(filled) => filled.contains(&node),
+            Values::Beside { learners, .. } => learners.contains(&node),
         }
     }
 
-    /// A newcomer says that it has compared all values with most of the voters.
-    pub(crate) fn values_filled(&mut self, node: NodeId) {
-        match &mut self.values {
-            Values::None => {}
-            Values::Beside(filled) => {
-                filled.insert(node);
+    /// A replica says that it has compared all values with most of the voters.
+    pub(crate) fn values_filled(&mut self, node: NodeId, standing: Standing) {
+        // Whoever does not lead would keep what was said until it does.
+        let is_joint = self.is_leader() && self.replica.conf_state().is_joint();
+        match (&mut self.values, standing) {
+            (Values::Beside { learners, .. }, Standing::Learner) => {
+                learners.insert(node);
             }
+            // What is said of a joint configuration that is over counts for no other.
+            (Values::Beside { incoming, .. }, Standing::Incoming) if is_joint => {
+                incoming.insert(node);
+            }
+            (Values::None, Standing::Learner | Standing::Incoming) | (Values::Beside { .. }, Standing::Incoming) => {}
         }
     }
 
@@ -232,21 +273,40 @@ impl Group {
     fn expect_values(&mut self, node: NodeId) {
         match &mut self.values {
             Values::None => {}
-            Values::Beside(filled) => {
-                filled.remove(&node);
+            Values::Beside { learners, .. } => {
+                learners.remove(&node);
+            }
+        }
+    }
+
+    /// Whoever leads is told, and told again: what an earlier leader was told may be of another configuration.
+    pub(super) fn forget_filled(&mut self) {
+        match &mut self.values {
+            Values::None => {}
+            Values::Beside { learners, incoming } => {
+                learners.clear();
+                incoming.clear();
             }
         }
     }
 
     /// The shard's values converge beside the log.
     pub(crate) fn keep_values_beside(&mut self) {
-        self.values = Values::Beside(BTreeSet::new());
+        self.values = Values::Beside { learners: BTreeSet::new(), incoming: BTreeSet::new() };
     }
 
-    /// Who votes, if this node's replica gets the log and has no vote yet.
-    pub(crate) fn voters_for_learner(&self, own: NodeId) -> Option<&[NodeId]> {
+    /// With most of whom this node's replica has to compare all values before it may say so, and as what; nobody if it need not.
+    pub(crate) fn to_be_compared(&self, own: NodeId) -> Option<(&[NodeId], Standing)> {
         let conf = self.replica.conf_state();
-        (conf.contains(own) && !conf.is_voter(own)).then_some(conf.voters.as_slice())
+        if conf.is_joint() && conf.voters.contains(&own) {
+            return Some((&conf.voters_outgoing, Standing::Incoming));
+        }
+        (conf.contains(own) && !conf.is_voter(own)).then_some((conf.voters.as_slice(), Standing::Learner))
+    }
+
+    /// The changes of the configuration that it has seen.
+    pub(crate) const fn confs(&self) -> Confs {
+        self.confs
     }
 
     /// Whether a member was heard of lately; of newcomers the control plane has said so. It decides what is tried, never what

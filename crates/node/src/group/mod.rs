@@ -2,6 +2,8 @@
 
 mod ask;
 mod conform;
+mod confs;
+mod keyed;
 mod membership;
 mod quota;
 mod raft;
@@ -35,6 +37,7 @@ use crate::transfer::{Incoming, Outgoing};
 
 use self::ask::{Asking, Renewing};
 use self::conform::{Transfers, Values};
+use self::confs::Confs;
 use self::membership::Publication;
 use self::space::SpaceAlarm;
 
@@ -83,12 +86,16 @@ pub(crate) struct Group {
     quota: Option<u64>,
     /// When it proposed that last.
     quota_proposed: Option<Instant>,
+    /// When it last proposed to remove what has expired.
+    expiry_proposed: Option<Instant>,
     /// When there was last a leader.
     leader_seen: Instant,
     /// What an earlier replica of the group on this node has promised.
     promise: Promise,
     /// What its group has said to it, counted.
     heard: u64,
+    /// Which changes of the configuration it has seen.
+    confs: Confs,
     /// Whether the replica was handed anything since the last flush.
     touched: bool,
 }
@@ -123,6 +130,7 @@ impl Group {
         let conf_state = decode_conf_state(&state.conf_state);
         let promise = log.promise;
         let recovered = Recovered { conf_state, applied: state.applied.index, ..log.recovered };
+        let confs = Confs::recovered(&recovered);
         let consensus = Config {
             group: group.id,
             id: config.node,
@@ -178,9 +186,11 @@ impl Group {
             unwritten: None,
             quota: group.quota_bytes,
             quota_proposed: None,
+            expiry_proposed: None,
             leader_seen: Instant::ZERO,
             promise,
             heard: 0,
+            confs,
             touched: true,
         })
     }

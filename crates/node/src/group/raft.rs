@@ -60,9 +60,11 @@ impl Group {
     fn persist(&mut self, cx: &mut Context<'_>, persist: Persist) {
         let group = self.id;
         if let Some(meta) = &persist.snapshot {
+            self.confs.apply(meta.index);
             self.install(cx, meta, persist.seq);
         }
         self.log_entries(cx, &persist.entries);
+        self.confs.log(&persist.entries);
         self.take_too_early(cx, &persist.entries);
         self.mark_commit(&persist);
         self.unwritten = persist.hard_state.or(self.unwritten);
@@ -148,6 +150,7 @@ impl Group {
     /// Every replica comes to the same end with a change, so one that is refused is an entry without effect on all.
     fn apply_conf_change(&mut self, entry: &Entry) -> (Bytes, Option<Bytes>) {
         let Ok(state) = self.replica.apply_conf_change(entry) else { return (Bytes::new(), None) };
+        self.confs.apply(entry.index);
         let data = conf_change(entry).map(|(_, data)| data).unwrap_or_default();
         (data, Some(state.encode()))
     }
@@ -181,6 +184,7 @@ impl Group {
     fn lose_leadership(&mut self, cx: &mut Context<'_>) {
         if self.leading != Leading::No {
             self.leading = Leading::No;
+            self.forget_filled();
             if !althing_probe::is(Mutant::FollowerEndsLeases) {
                 self.lessor_input(cx, althing_strong::lessor::Input::LostLeadership);
             }

@@ -3,6 +3,7 @@
 use althing_api::cluster::{AlarmAction, NodeStatus};
 use althing_api::kv::Consistency;
 use althing_api::request::Body;
+use althing_api::service::META_GROUP;
 use althing_api::{Answer, Call, Error, ErrorKind, Header, Request};
 use althing_strong::lessor::{minimum_ttl_seconds, ttl_to_grant};
 use althing_strong::{Command, Proposal as LogProposal};
@@ -59,10 +60,11 @@ impl Group {
                 self.ask(cx, ticket, Question::TimeToLive(lease), keys, deadline);
             }
             Request::MoveLeader(to) => self.ask(cx, ticket, Question::MoveLeader(to), false, deadline),
-            Request::Keyed(_) => {
-                let reason = "the table is not of keyed values: it is spoken to as etcd";
+            Request::Keyed(_) if self.id == META_GROUP => {
+                let reason = "the objects of the cluster are no keyed values";
                 respond(cx, id, Err(ErrorKind::Unsupported(reason.to_owned()).into()));
             }
+            Request::Keyed(request) if !request.is_read_only() => self.keyed_write(cx, ticket, request, deadline),
             Request::Status => {
                 let status = self.status(cx);
                 let header = self.header(cx, self.reader.revision());
@@ -118,6 +120,9 @@ impl Group {
     /// Does a read now: small ones here, large ones on the reader's thread.
     pub(super) fn read(&mut self, cx: &mut Context<'_>, id: RequestId, request: Request) {
         cx.shared.metrics.reads += 1;
+        if let Request::Keyed(request) = request {
+            return self.keyed_read(cx, id, request);
+        }
         if let Request::Range(range) = &request
             && is_small(range)
         {

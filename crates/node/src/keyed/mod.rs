@@ -13,18 +13,25 @@
 //!
 //! * Whatever leaves a replica, be it an answer, a delta or a state, waits until all that it rests on is durable there. So no event is
 //!   ever known elsewhere that its own replica could forget, and no event's name is given twice.
-//! * A delta that a replica has not acknowledged stays with its coordinator and is sent again ([`outstanding`]): frames may be lost, and
-//!   joining twice does no harm.
+//! * A delta that a replica has not acknowledged stays with its coordinator and is sent again ([`hints`]): frames may be lost, and
+//!   joining twice does no harm. A crash of the coordinator does not lose it.
+//! * What was missed for good is found by comparing hash trees ([`rounds`]).
 //! * Reads ask as many replicas as the level says and join what they say; what one of them lacked it is sent ([`reads`]).
 //! * Who is reachable decides who is asked, never what is right.
 
+mod agenda;
 mod cas;
-mod outstanding;
+mod count;
+mod hints;
+mod lodged;
 mod reads;
 mod remote;
+mod repairing;
 mod rounds;
 mod session;
+mod settle;
 mod siblings;
+mod tick;
 mod wall;
 mod writes;
 
@@ -34,23 +41,27 @@ use althing_api::keyed::{Access, KeyedAnswer, KeyedRequest};
 use althing_api::request::Body;
 use althing_api::{Answer, Call, Error, ErrorKind, Header};
 use althing_clock::DotContext;
+use althing_convergent::survey::Finished;
 use althing_convergent::{Job, Outcome, Rest, ScanRequest, Size};
 use althing_datatypes::{Kind, Message as _, Op};
 use althing_quorum::{Level, Requirement, Sets};
-use althing_storage::engine::Applied;
 use althing_storage::wal::{Record, RecordKind};
-use althing_types::{Duration, GroupId, Instant, NodeId, RequestId, SpaceId, limits};
+use althing_types::{GroupId, Instant, NodeId, RequestId, SpaceId, limits};
 use bytes::Bytes;
 
+pub(crate) use self::agenda::Agenda;
 use self::cas::{Cas, Course, Ticket};
-use self::outstanding::Outstanding;
+pub(crate) use self::hints::Acknowledged;
+pub use self::hints::Hints;
+use self::hints::Outstanding;
+pub(crate) use self::lodged::{Lodgings, group_of_lodged};
 use self::reads::{Read, Sight};
-use self::rounds::{Names, Rounds, Side};
+pub(crate) use self::repairing::Repairing;
+use self::rounds::Rounds;
 pub(crate) use self::session::Sessions;
 pub(crate) use self::wall::Wall;
 use self::writes::Write;
 use crate::effects::{Effects, Work};
-use crate::envelope::{KeyedMessage, Message};
 use crate::input::KeyedState;
 use crate::node::Node;
 
@@ -58,12 +69,6 @@ use crate::node::Node;
 const DELTA_LOG: u64 = 1 << 63;
 /// Keys that one job of a FLUSHALL removes.
 const FLUSHED_AT_ONCE: usize = 256;
-/// How often the replica that coordinates looks for what has expired.
-const TEND_EVERY: Duration = Duration::from_secs(1);
-/// How often the others do.
-const TEND_EVERY_BESIDE: Duration = Duration::from_secs(60);
-/// Keys that are removed at once because they have expired.
-const TENDED_AT_ONCE: usize = 256;
 /// Keys that one request of a scan looks at, at the most.
 const MAX_SCANNED: usize = 1000;
 
@@ -83,8 +88,6 @@ pub(crate) const fn group_of_log(log: GroupId) -> Option<GroupId> {
 /// This node's replica of one convergent shard.
 #[derive(Debug, Default)]
 pub(crate) struct Keyed {
-    /// For the applier, with this turn.
-    jobs: Vec<Job>,
     /// What has happened and rests on what is not durable yet, in order.
     held: VecDeque<Outcome>,
     /// All deltas up to this index are durable.
@@ -94,7 +97,17 @@ pub(crate) struct Keyed {
     last_ticket: u64,
     /// What other replicas have not acknowledged.
     outstanding: BTreeMap<NodeId, Outstanding>,
+    /// What was found in the log after a start that others may lack.
+    found: Option<Hints>,
+    /// Bytes of deltas that were logged since it was written how far the others have come.
+    noted: usize,
+    /// The last delta that a checkpoint has.
+    checkpointed: u64,
+    /// Deltas up to this index are not kept in the log for others any more.
+    forgone: u64,
     size: Size,
+    /// When there is something to tend, in milliseconds since 1970.
+    due_ms: Option<i64>,
     /// Its repair.
     rounds: Rounds,
     /// When it last looked for what has expired.
@@ -122,10 +135,14 @@ enum Waiting {
     Taking(NodeId, u64),
     /// Another replica, for the state of a key.
     Asked(NodeId, u64),
-    /// Another replica, for the names of keys.
-    Named(NodeId, u64),
-    /// Another replica, for what is known here.
-    Attested(NodeId, u64),
+    /// Another replica, for what is known here, and how far the Raft log was applied when it asked.
+    Attested(NodeId, u64, u64),
+    /// Another replica, for what differs.
+    Differs(NodeId, u64),
+    /// Another replica, for the states of keys.
+    Wanted(NodeId, u64),
+    /// Another replica, for this one's hash tree to be made.
+    Planting,
     /// This replica's own round of repair, of this name.
     Round(u64),
     /// Somebody, for something about rounds of Paxos.
@@ -139,11 +156,30 @@ enum Waiting {
 impl Keyed {
     /// A replica as the applier has opened it.
     pub(crate) fn new(state: KeyedState) -> Self {
-        Self { durable: state.index, space: state.space, ..Self::default() }
+        Self {
+            durable: state.index,
+            space: state.space,
+            checkpointed: state.checkpointed,
+            due_ms: state.due_ms,
+            found: Some(state.hints),
+            ..Self::default()
+        }
     }
 
     pub(crate) const fn size(&self) -> Size {
         self.size
+    }
+
+    /// Whether it has to be looked at with every tick.
+    fn is_busy(&self) -> bool {
+        !self.waiting.is_empty()
+            || self.rounds.is_under_way()
+            || self.found.is_some()
+            || self.outstanding.values().any(|one| !one.is_empty())
+    }
+
+    pub(crate) const fn space(&self) -> SpaceId {
+        self.space
     }
 
     fn ticket(&mut self, waiting: Waiting) -> u64 {
@@ -182,8 +218,14 @@ const fn index_of(outcome: &Outcome) -> u64 {
         | Outcome::State { index, .. }
         | Outcome::Page { index, .. }
         | Outcome::Removed { index, .. }
-        | Outcome::Names { index, .. }
         | Outcome::Attested { index, .. }
+        | Outcome::Planted { index, .. }
+        | Outcome::Compared { index, .. }
+        | Outcome::Responded { index, .. }
+        | Outcome::States { index, .. }
+        | Outcome::Taken { index, .. }
+        | Outcome::Mended { index, .. }
+        | Outcome::Finished { index, .. }
         | Outcome::Flushed { index, .. }
         | Outcome::Rounds { index, .. }
         | Outcome::Tended { index, .. } => *index,
@@ -196,13 +238,20 @@ fn logged(outcome: &Outcome) -> Option<(u64, &Bytes)> {
         Outcome::Executed { index, delta: Some(delta), .. }
         | Outcome::Joined { index, logged: Some(delta), .. }
         | Outcome::Rounds { index, logged: Some(delta), .. }
-        | Outcome::Removed { index, delta, .. } => Some((*index, delta)),
+        | Outcome::Removed { index, delta, .. }
+        | Outcome::Taken { index, delta, .. }
+        | Outcome::Finished { index, finished: Finished::Known(Some(delta)), .. } => Some((*index, delta)),
         Outcome::Executed { .. }
         | Outcome::Joined { .. }
         | Outcome::State { .. }
         | Outcome::Page { .. }
-        | Outcome::Names { .. }
         | Outcome::Attested { .. }
+        | Outcome::Planted { .. }
+        | Outcome::Compared { .. }
+        | Outcome::Responded { .. }
+        | Outcome::States { .. }
+        | Outcome::Mended { .. }
+        | Outcome::Finished { .. }
         | Outcome::Flushed { .. }
         | Outcome::Rounds { .. }
         | Outcome::Tended { .. } => None,
@@ -281,9 +330,14 @@ impl Node {
                 };
                 let ticket = keyed.ticket(Waiting::Scan(id, deadline));
                 let count = (limit as usize).clamp(1, MAX_SCANNED);
-                let now_ms = self.wall.at(now);
+                let now_ms = self.shared.wall.at(now);
                 let request = ScanRequest { after, pattern, kind, count, now_ms };
-                keyed.jobs.push(Job::Scan { ticket, request });
+                self.agenda.push(group, Job::Scan { ticket, request });
+            }
+            KeyedRequest::Transact { .. } => {
+                let reason = "the table is convergent: its replicas agree on no order in which operations could happen together; \
+                              use a strong table";
+                out.responses.push((id, Err(ErrorKind::Unsupported(reason.to_owned()).into())));
             }
             KeyedRequest::Count => {
                 let count = KeyedAnswer::Count(keyed.size.keys);
@@ -291,8 +345,8 @@ impl Node {
             }
             KeyedRequest::Flush => {
                 let ticket = keyed.ticket(Waiting::Flush(id, deadline, 0));
-                let now_ms = self.wall.at(now);
-                keyed.jobs.push(Job::Flush { ticket, after: None, budget: FLUSHED_AT_ONCE, now_ms });
+                let now_ms = self.shared.wall.at(now);
+                self.agenda.push(group, Job::Flush { ticket, after: None, budget: FLUSHED_AT_ONCE, now_ms });
             }
         }
     }
@@ -318,11 +372,8 @@ impl Node {
 
     /// The jobs of a turn go to the applier.
     pub(crate) fn flush_keyed(&mut self, out: &mut Effects) {
-        for (group, keyed) in &mut self.keyed {
-            if !keyed.jobs.is_empty() {
-                out.work.push(Work::Keyed { group: *group, jobs: std::mem::take(&mut keyed.jobs) });
-            }
-        }
+        let jobs = self.agenda.take_jobs().into_iter();
+        out.work.extend(jobs.map(|(group, jobs)| Work::Keyed { group, jobs }));
     }
 
     /// The applier has worked some jobs off.
@@ -331,11 +382,12 @@ impl Node {
         now: Instant,
         group: GroupId,
         outcomes: Vec<Outcome>,
-        size: Size,
+        (size, due_ms): (Size, Option<i64>),
         out: &mut Effects,
     ) {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         keyed.size = size;
+        keyed.due_ms = due_ms;
         let log = delta_log(group);
         for outcome in &outcomes {
             if let Some((index, delta)) = logged(outcome) {
@@ -371,22 +423,24 @@ impl Node {
     fn settle(&mut self, now: Instant, group: GroupId, outcome: Outcome, out: &mut Effects) {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         match outcome {
-            Outcome::Executed { ticket, reply, delta, .. } => self.executed(now, group, ticket, reply, delta, out),
-            Outcome::Joined { ticket, result, logged, .. } => match keyed.waiting.remove(&ticket) {
+            Outcome::Executed { ticket, index, reply, delta } => {
+                self.executed(now, group, (ticket, index), reply, delta, out);
+            }
+            Outcome::Joined { ticket, result, logged, index } => match keyed.waiting.remove(&ticket) {
                 Some(Waiting::Cas(Ticket::Commit { key, version, delta, ended })) => {
-                    self.committed(now, group, (key, version, delta), (ended, &result, logged.is_some()), out);
+                    let is_new = logged.is_some();
+                    self.committed(now, group, (key, version, delta, index), (ended, &result, is_new), out);
                 }
                 Some(Waiting::Taking(from, name)) => self.taken(group, from, name, &result),
-                Some(Waiting::Round(_)) => self.round_joined(now, group, ticket, &result),
                 Some(_) | None => {}
             },
             Outcome::State { ticket, state, .. } => match keyed.waiting.remove(&ticket) {
-                Some(Waiting::Round(_)) => self.compared(now, group, ticket, Side::Own, state),
                 Some(Waiting::Asked(from, name)) => self.tell_state(group, from, name, state),
                 Some(Waiting::Read(read)) => {
                     keyed.waiting.insert(ticket, Waiting::Read(read));
                     let own = self.shared.node();
-                    self.state_came(now, group, own, ticket, state, out);
+                    let conf = self.knowledge(group).logged;
+                    self.state_came(now, group, own, (ticket, conf), state, out);
                 }
                 Some(_) | None => {}
             },
@@ -396,11 +450,11 @@ impl Node {
                     self.keyed_answer(id, KeyedAnswer::Page { keys, after: page.next }, out);
                 }
             }
-            Outcome::Removed { ticket, delta, .. } => {
+            Outcome::Removed { ticket, index, delta } => {
                 if let Some(Waiting::Flush(_, _, removed)) = keyed.waiting.get_mut(&ticket) {
                     *removed += 1;
                 }
-                self.spread(now, group, delta);
+                self.spread(now, group, index, delta);
             }
             Outcome::Flushed { ticket, next, .. } => match (next, keyed.waiting.get(&ticket)) {
                 (None, Some(Waiting::Flush(id, _, removed))) => {
@@ -409,32 +463,25 @@ impl Node {
                     self.flush_over(group, ticket, id, removed, out);
                 }
                 (Some(after), Some(Waiting::Flush(..))) => {
-                    let now_ms = self.wall.at(now);
-                    keyed.jobs.push(Job::Flush { ticket, after: Some(after), budget: FLUSHED_AT_ONCE, now_ms });
+                    let now_ms = self.shared.wall.at(now);
+                    self.agenda.push(group, Job::Flush { ticket, after: Some(after), budget: FLUSHED_AT_ONCE, now_ms });
                 }
                 (_, _) => {}
             },
-            Outcome::Names { ticket, names, next, .. } => match keyed.waiting.remove(&ticket) {
-                Some(Waiting::Named(from, name)) => {
-                    let message = KeyedMessage::Names { name, keys: names, after: next };
-                    self.shared.peers.send(from, &Message::Keyed(group, message));
-                }
-                Some(Waiting::Round(name)) => {
-                    let names = Names { whose: Side::Own, keys: names, after: next };
-                    self.names_came(now, group, name, names);
-                }
-                Some(_) | None => {}
-            },
-            Outcome::Attested { ticket, delta, .. } => match keyed.waiting.remove(&ticket) {
-                Some(Waiting::Attested(from, name)) => {
-                    let message = KeyedMessage::Attested { name, delta };
-                    self.shared.peers.send(from, &Message::Keyed(group, message));
-                }
-                Some(Waiting::Round(name)) => self.attested_came(now, group, name, Side::Own, delta),
-                Some(Waiting::Seen(id)) => self.end_session(group, id, &delta, out),
-                Some(_) | None => {}
-            },
-            Outcome::Rounds { ticket, told, .. } => self.task_done(now, group, ticket, told, out),
+            Outcome::Attested { ticket, ref delta, .. } if let Some(Waiting::Seen(id)) = keyed.waiting.get(&ticket) => {
+                let id = *id;
+                keyed.waiting.remove(&ticket);
+                self.end_session(group, id, delta, out);
+            }
+            Outcome::Rounds { ticket, told, index, .. } => self.task_done(now, group, (ticket, index), told, out),
+            Outcome::Attested { .. }
+            | Outcome::Planted { .. }
+            | Outcome::Compared { .. }
+            | Outcome::Responded { .. }
+            | Outcome::States { .. }
+            | Outcome::Taken { .. }
+            | Outcome::Mended { .. }
+            | Outcome::Finished { .. } => self.settle_repair(now, group, outcome),
             Outcome::Tended { ticket, rest, .. } => {
                 keyed.waiting.remove(&ticket);
                 // What is left is looked at with the next tick.
@@ -482,57 +529,6 @@ impl Node {
         chosen.unwrap_or_default()
     }
 
-    /// Time passes: who has waited too long is told, and what was not acknowledged is sent again.
-    pub(crate) fn tick_keyed(&mut self, now: Instant, out: &mut Effects) {
-        let groups: Vec<_> = self.keyed.keys().copied().collect();
-        for group in groups {
-            self.expire_keyed(now, group, out);
-            self.ask_more(now, group);
-            self.send_again(now, group);
-            self.tick_round(now, group);
-            self.tend(now, group);
-            self.tick_rounds(now, group, out);
-        }
-        self.tick_sessions(now);
-    }
-
-    /// Looks for keys that have expired, and for what nobody needs any more. One replica removes them for all, unless it is away.
-    fn tend(&mut self, now: Instant, group: GroupId) {
-        let own = self.shared.node();
-        let every = if self.coordinator(now, group) == own { TEND_EVERY } else { TEND_EVERY_BESIDE };
-        let now_ms = self.wall.at(now);
-        let is_due = |keyed: &&mut Keyed| keyed.size.bytes > 0 && now.since(keyed.tended) >= every;
-        let Some(keyed) = self.keyed.get_mut(&group).filter(is_due) else { return };
-        keyed.tended = now;
-        let ticket = keyed.ticket(Waiting::Nobody);
-        keyed.jobs.push(Job::Tend { ticket, now_ms, budget: TENDED_AT_ONCE });
-    }
-
-    fn expire_keyed(&mut self, now: Instant, group: GroupId, out: &mut Effects) {
-        self.expire_sessions(now, group, out);
-        let Some(keyed) = self.keyed.get_mut(&group) else { return };
-        let is_late = |waiting: &Waiting| match waiting {
-            Waiting::Write(write) => write.deadline <= now,
-            Waiting::Read(read) => read.deadline <= now,
-            Waiting::Local(_, deadline) | Waiting::Scan(_, deadline) | Waiting::Flush(_, deadline, _) => {
-                *deadline <= now
-            }
-            Waiting::Taking(..)
-            | Waiting::Asked(..)
-            | Waiting::Named(..)
-            | Waiting::Attested(..)
-            | Waiting::Round(_)
-            | Waiting::Cas(_)
-            | Waiting::Seen(_)
-            | Waiting::Nobody => false,
-        };
-        for (_, waiting) in keyed.waiting.extract_if(.., |_, waiting| is_late(waiting)) {
-            if let Some((id, error)) = waiting.given_up(ErrorKind::Timeout) {
-                out.responses.push((id, Err(error)));
-            }
-        }
-    }
-
     /// A client no longer waits. What it wrote takes its course.
     pub(crate) fn cancel_keyed(&mut self, id: RequestId) {
         for keyed in self.keyed.values_mut() {
@@ -547,14 +543,12 @@ impl Node {
         let Some(keyed) = self.keyed.remove(&group) else { return };
         let stopped = |id| (id, Err(Error::maybe_done(ErrorKind::Stopped)));
         out.responses.extend(keyed.cas.clients().map(stopped));
+        self.agenda.forget(group);
+        if keyed.rounds.is_under_way() {
+            self.repairing.end();
+        }
         let told = keyed.waiting.into_values().filter_map(|waiting| waiting.given_up(ErrorKind::Stopped));
         out.responses.extend(told.map(|(id, error)| (id, Err(error))));
-    }
-
-    /// A checkpoint holds what replicas have taken up to an index: the log need not.
-    pub(crate) fn keyed_checkpointed(&self, spaces: &BTreeMap<SpaceId, Applied>, out: &mut Effects) {
-        let held = self.keyed.iter().filter_map(|(group, keyed)| Some((*group, spaces.get(&keyed.space)?.index)));
-        out.wal_release.extend(held.map(|(group, index)| (delta_log(group), index + 1)));
     }
 }
 
@@ -567,8 +561,10 @@ impl Waiting {
             Self::Local(id, _) | Self::Scan(id, _) | Self::Flush(id, _, _) | Self::Seen(id) => Some(*id),
             Self::Taking(..)
             | Self::Asked(..)
-            | Self::Named(..)
             | Self::Attested(..)
+            | Self::Differs(..)
+            | Self::Wanted(..)
+            | Self::Planting
             | Self::Round(_)
             | Self::Cas(_)
             | Self::Nobody => None,
@@ -585,8 +581,10 @@ impl Waiting {
             | Self::Scan(..)
             | Self::Taking(..)
             | Self::Asked(..)
-            | Self::Named(..)
             | Self::Attested(..)
+            | Self::Differs(..)
+            | Self::Wanted(..)
+            | Self::Planting
             | Self::Round(_)
             | Self::Cas(_)
             | Self::Nobody => Error::not_done(why),

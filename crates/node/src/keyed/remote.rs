@@ -5,13 +5,10 @@ use althing_types::{GroupId, Instant, NodeId};
 use bytes::Bytes;
 
 use super::Waiting;
-use super::rounds::{Names, Side};
+use super::rounds::PLANTED_AT_ONCE;
 use crate::effects::Effects;
 use crate::envelope::{KeyedMessage, Message};
 use crate::node::Node;
-
-/// Names of keys that another replica is told at once. As many as it compares at once.
-const NAMED_AT_ONCE: usize = 64;
 
 impl Node {
     /// Another replica says something of a shard.
@@ -23,6 +20,11 @@ impl Node {
         message: KeyedMessage,
         out: &mut Effects,
     ) {
+        if let KeyedMessage::Taken { name, .. } | KeyedMessage::Refused { name } = message
+            && self.lodged_taken(group, from, name)
+        {
+            return;
+        }
         let Some(keyed) = self.keyed.get_mut(&group) else {
             // A replica that is not here, or not yet. Whoever sent a delta keeps it.
             return;
@@ -30,47 +32,60 @@ impl Node {
         match message {
             KeyedMessage::Delta { name, delta } => {
                 let ticket = keyed.ticket(Waiting::Taking(from, name));
-                keyed.jobs.push(Job::Join { ticket, delta });
+                self.agenda.push(group, Job::Join { ticket, delta });
             }
-            KeyedMessage::Taken { name } => {
+            KeyedMessage::Taken { name, conf } => {
                 self.acknowledged(group, from, name);
-                self.write_taken(group, from, name, out);
+                self.write_taken(now, group, from, (name, conf), out);
             }
             KeyedMessage::Refused { name } => self.acknowledged(group, from, name),
             KeyedMessage::Ask { name, key } => {
                 let ticket = keyed.ticket(Waiting::Asked(from, name));
-                keyed.jobs.push(Job::Read { ticket, key });
+                self.agenda.push(group, Job::Read { ticket, key });
             }
-            KeyedMessage::State { name, state } => {
-                self.their_state_came(now, group, from, name, &state);
-                self.state_came(now, group, from, name, state, out);
+            KeyedMessage::State { name, conf, state } => {
+                self.state_came(now, group, from, (name, conf), state, out);
             }
             KeyedMessage::Attest { name } => {
-                let ticket = keyed.ticket(Waiting::Attested(from, name));
-                keyed.jobs.push(Job::Attest { ticket });
+                let applied = self.knowledge(group).applied;
+                self.asked(group, Waiting::Attested(from, name, applied), |ticket| Job::Attest { ticket });
             }
             KeyedMessage::Round { request } => self.round_asked(now, group, from, request, out),
-            KeyedMessage::Rounded { answer } => self.round_answered(now, group, from, answer, out),
+            KeyedMessage::Rounded { answer } => self.acceptor_spoke(now, group, from, answer, out),
             KeyedMessage::Registers { name, after } => self.registers_asked(group, from, name, after),
             KeyedMessage::Copied { name, standing, registers, after } => {
                 self.registers_came(group, from, (name, standing), registers, after);
             }
-            KeyedMessage::Filled { .. } => self.with(now, group, out, |group, _| group.values_filled(from)),
-            KeyedMessage::Attested { name, delta } => self.attested_came(now, group, name, Side::Theirs, delta),
-            KeyedMessage::Name { name, after } => {
-                let ticket = keyed.ticket(Waiting::Named(from, name));
-                keyed.jobs.push(Job::Names { ticket, after, count: NAMED_AT_ONCE });
+            KeyedMessage::Compare { name, question } => {
+                self.asked(group, Waiting::Differs(from, name), |ticket| Job::Respond { ticket, question });
             }
-            KeyedMessage::Names { name, keys, after } => {
-                self.names_came(now, group, name, Names { whose: Side::Theirs, keys, after });
+            KeyedMessage::Want { name, wants } => {
+                self.asked(group, Waiting::Wanted(from, name), |ticket| Job::States { ticket, wants });
+            }
+            KeyedMessage::Filled { standing, .. } => self.filled(group, from, standing),
+            KeyedMessage::Attested { .. } | KeyedMessage::Differs { .. } | KeyedMessage::States { .. } => {
+                self.round_answered(now, group, from, message);
             }
         }
+    }
+
+    /// A job for another replica.
+    fn asked(&mut self, group: GroupId, waiting: Waiting, job: impl FnOnce(u64) -> Job) {
+        if let Some(keyed) = self.keyed.get_mut(&group) {
+            let ticket = keyed.ticket(waiting);
+            self.agenda.push(group, job(ticket));
+        }
+    }
+
+    /// The hash tree of this replica is not there yet: it is made, and whoever has asked asks again.
+    pub(super) fn plant(&mut self, group: GroupId) {
+        self.asked(group, Waiting::Planting, |ticket| Job::Plant { ticket, budget: PLANTED_AT_ONCE });
     }
 
     /// A delta of another replica is durable here, or cannot be joined.
     pub(super) fn taken(&mut self, group: GroupId, from: NodeId, name: u64, result: &Result<(), JoinError>) {
         let message = match result {
-            Ok(()) => KeyedMessage::Taken { name },
+            Ok(()) => KeyedMessage::Taken { name, conf: self.knowledge(group).logged },
             // It is sent again, and by then there may be room.
             Err(JoinError::TooManyGaps { .. }) => return,
             Err(JoinError::Decode(_) | JoinError::UnknownOwnEvent { .. } | JoinError::NotForOthers) => {
@@ -82,6 +97,7 @@ impl Node {
     }
 
     pub(super) fn tell_state(&mut self, group: GroupId, to: NodeId, name: u64, state: Bytes) {
-        self.shared.peers.send(to, &Message::Keyed(group, KeyedMessage::State { name, state }));
+        let conf = self.knowledge(group).logged;
+        self.shared.peers.send(to, &Message::Keyed(group, KeyedMessage::State { name, conf, state }));
     }
 }

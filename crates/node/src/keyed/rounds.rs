@@ -1,41 +1,62 @@
-//! Repair in rounds: a replica goes through all keys of itself and of another one, and joins what differs.
+//! Repair in rounds: a replica compares its hash tree with another one's, and both get what differs ([`althing_convergent::survey`]).
 //!
-//! A delta that is lost for good, because its coordinator died or had too many to keep, is missed by nobody else. So a replica
-//! makes a round with each other one when it starts, and now and then, unless both know the same. It begins with the word of the other on
-//! what it knows, which is joined last: only when every key has been joined does this replica know it too, removals included
-//! ([`althing_convergent`]).
+//! A delta that is lost for good, because its coordinator is gone or had too many to keep, is missed by nobody else. So a replica
+//! makes a round with each other one when it starts, when that one comes back, and now and then.
 //!
 //! ```text
-//!   Attest ──► Attested        what the other knows: if it is what is known here there is nothing to do
-//!   Name ────► Names  ─┐
-//!   Ask ─────► State   ├─ page by page, first the other's keys, then this replica's own
-//!   own state, repair ─┘
-//!   Join(Attested)
+//!   Plant                      until the tree counts all keys
+//!   Attest ──► Attested        what the other knows
+//!   Compare ─► Differs  ─┐
+//!   Want ────► States    ├─    from the root down to the keys that differ, as fast as the budget allows
+//!   Mend, Delta ──►     ─┘
+//!   Finish                     what the other knew is known here
 //! ```
+//!
+//! All rounds of a node share one budget ([`crate::config::RepairConfig`]), and are counted for people to see: what was compared
+//! and moved, and how much of what is under way is done.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 
-use althing_convergent::{Job, JoinError, repair};
+use althing_convergent::survey::{Compared, Finished, MAX_WANTS, Mended, Progress, Want, encode_wants};
+use althing_convergent::{Compare, Job, Rest};
 use althing_types::{Duration, GroupId, Instant, NodeId};
 use bytes::Bytes;
 
 use super::Waiting;
-use crate::envelope::{KeyedMessage, Message};
+use crate::envelope::{KeyedMessage, Message, Standing};
 use crate::node::Node;
 
-/// Keys that are compared at once: each is a message with its state.
-const PAGE_KEYS: usize = 64;
+/// Keys of which a tree is made at once, about: the replica does nothing else meanwhile.
+pub(super) const PLANTED_AT_ONCE: usize = 2_000;
+/// How long a question may be without an answer before it is asked again.
+const RESEND_AFTER: Duration = Duration::from_secs(1);
 /// How long a round may be without any answer before it is begun anew.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long after a round with a replica the next one is due.
 const ROUND_EVERY: Duration = Duration::from_secs(300);
+/// How long it takes until a round is tried again that could not begin.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// How often a replica that is to be filled says that it is: its leader may be another one by then.
+const FILLED_EVERY: Duration = Duration::from_millis(100);
+/// Rounds that a node makes at once. More would only share the budget.
+const MAX_ROUNDS: usize = 16;
+
+const _: () = assert!(MAX_WANTS > 0);
 
 /// The rounds of one replica.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
-    /// When the last round with each other replica was over.
-    done: BTreeMap<NodeId, Instant>,
+    /// The last round with each other replica that was over.
+    done: BTreeMap<NodeId, Done>,
     current: Option<Round>,
+}
+
+/// A round that was over.
+#[derive(Clone, Copy, Debug)]
+struct Done {
+    at: Instant,
+    /// How far the other had applied the Raft log when it began.
+    applied: u64,
 }
 
 /// A round with another replica.
@@ -47,226 +68,349 @@ struct Round {
     stage: Stage,
     /// When it last came on.
     since: Instant,
+    /// How far the other has applied the Raft log.
+    applied: u64,
+    /// Keys that differ.
+    wants: VecDeque<Want>,
+    /// What is to be asked when they are mended.
+    question: Option<Bytes>,
+    progress: Progress,
 }
 
-/// How far a round is.
+/// What a round waits for.
 #[derive(Debug)]
 enum Stage {
-    /// Both are to say what they know.
-    Attesting(Pair),
-    /// Names of keys are to come.
-    Naming { attested: Bytes, whose: Side },
-    /// Keys are compared; then it goes on after this one, if there are more.
-    Comparing { attested: Bytes, whose: Side, open: BTreeMap<u64, Pair>, after: Option<Bytes> },
-}
-
-/// Whose keys or state.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Side {
-    /// The other replica's.
-    Theirs,
-    /// This one's.
+    /// The applier of this replica.
     Own,
+    /// The other replica, to which this was sent, at that moment.
+    Theirs(KeyedMessage, Instant),
+    /// The budget.
+    Budget,
 }
 
-/// What two replicas have of a key, as far as it is known.
-#[derive(Debug, Default)]
-struct Pair {
-    own: Option<Bytes>,
-    theirs: Option<Bytes>,
+/// How the rounds that are under way stand, all together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Standings {
+    pub(crate) rounds: u64,
+    pub(crate) compared: u64,
+    pub(crate) total: u64,
 }
 
-impl Pair {
-    fn take(&mut self, whose: Side, said: Bytes) {
-        match whose {
-            Side::Theirs => self.theirs = Some(said),
-            Side::Own => self.own = Some(said),
+impl Rounds {
+    pub(super) const fn is_under_way(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// A replica is not heard any more: when it is back it may have missed something, and have what is missed here.
+    pub(super) fn lose(&mut self, node: NodeId) {
+        self.done.remove(&node);
+    }
+
+    /// When a round with a replica is due that knows of the configuration up to an index.
+    fn due(&self, node: NodeId, applied: u64) -> Instant {
+        match self.done.get(&node) {
+            Some(done) if done.applied >= applied => done.at + ROUND_EVERY,
+            Some(_) | None => Instant::ZERO,
         }
     }
-}
-
-/// A page of names.
-#[derive(Debug)]
-pub(super) struct Names {
-    pub(super) whose: Side,
-    pub(super) keys: Vec<Bytes>,
-    pub(super) after: Option<Bytes>,
 }
 
 impl Node {
-    /// Begins a round that is due, with a replica that is there.
+    /// Begins a round that is due, with a replica that is there, or sees to the one that is under way.
     pub(super) fn tick_round(&mut self, now: Instant, group: GroupId) {
         self.tell_filled(group);
-        let audience: BTreeSet<_> = self.audience(group).into_iter().collect();
+        let audience = self.audience(group);
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let rounds = &mut keyed.rounds;
-        // Whoever is back after a while may have missed something, and have what is missed here.
-        rounds.done.retain(|node, _| audience.contains(node) && self.shared.peers.is_heard(now, *node));
-        if let Some(round) = &rounds.current {
-            if now.since(round.since) < ROUND_TIMEOUT && audience.contains(&round.with) {
-                return;
+        rounds.done.retain(|node, _| audience.contains(node));
+        if let Some(round) = &mut rounds.current {
+            if now.since(round.since) >= ROUND_TIMEOUT || !audience.contains(&round.with) {
+                rounds.current = None;
+                self.repairing.end();
+            } else {
+                return self.see_to_round(now, group);
             }
-            rounds.current = None;
         }
-        let is_due = |node: &NodeId| rounds.done.get(node).is_none_or(|done| now.since(*done) >= ROUND_EVERY);
-        let with = audience.iter().find(|node| is_due(node) && self.shared.peers.is_heard(now, **node)).copied();
-        if let Some(with) = with {
+        let wanted = self.wanted_confs(group);
+        let Some(keyed) = self.keyed.get_mut(&group) else { return };
+        let is_due =
+            |node: &&NodeId| keyed.rounds.due(**node, wanted) <= now && self.shared.peers.is_heard(now, **node);
+        let Some(with) = audience.iter().find(is_due).copied() else { return };
+        if self.repairing.begin(now, MAX_ROUNDS) {
             keyed.last_ticket += 1;
             let name = keyed.last_ticket;
-            keyed.rounds.current = Some(Round { with, name, stage: Stage::Attesting(Pair::default()), since: now });
-            let ticket = keyed.ticket(Waiting::Round(name));
-            keyed.jobs.push(Job::Attest { ticket });
-            self.shared.peers.send(with, &Message::Keyed(group, KeyedMessage::Attest { name }));
+            keyed.rounds.current = Some(Round {
+                with,
+                name,
+                stage: Stage::Own,
+                since: now,
+                applied: 0,
+                wants: VecDeque::new(),
+                question: None,
+                progress: Progress { compared: 0, total: 0, differing: 0 },
+            });
+            self.round_job(group, |ticket| Job::Plant { ticket, budget: PLANTED_AT_ONCE });
         }
     }
 
-    /// A newcomer that has made its rounds with most of the voters has all that was acknowledged before it came, and has been sent
-    /// all since: it says so to its leader, again and again, for that may change.
+    /// When something is to be done for repair, if nothing happens before.
+    pub(super) fn next_round(&self, now: Instant, group: GroupId) -> Instant {
+        let Some(keyed) = self.keyed.get(&group) else { return Instant::FAR_FUTURE };
+        let wanted = self.wanted_confs(group);
+        let heard = self.audience(group).into_iter().filter(|node| self.shared.peers.is_heard(now, *node));
+        let next = heard.map(|node| keyed.rounds.due(node, wanted)).min().unwrap_or(Instant::FAR_FUTURE);
+        let own = self.shared.node();
+        let is_filled = self.groups.get(&group).is_some_and(|held| held.to_be_compared(own).is_some());
+        let earliest = if is_filled { now + FILLED_EVERY } else { Instant::FAR_FUTURE };
+        earliest.min(next.max(now + TRY_AGAIN_AFTER))
+    }
+
+    /// How far another replica must have applied the log for a round with it to count: whoever is to be filled needs to know that it
+    /// knew of the change.
+    fn wanted_confs(&self, group: GroupId) -> u64 {
+        let Some(held) = self.groups.get(&group) else { return 0 };
+        match held.to_be_compared(self.shared.node()) {
+            Some(_) => held.confs().applied(),
+            None => 0,
+        }
+    }
+
+    /// A replica that has made its rounds with most of the voters, since they know of the change that concerns it, has all that was
+    /// acknowledged before. It says so to its leader, again and again, for that may change.
     fn tell_filled(&mut self, group: GroupId) {
         let own = self.shared.node();
         let Some(held) = self.groups.get(&group) else { return };
-        let (Some(voters), Some(leader)) = (held.voters_for_learner(own), held.leader()) else { return };
+        let (Some((voters, standing)), Some(leader)) = (held.to_be_compared(own), held.leader()) else { return };
         let Some(keyed) = self.keyed.get(&group) else { return };
-        let compared = voters.iter().filter(|voter| keyed.rounds.done.contains_key(voter)).count();
-        if compared > voters.len() / 2 {
-            let name = keyed.last_ticket;
-            self.shared.peers.send(leader, &Message::Keyed(group, KeyedMessage::Filled { name }));
-        }
-    }
-
-    /// One of the two has said what it knows. If both know the same the round is over.
-    pub(super) fn attested_came(&mut self, now: Instant, group: GroupId, name: u64, whose: Side, attested: Bytes) {
-        let Some(keyed) = self.keyed.get_mut(&group) else { return };
-        let Some(round) = keyed.rounds.current.as_mut().filter(|round| round.name == name) else { return };
-        let Stage::Attesting(pair) = &mut round.stage else { return };
-        round.since = now;
-        pair.take(whose, attested);
-        let Pair { own: Some(own), theirs: Some(theirs) } = pair else { return };
-        if own == theirs {
-            keyed.rounds.done.insert(round.with, now);
-            keyed.rounds.current = None;
+        let wanted = held.confs().applied();
+        let is_compared =
+            |voter: &&NodeId| **voter == own || keyed.rounds.done.get(voter).is_some_and(|done| done.applied >= wanted);
+        if voters.iter().filter(is_compared).count() <= voters.len() / 2 {
             return;
         }
-        round.stage = Stage::Naming { attested: std::mem::take(theirs), whose: Side::Theirs };
-        self.name_more(group, Side::Theirs, None);
-    }
-
-    /// The next page of names is asked for.
-    fn name_more(&mut self, group: GroupId, whose: Side, after: Option<Bytes>) {
-        let Some(keyed) = self.keyed.get_mut(&group) else { return };
-        let Some(round) = &keyed.rounds.current else { return };
-        match whose {
-            Side::Theirs => {
-                let message = KeyedMessage::Name { name: round.name, after };
-                self.shared.peers.send(round.with, &Message::Keyed(group, message));
-            }
-            Side::Own => {
-                let ticket = keyed.ticket(Waiting::Round(round.name));
-                keyed.jobs.push(Job::Names { ticket, after, count: PAGE_KEYS });
-            }
+        let name = keyed.last_ticket;
+        if leader == own {
+            self.filled(group, own, standing);
+        } else {
+            self.shared.peers.send(leader, &Message::Keyed(group, KeyedMessage::Filled { name, standing }));
         }
     }
 
-    /// Keys of one of the two were named: each is compared.
-    pub(super) fn names_came(&mut self, now: Instant, group: GroupId, name: u64, named: Names) {
-        let Some(keyed) = self.keyed.get_mut(&group) else { return };
-        let Some(round) = keyed.rounds.current.as_ref().filter(|round| round.name == name) else { return };
-        let Stage::Naming { attested, whose } = &round.stage else { return };
-        // A page that comes twice, or late, is none of this stage.
-        if *whose != named.whose {
-            return;
-        }
-        let (with, attested, whose) = (round.with, attested.clone(), *whose);
-        let mut open = BTreeMap::new();
-        for key in named.keys {
-            let ticket = keyed.ticket(Waiting::Round(name));
-            keyed.jobs.push(Job::Read { ticket, key: key.clone() });
-            self.shared.peers.send(with, &Message::Keyed(group, KeyedMessage::Ask { name: ticket, key }));
-            open.insert(ticket, Pair::default());
-        }
-        if let Some(round) = &mut keyed.rounds.current {
-            round.since = now;
-            round.stage = Stage::Comparing { attested, whose, open, after: named.after };
-        }
-        self.page_over(now, group);
-    }
-
-    /// The other replica's state of a key has come, if it was asked for by a round.
-    pub(super) fn their_state_came(&mut self, now: Instant, group: GroupId, from: NodeId, ticket: u64, state: &Bytes) {
-        let round = self.keyed.get(&group).and_then(|keyed| keyed.rounds.current.as_ref());
-        if round.is_some_and(|round| round.with == from) {
-            self.compared(now, group, ticket, Side::Theirs, state.clone());
+    /// Another replica says that it has made its rounds.
+    pub(super) fn filled(&mut self, group: GroupId, from: NodeId, standing: Standing) {
+        if let Some(held) = self.groups.get_mut(&group) {
+            held.values_filled(from, standing);
         }
     }
 
-    /// One side of a comparison is there. With both, what is lacking here is joined.
-    pub(super) fn compared(&mut self, now: Instant, group: GroupId, ticket: u64, whose: Side, state: Bytes) {
+    /// A job of this replica's round.
+    fn round_job(&mut self, group: GroupId, job: impl FnOnce(u64) -> Job) {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let Some(round) = &mut keyed.rounds.current else { return };
-        let Stage::Comparing { open, .. } = &mut round.stage else { return };
-        let Some(pair) = open.get_mut(&ticket) else { return };
-        round.since = now;
-        pair.take(whose, state);
-        let Pair { own: Some(own), theirs: Some(theirs) } = pair else { return };
-        match repair(&[own.clone(), theirs.clone()]) {
-            Ok(missing) => {
-                open.remove(&ticket);
-                if let Some(Some(delta)) = missing.into_iter().next() {
-                    // Not `Keyed::ticket`: the round is borrowed from it.
-                    keyed.last_ticket += 1;
-                    let ticket = keyed.last_ticket;
-                    keyed.waiting.insert(ticket, Waiting::Round(round.name));
-                    open.insert(ticket, Pair::default());
-                    keyed.jobs.push(Job::Join { ticket, delta });
-                }
-            }
-            // The round does not come to its end, and is tried again.
-            Err(_) => self.shared.metrics.frames_refused += 1,
-        }
-        self.page_over(now, group);
+        round.stage = Stage::Own;
+        let name = round.name;
+        let ticket = keyed.ticket(Waiting::Round(name));
+        self.agenda.push(group, job(ticket));
     }
 
-    /// What was lacking of a key is joined and durable, or could not be joined: then nobody may say that all keys were.
-    pub(super) fn round_joined(&mut self, now: Instant, group: GroupId, ticket: u64, result: &Result<(), JoinError>) {
+    /// Says something to the other side of the round.
+    fn round_says(&mut self, now: Instant, group: GroupId, message: impl FnOnce(u64) -> KeyedMessage) {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
+        keyed.last_ticket += 1;
         let Some(round) = &mut keyed.rounds.current else { return };
-        let Stage::Comparing { open, .. } = &mut round.stage else { return };
-        if open.remove(&ticket).is_none() {
-            return;
-        }
-        match result {
-            Ok(()) => self.page_over(now, group),
-            Err(_) => keyed.rounds.current = None,
-        }
+        let message = message(keyed.last_ticket);
+        self.repairing.spend(message.bytes(), 0);
+        self.shared.metrics.repair_bytes += message.bytes();
+        self.shared.peers.send(round.with, &Message::Keyed(group, message.clone()));
+        round.stage = Stage::Theirs(message, now);
     }
 
-    /// If all keys of a page are compared the next one is asked for, or the round is over.
-    fn page_over(&mut self, now: Instant, group: GroupId) {
-        let Some(keyed) = self.keyed.get_mut(&group) else { return };
-        let Some(round) = &mut keyed.rounds.current else { return };
-        let Stage::Comparing { attested, whose, open, after } = &mut round.stage else { return };
-        if !open.is_empty() {
-            return;
-        }
-        let (attested, whose, after) = (std::mem::take(attested), *whose, after.take());
-        round.since = now;
-        let next = match (whose, after.is_some()) {
-            (side, true) => Some(side),
-            (Side::Theirs, false) => Some(Side::Own),
-            (Side::Own, false) => None,
+    /// The round that waits for this answer, if there is one; what it cost is paid.
+    fn answered_round(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        from: NodeId,
+        answer: &KeyedMessage,
+    ) -> Option<&mut Round> {
+        let round = self.keyed.get_mut(&group)?.rounds.current.as_mut()?;
+        let is_awaited = match &round.stage {
+            Stage::Theirs(asked, _) => round.with == from && asked.is_answered_by(answer),
+            Stage::Own | Stage::Budget => false,
         };
-        match next {
-            Some(whose) => {
-                round.stage = Stage::Naming { attested, whose };
-                self.name_more(group, whose, after);
+        if !is_awaited {
+            return None;
+        }
+        self.repairing.spend(answer.bytes(), 0);
+        self.shared.metrics.repair_bytes += answer.bytes();
+        round.since = now;
+        Some(round)
+    }
+
+    /// The other side of a round has answered.
+    pub(super) fn round_answered(&mut self, now: Instant, group: GroupId, from: NodeId, answer: KeyedMessage) {
+        let Some(round) = self.answered_round(now, group, from, &answer) else { return };
+        match answer {
+            KeyedMessage::Attested { applied, delta: attested, .. } => {
+                round.applied = applied;
+                let step = Compare::Begin { session: round.name, attested };
+                self.round_job(group, |ticket| Job::Compare { ticket, step });
             }
-            None => {
-                keyed.rounds.done.insert(round.with, now);
-                keyed.rounds.current = None;
-                let ticket = keyed.ticket(Waiting::Nobody);
-                keyed.jobs.push(Job::Join { ticket, delta: attested });
+            KeyedMessage::Differs { answer, .. } => {
+                self.round_job(group, |ticket| Job::Compare { ticket, step: Compare::Go { answer } });
+            }
+            KeyedMessage::States { answered, states, .. } => {
+                // At least one: or it would be asked for the same again and again.
+                let answered = usize::try_from(answered).unwrap_or(usize::MAX).clamp(1, MAX_WANTS);
+                round.wants.drain(..answered.min(round.wants.len()));
+                self.round_job(group, |ticket| Job::Mend { ticket, states });
+            }
+            KeyedMessage::Delta { .. }
+            | KeyedMessage::Taken { .. }
+            | KeyedMessage::Refused { .. }
+            | KeyedMessage::Ask { .. }
+            | KeyedMessage::State { .. }
+            | KeyedMessage::Attest { .. }
+            | KeyedMessage::Compare { .. }
+            | KeyedMessage::Want { .. }
+            | KeyedMessage::Round { .. }
+            | KeyedMessage::Rounded { .. }
+            | KeyedMessage::Registers { .. }
+            | KeyedMessage::Copied { .. }
+            | KeyedMessage::Filled { .. } => {}
+        }
+    }
+
+    /// The round of this name, if it is the one that is under way.
+    fn round(&mut self, now: Instant, group: GroupId, name: u64) -> Option<&mut Round> {
+        let round = self.keyed.get_mut(&group)?.rounds.current.as_mut().filter(|round| round.name == name)?;
+        round.since = now;
+        Some(round)
+    }
+
+    /// The tree has grown.
+    pub(super) fn planted(&mut self, now: Instant, group: GroupId, name: u64, rest: Rest) {
+        if self.round(now, group, name).is_none() {
+            return;
+        }
+        match rest {
+            Rest::Some => self.round_job(group, |ticket| Job::Plant { ticket, budget: PLANTED_AT_ONCE }),
+            Rest::None => self.round_says(now, group, |name| KeyedMessage::Attest { name }),
+        }
+    }
+
+    /// This replica's comparison has come on.
+    pub(super) fn compared(&mut self, now: Instant, group: GroupId, name: u64, compared: Compared) {
+        let Some(round) = self.round(now, group, name) else { return };
+        match compared {
+            Compared::Question { question, wants, progress } => {
+                round.progress = progress;
+                round.wants.extend(wants);
+                round.question = Some(question);
+                self.next_step(now, group);
+            }
+            Compared::Over { wants, progress } => {
+                round.progress = progress;
+                round.wants.extend(wants);
+                self.next_step(now, group);
+            }
+            Compared::Unready => self.round_job(group, |ticket| Job::Plant { ticket, budget: PLANTED_AT_ONCE }),
+            // The name of an answer fits only the last question, so it is none of before.
+            Compared::Stale | Compared::Broken => self.break_off(group),
+        }
+    }
+
+    /// States of the other replica were joined; what it lacks itself it is sent.
+    pub(super) fn mended(&mut self, now: Instant, group: GroupId, name: u64, mended: Mended) {
+        let Some(round) = self.round(now, group, name) else { return };
+        let with = round.with;
+        self.repairing.spend(0, mended.keys);
+        self.shared.metrics.repair_keys += mended.keys;
+        self.shared.metrics.repair_joined += mended.joined;
+        if mended.result.is_err() {
+            return self.break_off(group);
+        }
+        self.shared.metrics.repair_sent += mended.lacking.len() as u64;
+        for delta in mended.lacking {
+            self.repairing.spend(delta.len() as u64, 0);
+            self.shared.metrics.repair_bytes += delta.len() as u64;
+            self.repair(now, group, with, delta);
+        }
+        self.next_step(now, group);
+    }
+
+    /// The round that is under way is looked at with a tick.
+    fn see_to_round(&mut self, now: Instant, group: GroupId) {
+        let Some(round) = self.keyed.get_mut(&group).and_then(|keyed| keyed.rounds.current.as_mut()) else { return };
+        match &mut round.stage {
+            Stage::Own => {}
+            Stage::Budget => {
+                round.since = now;
+                self.next_step(now, group);
+            }
+            Stage::Theirs(message, sent) if now.since(*sent) >= RESEND_AFTER => {
+                *sent = now;
+                self.shared.peers.send(round.with, &Message::Keyed(group, message.clone()));
+            }
+            Stage::Theirs(..) => {}
+        }
+    }
+
+    /// What comes next in a round, if the budget allows it.
+    fn next_step(&mut self, now: Instant, group: GroupId) {
+        let is_affordable = self.repairing.is_affordable(now);
+        let Some(round) = self.keyed.get_mut(&group).and_then(|keyed| keyed.rounds.current.as_mut()) else { return };
+        if !is_affordable {
+            round.stage = Stage::Budget;
+        } else if !round.wants.is_empty() {
+            let wants: Vec<Want> = round.wants.iter().take(MAX_WANTS).cloned().collect();
+            let wants = encode_wants(&wants);
+            self.round_says(now, group, |name| KeyedMessage::Want { name, wants });
+        } else if let Some(question) = round.question.take() {
+            self.round_says(now, group, |name| KeyedMessage::Compare { name, question });
+        } else {
+            self.round_job(group, |ticket| Job::Finish { ticket });
+        }
+    }
+
+    /// A round is at its end, or nearly.
+    pub(super) fn finished(&mut self, now: Instant, group: GroupId, name: u64, finished: Finished) {
+        let Some(round) = self.round(now, group, name) else { return };
+        match finished {
+            Finished::Known(_) => {
+                let (with, done) = (round.with, Done { at: now, applied: round.applied });
+                if let Some(keyed) = self.keyed.get_mut(&group) {
+                    keyed.rounds.done.insert(with, done);
+                    keyed.rounds.current = None;
+                }
+                self.repairing.end();
                 self.shared.metrics.rounds += 1;
             }
+            Finished::Again(wants) => {
+                round.wants.extend(wants);
+                self.next_step(now, group);
+            }
+            Finished::Broken => self.break_off(group),
         }
+    }
+
+    /// A round does not come to its end; it is begun anew some time later.
+    fn break_off(&mut self, group: GroupId) {
+        if let Some(keyed) = self.keyed.get_mut(&group)
+            && keyed.rounds.current.take().is_some()
+        {
+            self.repairing.end();
+            self.shared.metrics.rounds_broken += 1;
+        }
+    }
+
+    /// How the rounds that are under way stand.
+    pub(crate) fn repair_standings(&self) -> Standings {
+        let rounds = self.keyed.values().filter_map(|keyed| keyed.rounds.current.as_ref());
+        rounds.fold(Standings::default(), |all, round| Standings {
+            rounds: all.rounds + 1,
+            compared: all.compared + round.progress.compared,
+            total: all.total + round.progress.total,
+        })
     }
 }

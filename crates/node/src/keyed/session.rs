@@ -172,7 +172,7 @@ impl Node {
             Stage::Asking { .. } | Stage::Answered(_) => {
                 let Some(keyed) = self.keyed.get_mut(&session.group) else { return Some(answer) };
                 let ticket = keyed.ticket(Waiting::Seen(id));
-                keyed.jobs.push(Job::Attest { ticket });
+                self.agenda.push(session.group, Job::Attest { ticket });
                 session.stage = Stage::Answered(answer);
                 self.sessions.0.insert(id, session);
                 None

@@ -37,7 +37,8 @@ impl Node {
     ) {
         let (id, key, level, deadline) = question;
         if self.conditional(group) == Conditional::Paxos {
-            let reason = "strings of this table are decided by rounds and have no concurrent values: compare and set them";
+            let reason =
+                "strings of this table are decided by rounds and have no concurrent values: compare and set them";
             return out.responses.push((id, Err(ErrorKind::Unsupported(reason.to_owned()).into())));
         }
         let Ok(seen) = DotContext::decode(context) else {

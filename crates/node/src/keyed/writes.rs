@@ -8,6 +8,8 @@ use althing_quorum::{Tally, Verdict};
 use althing_types::{GroupId, Instant, NodeId, RequestId};
 use bytes::Bytes;
 
+use super::count::{Count, Knowledge};
+use super::hints::Logged;
 use super::{Asked, Waiting};
 use crate::effects::Effects;
 use crate::node::Node;
@@ -17,30 +19,38 @@ use crate::node::Node;
 pub(super) struct Write {
     pub(super) id: RequestId,
     /// Who has it durably.
-    tally: Tally,
+    count: Count,
+    /// What was written, and where it stands in the log.
+    written: Option<(u64, Bytes)>,
     pub(super) deadline: Instant,
     /// What the client will be told, since it is durable here.
     reply: Option<KeyedAnswer>,
+}
+
+impl Write {
+    /// Whether it is to be counted anew.
+    pub(super) fn is_outdated(&self, known: Knowledge) -> bool {
+        self.count.is_outdated(known)
+    }
 }
 
 impl Node {
     pub(super) fn keyed_write(&mut self, now: Instant, group: GroupId, asked: Asked, out: &mut Effects) {
         let Asked { id, key, op, level, deadline, seen, .. } = asked;
         let level = level.unwrap_or_else(|| self.table_level(group, Access::Write));
-        let tally = Tally::new(self.requirement(group, level));
-        if !self.is_in_reach(now, group, &tally) {
+        let count = self.count(group, level);
+        if !self.is_in_reach(now, group, count.likely()) {
             // Nothing is done where it is known beforehand that it would not be enough.
             return out.responses.push((id, Err(ErrorKind::ShardUnavailable.into())));
         }
-        let (now_ms, seed) = (self.wall.at(now), self.shared.rng.u64(..));
+        let (now_ms, seed) = (self.shared.wall.at(now), self.shared.rng.u64(..));
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
-        let ticket = keyed.ticket(Waiting::Write(Write { id, tally, deadline, reply: None }));
-        keyed.jobs.push(Job::Execute { ticket, key, op, seen, now_ms, seed });
+        let ticket = keyed.ticket(Waiting::Write(Write { id, count, written: None, deadline, reply: None }));
+        self.agenda.push(group, Job::Execute { ticket, key, op, seen, now_ms, seed });
     }
 
     /// Whether those that were heard lately are enough. A hint, which only decides whether it is tried.
-    pub(super) fn is_in_reach(&self, now: Instant, group: GroupId, tally: &Tally) -> bool {
-        let mut likely = tally.clone();
+    pub(super) fn is_in_reach(&self, now: Instant, group: GroupId, mut likely: Tally) -> bool {
         for node in self.replicas_of(group).everybody() {
             if node == self.shared.node() || self.shared.peers.is_heard(now, node) {
                 likely.answered(node);
@@ -54,22 +64,23 @@ impl Node {
         &mut self,
         now: Instant,
         group: GroupId,
-        ticket: u64,
+        (ticket, index): (u64, u64),
         reply: Result<Reply, Refusal>,
         delta: Option<Bytes>,
         out: &mut Effects,
     ) {
-        let own = self.shared.node();
+        let (own, known) = (self.shared.node(), self.knowledge(group));
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let reply = answer_of(reply);
         let id = keyed.waiting.get(&ticket).and_then(Waiting::client);
         match (reply, delta) {
             (Ok(reply), Some(delta)) => {
                 if let Some(Waiting::Write(write)) = keyed.waiting.get_mut(&ticket) {
-                    write.tally.answered(own);
+                    write.count.answered(own, known.logged, known.applied);
+                    write.written = Some((index, delta.clone()));
                     write.reply = Some(reply);
                 }
-                self.spread_as(now, group, ticket, delta);
+                self.spread_as(now, group, ticket, index, delta);
                 self.finish_write(group, ticket, out);
             }
             // It has changed nothing, so there is nothing that others must have.
@@ -87,18 +98,53 @@ impl Node {
     }
 
     /// Another replica has a write durably.
-    pub(super) fn write_taken(&mut self, group: GroupId, by: NodeId, ticket: u64, out: &mut Effects) {
+    pub(super) fn write_taken(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        by: NodeId,
+        (ticket, conf): (u64, u64),
+        out: &mut Effects,
+    ) {
+        let known = self.knowledge(group);
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
-        if let Some(Waiting::Write(write)) = keyed.waiting.get_mut(&ticket) {
-            write.tally.answered(by);
-            self.finish_write(group, ticket, out);
+        let Some(Waiting::Write(write)) = keyed.waiting.get_mut(&ticket) else { return };
+        write.count.answered(by, conf, known.applied);
+        if write.count.is_outdated(known) {
+            self.renew_write(now, group, ticket, known);
+        }
+        if conf > known.applied {
+            // It may sleep, for all that it has heard.
+            self.wake(group);
+        }
+        self.finish_write(group, ticket, out);
+    }
+
+    /// The replicas are others than when the write began: it is counted by what is known now, and whoever is new is sent it.
+    pub(super) fn renew_write(&mut self, now: Instant, group: GroupId, ticket: u64, known: Knowledge) {
+        let Some(Waiting::Write(write)) = self.keyed.get(&group).and_then(|keyed| keyed.waiting.get(&ticket)) else {
+            return;
+        };
+        let requirement = self.requirement(group, write.count.level());
+        let audience = self.audience(group);
+        let Some(keyed) = self.keyed.get_mut(&group) else { return };
+        let Some(Waiting::Write(write)) = keyed.waiting.get_mut(&ticket) else { return };
+        write.count.renew(requirement, known);
+        let Some((index, delta)) = write.written.clone() else { return };
+        let count = &write.count;
+        let is_new = |node: &NodeId| {
+            !count.has_answered(*node) && keyed.outstanding.get(node).is_none_or(|sent| !sent.has(ticket))
+        };
+        let newcomers: Vec<_> = audience.into_iter().filter(is_new).collect();
+        for node in newcomers {
+            self.send_delta(now, group, node, ticket, delta.clone(), Logged::At(index));
         }
     }
 
-    fn finish_write(&mut self, group: GroupId, ticket: u64, out: &mut Effects) {
+    pub(super) fn finish_write(&mut self, group: GroupId, ticket: u64, out: &mut Effects) {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let Some(Waiting::Write(write)) = keyed.waiting.get_mut(&ticket) else { return };
-        if write.tally.verdict() != Verdict::Met {
+        if !write.count.is_met() {
             return;
         }
         if let (id, Some(reply)) = (write.id, write.reply.take()) {

@@ -1,21 +1,18 @@
 //! Tables that decide conditions by rounds: one value at a time for each string, whoever asks; and what those refuse that do not.
 
-use std::sync::Arc;
-
 use althing_api::keyed::{Access, KeyedAnswer, KeyedRequest};
 use althing_api::request::Body;
 use althing_api::{Answer, Error, ErrorKind, Outcome, Request};
 use althing_datatypes::op::{Existence, HashOp, KeyOp, SetAnswer, SetExpiry, SetOp, StringOp, When};
 use althing_datatypes::{Message, Op, OpError, Reply};
 use althing_manifest::{Conditional, Guarantee, Object, Schedule, Table, TableSpec};
-use althing_node::{Applier, Input, LogRecovery, Node, NodeConfig};
+use althing_node::Input;
 use althing_quorum::Level;
-use althing_storage::engine::model::ModelEngine;
-use althing_types::{ClusterId, NodeId, RequestId, WallTime};
+use althing_types::{NodeId, RequestId, WallTime};
 use bytes::Bytes;
 
+use super::Cluster;
 use super::control::{call, cluster};
-use super::{Cluster, One, members};
 
 /// Where the tests' clocks stand at first, in milliseconds since 1970.
 const START_MS: u64 = 1_000_000;
@@ -86,23 +83,6 @@ impl Cluster {
             self.tick();
         }
         panic!("{} of {count} are answered", self.told.len())
-    }
-
-    /// A node loses its memory and its engine, and comes back with what its log holds.
-    fn crash(&mut self, id: u64, incarnation: u64) {
-        let node = NodeId(id);
-        let founders = members(3);
-        let peer_urls = founders.iter().find(|member| member.id == node).unwrap().peer_urls.clone();
-        let config = NodeConfig::new(ClusterId(1), node, founders).with_control_plane();
-        let config = NodeConfig { peer_urls, incarnation, ..config };
-        let mut log = LogRecovery::default();
-        for record in &self.logs[&node] {
-            log.record(record.clone()).unwrap();
-        }
-        let (applier, states) = Applier::open(Arc::new(ModelEngine::new()), &config, &log).unwrap();
-        let one = One { node: Node::new(config, log.join(states)).unwrap(), applier };
-        self.nodes.insert(node, one);
-        self.set_wall(START_MS);
     }
 }
 
@@ -216,8 +196,9 @@ fn what_was_decided_outlives_a_crash_of_every_node() {
     assert_eq!(cluster.lock(2, "gone", &set("x")), Ok(Reply::Ok));
     assert_eq!(cluster.lock(2, "gone", &DELETE), Ok(Reply::Int(1)));
     for id in 1..=3 {
-        cluster.crash(id, 2);
+        cluster.crash(id);
     }
+    cluster.set_wall(START_MS);
     cluster.until("the locks are served again", |cluster| cluster.lock(1, "lock", &READ).is_ok());
     for node in 1..=3 {
         assert_eq!(cluster.lock(node, "lock", &take("second")), Ok(Reply::Nil));
@@ -227,7 +208,8 @@ fn what_was_decided_outlives_a_crash_of_every_node() {
     assert_eq!(cluster.lock(3, "n", &INCREMENT), Ok(Reply::Int(21)));
     // One after the other, while the rest goes on.
     for id in 1..=3 {
-        cluster.crash(id, 3);
+        cluster.crash(id);
+        cluster.set_wall(START_MS);
         cluster.until("it is served", |cluster| cluster.lock(id, "lock", &READ).is_ok());
         let before = i64::try_from(21 + id).unwrap();
         assert_eq!(cluster.lock(id, "n", &INCREMENT), Ok(Reply::Int(before)));
@@ -258,9 +240,9 @@ fn a_newcomer_accepts_once_it_has_copied_what_the_others_remember() {
             Object::Shard(shard) if shard.spec.table == "locks" => Some(shard.status.voters),
             _ => None,
         });
-        shards.into_iter().all(|voters| {
-            voters.len() == 3 && voters.contains(&NodeId(4)) && !voters.contains(&NodeId(2))
-        })
+        shards
+            .into_iter()
+            .all(|voters| voters.len() == 3 && voters.contains(&NodeId(4)) && !voters.contains(&NodeId(2)))
     });
     cluster.ticks(100);
     // With the newcomer and one of the old ones there is a quorum: it remembers what it was told.
@@ -405,9 +387,7 @@ fn in_session(cluster: &mut Cluster, node: u64, op: &Op, level: Level, token: &m
         KeyedAnswer::InSession { answer, token: next } => {
             *token = next;
             match *answer {
-                KeyedAnswer::Operated(reply) => {
-                    Ok(Result::<Reply, OpError>::decode(&reply).unwrap().unwrap())
-                }
+                KeyedAnswer::Operated(reply) => Ok(Result::<Reply, OpError>::decode(&reply).unwrap().unwrap()),
                 other => panic!("{other:?}"),
             }
         }

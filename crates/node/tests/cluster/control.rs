@@ -8,8 +8,7 @@ use althing_api::request::Body;
 use althing_api::watch::{CancelReason, WatchCommand, WatchCreate, WatchEvent, WatchFilter};
 use althing_api::{Answer, Call, Error, ErrorKind, Request, Target};
 use althing_manifest::{Node as NodeObject, NodeSpec, Object, Schedule, Table, TableSpec};
-use althing_node::{Applier, ControlPlane, Input, LogRecovery, Node, NodeConfig};
-use althing_storage::engine::Engine;
+use althing_node::{ControlPlane, Input, NodeConfig};
 use althing_storage::engine::model::ModelEngine;
 use althing_types::{ClusterId, GroupId, NodeId, StreamId, TableName};
 
@@ -18,18 +17,21 @@ use super::{Cluster, One, members};
 const META: Target = Target::Table(TableName::META);
 
 fn node_with(config: NodeConfig) -> One {
-    let engine: Arc<dyn Engine> = Arc::new(ModelEngine::new());
-    let (applier, states) = Applier::open(engine, &config, &LogRecovery::default()).unwrap();
-    One { node: Node::new(config, LogRecovery::default().join(states)).unwrap(), applier }
+    One::open(config, Arc::new(ModelEngine::new()), Vec::new())
 }
 
 /// Three nodes with a control plane, which has made its first objects.
 pub fn cluster() -> Cluster {
+    cluster_with(|config| config)
+}
+
+/// The same with something else in their configurations.
+pub fn cluster_with(change: impl Fn(NodeConfig) -> NodeConfig) -> Cluster {
     let founders = members(3);
     let one = |id: NodeId| {
         let config = NodeConfig::new(ClusterId(1), id, founders.clone()).with_control_plane();
         let peer_urls = founders.iter().find(|member| member.id == id).unwrap().peer_urls.clone();
-        (id, node_with(NodeConfig { peer_urls, ..config }))
+        (id, node_with(change(NodeConfig { peer_urls, ..config })))
     };
     let nodes = founders.iter().map(|member| one(member.id)).collect();
     let mut cluster = Cluster { nodes, ..Cluster::new(&[], &[]) };

@@ -16,18 +16,22 @@ use super::Cluster;
 use super::control::{call, cluster, get};
 
 fn carts() -> Cluster {
-    let mut cluster = cluster();
-    let spec = TableSpec { guarantee: Guarantee::Convergent, shards: 4, ..TableSpec::default() };
+    carts_of(cluster(), 4)
+}
+
+/// A convergent table of so many shards.
+pub fn carts_of(mut cluster: Cluster, shards: u32) -> Cluster {
+    let spec = TableSpec { guarantee: Guarantee::Convergent, shards, ..TableSpec::default() };
     cluster.write(Object::Table(Table::new("carts", spec)));
     cluster.until("the table is ready", |cluster| match cluster.objects().get("tables/carts") {
-        Some(Object::Table(table)) => table.status.ready_shards == 4,
+        Some(Object::Table(table)) => table.status.ready_shards == u64::from(shards),
         _ => false,
     });
     cluster
 }
 
 impl Cluster {
-    fn keyed(&mut self, node: u64, request: KeyedRequest) -> Result<KeyedAnswer, Error> {
+    pub fn keyed(&mut self, node: u64, request: KeyedRequest) -> Result<KeyedAnswer, Error> {
         let answer = self.call(NodeId(node), call("carts", Request::Keyed(request)))?;
         match answer.body {
             Body::Keyed(answer) => Ok(answer),
@@ -35,7 +39,7 @@ impl Cluster {
         }
     }
 
-    fn operate(&mut self, node: u64, key: &str, op: &Op, level: Option<Level>) -> Result<Reply, Error> {
+    pub fn operate(&mut self, node: u64, key: &str, op: &Op, level: Option<Level>) -> Result<Reply, Error> {
         let access = if op.is_read() { Access::Read } else { Access::Write };
         let (key, operation) = (Bytes::copy_from_slice(key.as_bytes()), op.encode());
         match self.keyed(node, KeyedRequest::Operate { key, operation, access, level })? {
@@ -44,12 +48,12 @@ impl Cluster {
         }
     }
 
-    fn ask_key(&mut self, node: u64, key: &str, op: &Op) -> Reply {
+    pub fn ask_key(&mut self, node: u64, key: &str, op: &Op) -> Reply {
         self.operate(node, key, op, None).unwrap_or_else(|error| panic!("{key} at {node}: {error}"))
     }
 }
 
-fn set(value: &str) -> Op {
+pub fn set(value: &str) -> Op {
     Op::String(StringOp::Set {
         value: Bytes::copy_from_slice(value.as_bytes()),
         expiry: SetExpiry::Clear,
@@ -69,11 +73,11 @@ fn members(reply: Reply) -> BTreeSet<String> {
     }
 }
 
-const READ: Op = Op::String(StringOp::Get);
-const INCREMENT: Op = Op::String(StringOp::Increment(1));
+pub const READ: Op = Op::String(StringOp::Get);
+pub const INCREMENT: Op = Op::String(StringOp::Increment(1));
 const MEMBERS: Op = Op::Set(SetOp::Members);
 
-fn text(text: &str) -> Reply {
+pub fn text(text: &str) -> Reply {
     Reply::Bytes(Bytes::copy_from_slice(text.as_bytes()))
 }
 
@@ -192,13 +196,13 @@ fn what_the_level_asks_for_must_be_there() {
 }
 
 #[test]
-fn a_table_of_keyed_values_and_one_of_revisions_are_not_taken_for_each_other() {
+fn a_convergent_table_has_no_revisions_and_no_transactions() {
     let mut cluster = carts();
     let refused = cluster.call(NodeId(1), call("carts", get("a"))).unwrap_err();
     assert!(matches!(refused.kind, ErrorKind::Unsupported(_)), "{refused:?}");
-    let operation = READ.encode();
-    let request = KeyedRequest::Operate { key: "a".into(), operation, access: Access::Read, level: None };
-    let refused = cluster.call(NodeId(1), call("default", Request::Keyed(request))).unwrap_err();
+    let steps = vec![althing_api::keyed::Step { key: "a".into(), operation: READ.encode() }];
+    let request = KeyedRequest::Transact { watches: Vec::new(), steps, access: Access::Read, moment: None };
+    let refused = cluster.keyed(1, request).unwrap_err();
     assert!(matches!(refused.kind, ErrorKind::Unsupported(_)), "{refused:?}");
 }
 

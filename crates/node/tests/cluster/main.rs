@@ -5,10 +5,12 @@
 mod cas;
 mod control;
 mod deadlines;
+mod exact;
 mod keyed;
 mod learners;
 mod membership;
 mod quota;
+mod repair;
 mod routing;
 mod splits;
 
@@ -18,16 +20,47 @@ use std::sync::Arc;
 use althing_api::cluster::Member;
 use althing_api::watch::WatchEvent;
 use althing_api::{Answer, Call, Error, Request};
-use althing_node::{Applier, Effects, GroupMetrics, GroupState, Input, LogRecovery, Node, NodeConfig};
-use althing_storage::engine::Engine;
+use althing_node::envelope::{Message, begin_frame, open_frame};
+use althing_node::{Applier, Effects, GroupMetrics, Input, LogRecovery, Node, NodeConfig};
 use althing_storage::engine::model::ModelEngine;
-use althing_storage::wal::Record;
-use althing_types::{ClusterId, Instant, NodeId, RequestId};
+use althing_storage::wal::{Record, RecordKind};
+use althing_types::{ClusterId, GroupId, Instant, NodeId, RequestId};
+use bytes::Bytes;
 
 struct One {
     node: Node,
     applier: Applier,
+    config: NodeConfig,
+    engine: Arc<ModelEngine>,
+    /// Its log, and from where on each group needs its deltas.
+    log: Vec<Record>,
+    released: BTreeMap<GroupId, u64>,
 }
+
+impl One {
+    /// A node of this configuration, on what its engine and its log have.
+    fn open(config: NodeConfig, engine: Arc<ModelEngine>, log: Vec<Record>) -> Self {
+        let mut recovery = LogRecovery::default();
+        log.iter().cloned().for_each(|record| recovery.record(record).unwrap());
+        let (applier, states) = Applier::open(engine.clone(), &config, &recovery).unwrap();
+        let node = Node::new(config.clone(), recovery.join(states)).unwrap();
+        Self { node, applier, config, engine, log, released: BTreeMap::new() }
+    }
+
+    /// The same node after a crash: its engine has what was durable, and its log what was not released.
+    fn crashed(self) -> Self {
+        let is_kept = |record: &Record| {
+            record.kind != RecordKind::Delta
+                || self.released.get(&record.group).is_none_or(|from| record.index >= *from)
+        };
+        let log = self.log.iter().filter(|record| is_kept(record)).cloned().collect();
+        let config = NodeConfig { incarnation: self.config.incarnation + 1, ..self.config };
+        Self::open(config, Arc::new(self.engine.crash(1)), log)
+    }
+}
+
+/// Whether a message from one node to another is lost.
+type Lost = Box<dyn Fn(NodeId, NodeId, &Message) -> bool>;
 
 struct Cluster {
     nodes: BTreeMap<NodeId, One>,
@@ -41,8 +74,10 @@ struct Cluster {
     /// A node that the others do not hear, nor it them.
     cut_off: Option<NodeId>,
     on_their_way: Vec<(NodeId, Input)>,
-    /// All that each node has logged.
-    logs: BTreeMap<NodeId, Vec<Record>>,
+    /// Two nodes that do not hear each other.
+    cut_link: Option<[NodeId; 2]>,
+    /// Messages that never come.
+    lost: Option<Lost>,
 }
 
 fn members(count: usize) -> Vec<Member> {
@@ -56,22 +91,16 @@ fn members(count: usize) -> Vec<Member> {
     (1..=count as u64).map(member).collect()
 }
 
-fn found(id: NodeId, members: Vec<Member>, quota_bytes: Option<u64>) -> (NodeConfig, Applier, Vec<GroupState>) {
+fn found(id: NodeId, members: Vec<Member>, quota_bytes: Option<u64>) -> One {
     let mut config = NodeConfig::new(ClusterId(1), id, members);
     config.groups[0].quota_bytes = quota_bytes;
-    let engine: Arc<dyn Engine> = Arc::new(ModelEngine::new());
-    let (applier, states) = Applier::open(engine, &config, &LogRecovery::default()).unwrap();
-    (config, applier, states)
+    One::open(config, Arc::new(ModelEngine::new()), Vec::new())
 }
 
 impl Cluster {
     /// A cluster of these members, each of which was told a quota.
     fn new(members: &[Member], quotas: &[Option<u64>]) -> Self {
-        let one = |(member, quota): (&Member, &Option<u64>)| {
-            let (config, applier, states) = found(member.id, members.to_vec(), *quota);
-            let node = Node::new(config, LogRecovery::default().join(states)).unwrap();
-            (member.id, One { node, applier })
-        };
+        let one = |(member, quota): (&Member, &Option<u64>)| (member.id, found(member.id, members.to_vec(), *quota));
         Self {
             nodes: members.iter().zip(quotas).map(one).collect(),
             now: Instant::ZERO,
@@ -80,7 +109,8 @@ impl Cluster {
             slow: None,
             cut_off: None,
             on_their_way: Vec::new(),
-            logs: BTreeMap::new(),
+            cut_link: None,
+            lost: None,
         }
     }
 
@@ -115,22 +145,28 @@ impl Cluster {
 
     /// One turn of a node, if it is still there; what is to be told to whom.
     fn turn(&mut self, id: NodeId, input: Input) -> Vec<(NodeId, Input)> {
-        let Some(One { node, applier }) = self.nodes.get_mut(&id) else { return Vec::new() };
+        let Some(One { node, applier, log, released, .. }) = self.nodes.get_mut(&id) else { return Vec::new() };
         let mut out = Effects::default();
         node.handle(self.now, input, &mut out);
         node.flush(self.now, &mut out);
-        let mut told: Vec<_> =
-            out.frames.into_iter().map(|(to, bytes)| (to, Input::Frame { from: id, bytes })).collect();
+        let lost = self.lost.as_deref();
+        let arrives = |(to, bytes)| (to, Input::Frame { from: id, bytes: without(lost, id, to, bytes) });
+        let mut told: Vec<_> = out.frames.into_iter().map(arrives).collect();
+        log.extend(out.wal.iter().flat_map(|batch| batch.records.iter().cloned()));
+        for (group, from) in &out.wal_release {
+            let released = released.entry(*group).or_default();
+            *released = (*released).max(*from);
+        }
         if let Some(lonely) = self.cut_off {
             told.retain(|(to, _)| lonely != id && lonely != *to);
+        }
+        if let Some([one, other]) = self.cut_link {
+            told.retain(|(to, _)| ![[one, other], [other, one]].contains(&[id, *to]));
         }
         if self.slow == Some(id) {
             self.on_their_way.append(&mut told);
         }
-        if let Some(batch) = out.wal {
-            self.logs.entry(id).or_default().extend(batch.records);
-            told.push((id, Input::Persisted { seq: batch.seq }));
-        }
+        told.extend(out.wal.map(|batch| (id, Input::Persisted { seq: batch.seq })));
         if !out.work.is_empty() {
             told.push((id, Input::Done(applier.work(out.work).unwrap())));
         }
@@ -144,6 +180,12 @@ impl Cluster {
         told
     }
 
+    /// A node dies at once, and starts again.
+    fn crash(&mut self, id: u64) {
+        let crashed = self.nodes.remove(&NodeId(id)).unwrap().crashed();
+        self.nodes.insert(NodeId(id), crashed);
+    }
+
     fn ticks(&mut self, count: usize) {
         (0..count).for_each(|_| self.tick());
     }
@@ -151,4 +193,18 @@ impl Cluster {
     fn metrics(&self) -> Vec<GroupMetrics> {
         self.nodes.values().flat_map(|one| one.node.group_metrics()).collect()
     }
+}
+
+/// A frame without the messages that are lost.
+fn without(lost: Option<&dyn Fn(NodeId, NodeId, &Message) -> bool>, from: NodeId, to: NodeId, bytes: Bytes) -> Bytes {
+    let Some(lost) = lost else { return bytes };
+    let (header, mut reader) = open_frame(bytes).unwrap();
+    let mut frame = begin_frame(header);
+    while reader.remaining() > 0 {
+        let message = Message::decode(&mut reader).unwrap();
+        if !lost(from, to, &message) {
+            message.encode(&mut frame);
+        }
+    }
+    frame.finish()
 }

@@ -1,10 +1,11 @@
 //! The quota of a table is a setting of the node that leads.
 
 use althing_consensus::Role;
+use althing_node::{Applier, LogRecovery};
 use althing_types::NodeId;
 use althing_types::limits::DEFAULT_QUOTA_BYTES;
 
-use super::{Cluster, found, members};
+use super::{Cluster, One, found, members};
 
 /// A cluster whose nodes were told these quotas.
 fn cluster(quotas: &[Option<u64>]) -> Cluster {
@@ -17,7 +18,11 @@ fn quotas(cluster: &Cluster) -> Vec<u64> {
 
 #[test]
 fn members_with_different_settings_found_the_same_state() {
-    let hash = |quota| found(NodeId(1), members(3), quota).2[0].reader.hash().unwrap();
+    let hash = |quota| {
+        let One { config, engine, .. } = found(NodeId(1), members(3), quota);
+        let (_, states) = Applier::open(engine, &config, &LogRecovery::default()).unwrap();
+        states[0].reader.hash().unwrap()
+    };
     assert_eq!(hash(Some(1)), hash(None));
 }
 

@@ -19,6 +19,7 @@ use althing_node::{DiskSpace, Done, Effects, Input, Node, ReadDone};
 use althing_resilience::{Deadline, Work};
 use althing_storage::engine::{Applied, EngineStats};
 use althing_types::{GroupId, RequestId, SpaceId, StreamId};
+use bytes::Bytes;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::admission::{Ended, Place};
@@ -55,6 +56,8 @@ pub(crate) enum Event {
     SnapshotPull { stream: StreamId },
     /// A client has enough.
     SnapshotClose { stream: StreamId },
+    /// A gateway tells those of other nodes something.
+    Mail(Bytes),
     /// The transport has news.
     Peer(transport::Event),
     /// The log is durable so far.
@@ -96,7 +99,8 @@ impl Lane for Event {
             | Self::WatchOpen { .. }
             | Self::Watch { .. }
             | Self::WatchDrained { .. }
-            | Self::WatchClose { .. } => Work::Clients,
+            | Self::WatchClose { .. }
+            | Self::Mail(_) => Work::Clients,
             Self::SnapshotOpen { .. } | Self::SnapshotPull { .. } | Self::SnapshotClose { .. } => Work::Background,
         }
     }
@@ -253,6 +257,16 @@ impl Driver {
         *self.published.node.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = numbers;
     }
 
+    /// Sends mail to the peers for whom not too much waits.
+    fn mail(&mut self, bytes: Bytes, out: &mut Effects) {
+        self.shared.mail.taken(bytes.len());
+        let (to, lacking) = self.transport.with_room(crate::mail::MAX_BACKLOG_BYTES);
+        let counters = &self.shared.mail.counters;
+        counters.sent.fetch_add(to.len() as u64, Ordering::Relaxed);
+        counters.dropped.fetch_add(lacking, Ordering::Relaxed);
+        self.tell(Input::Mail { to, bytes }, out);
+    }
+
     /// Takes in one event.
     fn take(&mut self, event: Event, out: &mut Effects) {
         match event {
@@ -285,6 +299,7 @@ impl Driver {
                 self.downloads.remove(&stream);
                 self.tell(Input::SnapshotClose { stream }, out);
             }
+            Event::Mail(bytes) => self.mail(bytes, out),
             Event::Peer(transport::Event::Up(peer)) => self.tell(Input::PeerUp(peer), out),
             Event::Peer(transport::Event::Down(peer)) => self.tell(Input::PeerDown(peer), out),
             Event::Peer(transport::Event::Frame { from, bytes }) => self.tell(Input::Frame { from, bytes }, out),

@@ -55,6 +55,9 @@ impl Driver {
             Some((place, ended))
         });
         shared.doors.leave(leaving);
+        for (from, bytes) in out.mail.drain(..) {
+            shared.mail.deliver(from, bytes);
+        }
         for (stream, event) in out.watch.drain(..) {
             if let Some(feed) = self.watches.get(&stream) {
                 feed.push(event);

@@ -2,8 +2,32 @@
 //! any thread, on which nobody waits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use althing_types::NodeId;
 use tokio::sync::Notify;
+
+use crate::transport::address::Address;
+
+/// How another node looks to the membership.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It answers, or may still refute that it does not.
+    Living,
+    /// It was declared down.
+    Lost,
+}
+
+/// A node that serves clients of Redis.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Neighbour {
+    /// Which.
+    pub node: NodeId,
+    /// Where clients reach it.
+    pub address: Address,
+    /// How it looks.
+    pub standing: Standing,
+}
 
 /// The board between a node and its membership.
 #[derive(Debug, Default)]
@@ -11,6 +35,7 @@ pub struct Board {
     map_epoch: AtomicU64,
     newest_map_epoch: AtomicU64,
     changed: Notify,
+    neighbours: Mutex<Arc<Vec<Neighbour>>>,
 }
 
 impl Board {
@@ -32,6 +57,21 @@ impl Board {
     #[must_use]
     pub fn newest_map_epoch(&self) -> u64 {
         self.newest_map_epoch.load(Ordering::Relaxed).max(self.map_epoch())
+    }
+
+    /// The nodes that serve clients of Redis as the membership saw them a moment ago, in ascending order; this one among them if it
+    /// does. A hint for clients: nothing is decided by it.
+    #[must_use]
+    pub fn neighbours(&self) -> Arc<Vec<Neighbour>> {
+        Arc::clone(&self.neighbours.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The membership has looked again.
+    pub(super) fn set_neighbours(&self, neighbours: Vec<Neighbour>) {
+        let mut known = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
+        if **known != neighbours {
+            *known = Arc::new(neighbours);
+        }
     }
 
     /// Another node has said how new its map is.

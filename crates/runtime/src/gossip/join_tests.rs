@@ -68,6 +68,7 @@ impl Started {
             tls: None,
             events: Arc::new(|_| {}),
             metrics: Arc::default(),
+            cut: Arc::default(),
         });
         transport.listen(listener);
         let (answerer, called) = mpsc::channel(MAX_CALLED);
@@ -76,11 +77,13 @@ impl Started {
         let (view, board) = (Arc::default(), Arc::<Board>::default());
         let join = vec![name.parse().unwrap()];
         let contact = at.to_string().parse().unwrap();
+        let redis = Some(format!("n{id}.test:6379").parse().unwrap());
         let thread = GossipThread {
-            options: GossipOptions { socket, contact, secret: None, client_urls: Vec::new(), join, resolver },
+            options: GossipOptions { socket, contact, secret: None, client_urls: Vec::new(), redis, join, resolver },
             me,
             seeds: Vec::new(),
             caller: transport.caller(),
+            cut: Arc::default(),
             called,
             stop: stopped,
             clock: Arc::new(RealClock::start()),
@@ -120,6 +123,15 @@ async fn one_name_with_many_addresses_of_both_families_brings_a_cluster_together
         zone.set("peers.test", &[three.at, one.at, gone]);
         one.sees(2).await;
         three.sees(2).await;
+        let ports = || -> Vec<_> {
+            let found = one.board.neighbours();
+            found.iter().map(|other| (other.node, other.address.to_string(), other.standing)).collect()
+        };
+        let wanted: Vec<_> =
+            [1, 2, 3].map(|id| (NodeId(id), format!("n{id}.test:6379"), Standing::Living)).into_iter().collect();
+        while ports() != wanted {
+            sleep(Duration::from_millis(10)).await;
+        }
         three.board.set_map_epoch(7);
         while one.board.newest_map_epoch() != 7 {
             sleep(Duration::from_millis(10)).await;

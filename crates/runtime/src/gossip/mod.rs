@@ -11,7 +11,7 @@ mod join_tests;
 mod resolver;
 mod view;
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,10 +26,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::cut::Cut;
 use crate::threads::Fatal;
 use crate::transport::address::Address;
 use crate::transport::push_pull::{Called, Caller, PushPullError};
-pub use board::Board;
+pub use board::{Board, Neighbour, Standing};
 use contacts::Contacts;
 use join::{Answered, Company, Joiner, Next};
 pub use resolver::{Resolver, Resolving, SystemResolver};
@@ -59,6 +60,8 @@ pub struct GossipOptions {
     pub secret: Option<Vec<u8>>,
     /// Where clients reach it: told to the others.
     pub client_urls: Vec<String>,
+    /// Where clients of Redis reach it, if they do: told to the others.
+    pub redis: Option<Address>,
     /// Where any other node of the cluster may be found, whichever it is: addresses, or names that may have many.
     pub join: Vec<Address>,
     /// Who knows the addresses of names.
@@ -72,6 +75,7 @@ pub(crate) struct GossipThread {
     pub seeds: Vec<(NodeId, Address)>,
     pub caller: Caller,
     pub called: mpsc::Receiver<Called>,
+    pub cut: Arc<Cut>,
     /// Closed when the node has ended.
     pub stop: watch::Receiver<()>,
     pub clock: Arc<dyn Clock>,
@@ -124,6 +128,7 @@ impl GossipThread {
             joiner: Joiner::new(self.options.resolver, self.options.join, self.caller.clone(), run.nonce),
             board: self.board,
             caller: self.caller,
+            cut: self.cut,
             clock: self.clock,
             disk: self.disk,
             requests: self.requests,
@@ -136,6 +141,9 @@ impl GossipThread {
         let seeds = seeds.collect();
         member.set(Key::Addresses, Value::Text(self.options.client_urls.join(",")));
         member.set(Key::Software, Value::Text(env!("CARGO_PKG_VERSION").to_owned()));
+        if let Some(redis) = self.options.redis {
+            member.set(Key::Redis, Value::Text(redis.to_string()));
+        }
         if !self.zone.is_empty() {
             member.set(Key::Zone, Value::Text(self.zone));
         }
@@ -150,6 +158,7 @@ struct Member {
     core: Gossip,
     socket: tokio::net::UdpSocket,
     caller: Caller,
+    cut: Arc<Cut>,
     exchanges: JoinSet<(NodeId, Result<Vec<Bytes>, PushPullError>)>,
     contacts: Contacts,
     joiner: Joiner,
@@ -175,6 +184,7 @@ impl Member {
             tokio::select! {
                 _ = stop.changed() => break,
                 read = self.socket.recv_from(&mut buffer) => match read {
+                    Ok((_, from)) if self.is_cut_off(from) => {}
                     Ok((bytes, _)) => self.handle(Input::Datagram(Bytes::copy_from_slice(&buffer[..bytes]))),
                     Err(error) => {
                         tracing::debug!("cannot read from the membership's socket: {error}");
@@ -217,7 +227,9 @@ impl Member {
         }
         for datagram in std::mem::take(&mut self.out.datagrams) {
             // One whose address is still being looked up, or that the system does not take now, is lost as any may be.
-            if let Some(address) = self.contacts.address(&datagram.contact) {
+            if let Some(address) = self.contacts.address(&datagram.contact)
+                && !self.is_cut_off(address)
+            {
                 let _ = self.socket.send_to(&datagram.bytes, address).await;
             }
         }
@@ -231,6 +243,17 @@ impl Member {
                 Ok(_) | Err(_) => self.handle(Input::Exchanged { with, outcome: Outcome::Failed }),
             }
         }
+    }
+
+    /// Whether there is a cut, made on purpose, between this node and whoever has this address.
+    fn is_cut_off(&mut self, address: SocketAddr) -> bool {
+        let nodes = self.cut.nodes();
+        if nodes.is_empty() {
+            return false;
+        }
+        let peers = self.core.peers(self.clock.now()).filter(|peer| nodes.contains(&peer.identity.node));
+        let contacts: Vec<_> = peers.map(|peer| peer.identity.contact.clone()).collect();
+        contacts.iter().any(|contact| self.contacts.address(contact) == Some(address))
     }
 
     fn answer(&mut self, Called { from, pages, answer }: Called) {
@@ -283,8 +306,28 @@ impl Member {
         let now = self.clock.now();
         let peers = self.core.peers(now).filter(|peer| !self.caller.was_removed(peer.identity.node));
         let members = peers.map(|peer| MemberRow::of(&peer, now)).collect();
+        self.board.set_neighbours(self.neighbours());
         let view = GossipView { members, metrics: Some(self.core.metrics().clone()) };
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view;
+    }
+
+    /// The nodes that say where clients of Redis reach them, but those that have left.
+    fn neighbours(&self) -> Vec<Neighbour> {
+        let own = (self.core.identity().node, Standing::Living);
+        let others = self.core.peers(self.clock.now()).filter(|peer| !self.caller.was_removed(peer.identity.node));
+        let others = others.filter_map(|peer| match peer.liveness {
+            Liveness::Alive | Liveness::Suspected => Some((peer.identity.node, Standing::Living)),
+            Liveness::Down => Some((peer.identity.node, Standing::Lost)),
+            Liveness::Left => None,
+        });
+        let with_address = |(node, standing)| {
+            // What another node says is not believed to be an address.
+            let address = self.core.state(node)?.text(Key::Redis)?.parse().ok()?;
+            Some(Neighbour { node, address, standing })
+        };
+        let mut all: Vec<Neighbour> = others.chain([own]).filter_map(with_address).collect();
+        all.sort_unstable_by_key(|neighbour| neighbour.node);
+        all
     }
 
     /// Tells the others what has changed of this node, coarsely: news costs every node something.

@@ -60,6 +60,8 @@ pub(super) enum DialError {
     Book(#[from] BookError),
     #[error("it closed the connection before it answered")]
     Closed,
+    #[error("there is a cut before it, made on purpose")]
+    Cut,
 }
 
 impl DialError {
@@ -67,7 +69,7 @@ impl DialError {
     const fn is_refusal(&self) -> bool {
         match self {
             Self::Handshake(_) | Self::Book(_) | Self::ServerName => true,
-            Self::Io(_) | Self::Timeout | Self::Frame(_) | Self::Closed => false,
+            Self::Io(_) | Self::Timeout | Self::Frame(_) | Self::Closed | Self::Cut => false,
         }
     }
 }
@@ -110,6 +112,9 @@ async fn greet(
         }
     };
     let node = shake_hands(shared, peer, purpose, &mut stream).await?;
+    if shared.cut.is_between(node) {
+        return Err(DialError::Cut);
+    }
     Ok((node, stream))
 }
 
@@ -252,6 +257,9 @@ impl Dialer {
                 }
             }
             let mut bytes = 0;
+            if self.shared.cut.is_between(self.peer) {
+                return Err(io::Error::other(DialError::Cut));
+            }
             count(&self.shared.metrics.frames_sent, frames.len() as u64);
             for frame in frames.drain(..) {
                 bytes += HEADER_BYTES + frame.len();

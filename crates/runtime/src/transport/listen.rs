@@ -41,6 +41,8 @@ enum ListenError {
     Left,
     #[error("{0}")]
     PushPull(#[from] PushPullError),
+    #[error("there is a cut between the caller and this node, made on purpose")]
+    Cut,
 }
 
 impl ListenError {
@@ -49,7 +51,7 @@ impl ListenError {
         match self {
             Self::Handshake(error) | Self::Book(BookError::Refused(error)) => error.is_final(),
             Self::Io(_) | Self::Timeout | Self::Frame(_) | Self::Book(BookError::Disk(_)) | Self::Left => false,
-            Self::PushPull(_) => false,
+            Self::PushPull(_) | Self::Cut => false,
         }
     }
 }
@@ -90,6 +92,9 @@ async fn serve(shared: &Shared, tcp: TcpStream) -> Result<(), ListenError> {
         Purpose::PushPull => return Ok(push_pull::answer(shared, from, stream, reader).await?),
     }
     while let Some(bytes) = reader.read(&mut stream).await? {
+        if shared.cut.is_between(from) {
+            return Err(ListenError::Cut);
+        }
         count(&shared.metrics.frames_received, 1);
         count(&shared.metrics.bytes_received, (HEADER_BYTES + bytes.len()) as u64);
         (shared.events)(Event::Frame { from, bytes });
@@ -129,6 +134,9 @@ async fn greet(shared: &Shared, tcp: TcpStream) -> Result<Greeting, ListenError>
 async fn check(shared: &Shared, message: Bytes) -> Result<(NodeId, Purpose), ListenError> {
     let hello = Hello::decode(message)?;
     hello.check(&shared.me)?;
+    if shared.cut.is_between(hello.from.node) {
+        return Err(ListenError::Cut);
+    }
     if shared.removed.lock().unwrap_or_else(PoisonError::into_inner).contains(&hello.from.node) {
         return Err(HandshakeError::Removed(hello.from.node).into());
     }

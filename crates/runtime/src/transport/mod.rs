@@ -28,6 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::cut::Cut;
 use crate::tls::PeerTls;
 use address::Address;
 use handshake::{HandshakeError, Identity};
@@ -118,6 +119,7 @@ struct Shared {
     tls: Option<PeerTls>,
     events: Events,
     metrics: Arc<TransportMetrics>,
+    cut: Arc<Cut>,
     /// Who answers push/pulls; nobody until it is told.
     push_pull: OnceLock<mpsc::Sender<Called>>,
 }
@@ -134,6 +136,8 @@ pub struct TransportOptions {
     pub events: Events,
     /// Where connections are counted.
     pub metrics: Arc<TransportMetrics>,
+    /// Whom it is cut off from on purpose.
+    pub cut: Arc<Cut>,
 }
 
 /// One peer that is called.
@@ -160,9 +164,9 @@ impl Transport {
     /// A transport without peers.
     #[must_use]
     pub fn new(options: TransportOptions) -> Self {
-        let TransportOptions { me, book, tls, events, metrics } = options;
-        let shared =
-            Arc::new(Shared { me, book, removed: Mutex::default(), tls, events, metrics, push_pull: OnceLock::new() });
+        let TransportOptions { me, book, tls, events, metrics, cut } = options;
+        let (removed, push_pull) = (Mutex::default(), OnceLock::new());
+        let shared = Arc::new(Shared { me, book, removed, tls, events, metrics, cut, push_pull });
         Self { shared, peers: BTreeMap::new(), listening: Vec::new() }
     }
 
@@ -215,6 +219,14 @@ impl Transport {
     pub fn send(&self, to: NodeId, frame: Bytes) {
         let dropped = self.peers.get(&to).map_or(1, |peer| peer.outbox.push(frame));
         count(&self.shared.metrics.frames_dropped, dropped);
+    }
+
+    /// The peers that are connected and for whom at most so many bytes wait, and how many are connected and have more.
+    #[must_use]
+    pub fn with_room(&self, bytes: usize) -> (Vec<NodeId>, u64) {
+        let connected = self.peers.iter().filter(|(_, peer)| peer.outbox.link() == outbox::Link::Up);
+        let (room, full): (Vec<_>, Vec<_>) = connected.partition(|(_, peer)| peer.outbox.bytes() <= bytes);
+        (room.into_iter().map(|(id, _)| *id).collect(), full.len() as u64)
     }
 
     /// Bytes that wait to be sent, over all peers.

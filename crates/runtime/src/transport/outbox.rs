@@ -76,6 +76,11 @@ impl Outbox {
         self.arrived.notified().await;
     }
 
+    /// Whether there is a connection.
+    pub fn link(&self) -> Link {
+        self.lock().link
+    }
+
     /// Bytes that wait.
     pub fn bytes(&self) -> usize {
         self.lock().bytes

@@ -103,6 +103,7 @@ impl Plan {
             listen_client: Some(node.etcd),
             listen_peer: Some(node.peer),
             listen_redis: Some(node.redis),
+            allow_cut: Some(true),
             cluster_key_file: Some(self.key_file()),
             log: self.log.clone(),
             ..ServerArgs::default()
@@ -125,6 +126,7 @@ impl Plan {
         flag("listen-client", args.listen_client.map(|address| address.to_string()));
         flag("listen-peer", args.listen_peer.map(|address| address.to_string()));
         flag("listen-redis", args.listen_redis.map(|address| address.to_string()));
+        flag("allow-cut", args.allow_cut.map(|allowed| allowed.to_string()));
         flag("cluster-key-file", args.cluster_key_file.map(|file| file.display().to_string()));
         flag("log-level", Some(args.log.log_level.unwrap_or_else(|| "warn".to_owned())));
         flag(

@@ -11,9 +11,10 @@
 //! * [`fencing`]: a lock has one holder, and nobody with an older token gets through after a newer one;
 //! * [`caches`]: paged lists and followed copies are the table at their revision;
 //! * [`updates`]: no guarded update is lost;
-//! * [`refusals`]: a refusal says what is so.
+//! * [`refusals`]: a refusal says what is so;
+//! * [`carts`]: a convergent table keeps what was acknowledged until somebody has seen it and replaces it.
 //!
-//! [`judge`] asks all of them. What nodes do, rather than what clients see, is watched by the [`crate::ledger`].
+//! [`judge`] asks all of them but the last, which the world asks (`world::carts`). What nodes do, rather than what clients see, is watched by the [`crate::ledger`].
 //!
 //! A search for a linear order may give up; a run in which more than [`MAX_UNDECIDED_PERCENT`] of the registers stay
 //! undecided has not shown what it is to show, and fails.
@@ -23,6 +24,7 @@
 pub mod acknowledged;
 pub mod bank;
 pub mod caches;
+pub mod carts;
 pub mod cycles;
 pub mod exact;
 pub mod fencing;

@@ -62,6 +62,7 @@ fn failed_at(finding: &Finding) -> Instant {
         | Check::Fencing
         | Check::Caches
         | Check::LostUpdates
+        | Check::Carts
         | Check::Refusals => moments.max().unwrap_or(finding.at),
     }
 }

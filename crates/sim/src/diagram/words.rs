@@ -43,6 +43,7 @@ fn message_word(message: &Message) -> String {
         Message::MapWant { have } => format!("map after {have}?"),
         Message::MapUpdate(_) => "map".to_owned(),
         Message::Report(_) => "report".to_owned(),
+        Message::Mail(_) => "mail".to_owned(),
         Message::Keyed(group, message) => format!("g{group} {}", keyed_word(message)),
     }
 }
@@ -56,9 +57,15 @@ fn keyed_word(message: &KeyedMessage) -> &'static str {
         KeyedMessage::State { .. } => "key",
         KeyedMessage::Attest { .. } => "known?",
         KeyedMessage::Attested { .. } => "known",
-        KeyedMessage::Name { .. } => "keys?",
-        KeyedMessage::Names { .. } => "keys",
+        KeyedMessage::Compare { .. } => "sums?",
+        KeyedMessage::Differs { .. } => "sums differ",
+        KeyedMessage::Want { .. } => "states?",
+        KeyedMessage::States { .. } => "states",
         KeyedMessage::Filled { .. } => "filled",
+        KeyedMessage::Round { .. } => "round?",
+        KeyedMessage::Rounded { .. } => "round",
+        KeyedMessage::Registers { .. } => "registers?",
+        KeyedMessage::Copied { .. } => "registers",
     }
 }
 

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use althing_codec::Reader;
 use althing_consensus::{Entry, EntryKind, HardState, LogPosition, SnapshotMeta, decode_entries};
-use althing_node::BIRTH;
+use althing_node::{BIRTH, Presence};
 use althing_storage::wal::{Record, RecordKind};
 use althing_types::{GroupId, NodeId};
 use xxhash_rust::xxh3::xxh3_64;
@@ -218,13 +218,28 @@ impl Logs {
         Ok(())
     }
 
-    /// These are all the groups with which a node starts: of others that it had, nothing may have been durable.
-    pub fn starts_with(&mut self, node: NodeId, groups: &BTreeSet<GroupId>) -> Result<(), Contradiction> {
+    /// These are all the groups with which a node starts: of others that it had nothing may have been durable, unless its log says
+    /// that they have left. It may say so before anybody was told that it does, and then keeps what they had promised.
+    pub fn starts_with(
+        &mut self,
+        node: NodeId,
+        groups: &BTreeSet<GroupId>,
+        records: &[Record],
+    ) -> Result<(), Contradiction> {
         let is_excused = self.excused.contains(&node);
         let of_node = self.replicas.iter_mut().filter(|((_, of), _)| *of == node);
         for ((group, _), replica) in of_node.filter(|((group, _), _)| !groups.contains(group)) {
             let gone = std::mem::take(replica);
-            if !is_excused && let Err(what) = gone.durable.is_kept_by(&Log::default()) {
+            let left = records.iter().rev().find(|record| record.group == *group && record.kind == RecordKind::Replica);
+            let kept = match left.map(|record| Presence::decode(record.payload.clone())) {
+                Some(Ok(Presence::Retired)) => continue,
+                Some(Ok(Presence::Gone(promise))) => {
+                    let hard_state = HardState { term: promise.term, vote: promise.vote, commit: 0 };
+                    Log { hard_state, truncated: promise.last, ..Log::default() }
+                }
+                Some(Ok(Presence::Held { .. }) | Err(_)) | None => Log::default(),
+            };
+            if !is_excused && let Err(what) = gone.durable.is_kept_by(&kept) {
                 return Err(format!("node {node} starts without group {group}: {what}"));
             }
         }
@@ -389,7 +404,7 @@ fn apply(record: &Record, log: &mut Log, order: Order) -> Result<Vec<Entry>, Str
             *log = Log::default();
             Ok(Vec::new())
         }
-        RecordKind::Replica | RecordKind::Map | RecordKind::Delta => Ok(Vec::new()),
+        RecordKind::Replica | RecordKind::Map | RecordKind::Delta | RecordKind::Acknowledged => Ok(Vec::new()),
     }
 }
 

@@ -12,10 +12,13 @@ macro_rules! file {
 pub const LIBRARY: &[(&str, &str)] = &[
     file!("a-hundred-nodes"),
     file!("a-zone-is-lost"),
+    file!("carts-in-a-storm"),
     file!("cascade-of-elections"),
     file!("clocks-a-day-apart"),
+    file!("clocks-an-hour-apart"),
     file!("clocks-that-jump"),
     file!("compaction-under-a-slow-watcher"),
+    file!("convergent-churn"),
     file!("everything"),
     file!("full-disk"),
     file!("gray-network"),
@@ -24,6 +27,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     file!("members-change-in-a-partition"),
     file!("meta-without-a-quorum"),
     file!("one-slow-disk"),
+    file!("partitioned-carts"),
     file!("reconciler-killed-at-every-step"),
     file!("rolling-power-cuts"),
     file!("rotten-log"),
@@ -33,6 +37,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     file!("splits-under-load"),
     file!("stale-routers"),
     file!("swizzle"),
+    file!("torn-deltas"),
     file!("yesterdays-backup"),
 ];
 

@@ -116,6 +116,11 @@ pub const SETTINGS: &[Setting] = &[
         "kibibytes at which a shard is split; the table is then split by range and begins with one shard",
         Field::Count(|to| &mut to.tables.split_kib),
     ),
+    control(
+        "convergent",
+        "shards of a second table, which is convergent; there must be a first one, too",
+        Field::Count(|to| &mut to.tables.convergent),
+    ),
     control("spares", "nodes that are registered besides `nodes`", Field::Count(|to| &mut to.tables.spares)),
     control("late", "of these, nodes that come when the table is there", Field::Count(|to| &mut to.tables.late)),
     control("joins", "from one late node to the next", Field::Time(|to| &mut to.tables.joins)),
@@ -192,8 +197,14 @@ pub const SETTINGS: &[Setting] = &[
     workload("objects", "objects that they update", Field::Number(|to| &mut to.workload.objects)),
     workload("reflectors", "clients that list in pages, then watch", Field::Count(|to| &mut to.workload.reflectors)),
     workload("compactors", "clients that compact as in Kubernetes", Field::Count(|to| &mut to.workload.compactors)),
+    workload("cart_clients", "clients of the convergent table", Field::Count(|to| &mut to.workload.cart_clients)),
+    workload("carts", "keys of each kind that they use", Field::Number(|to| &mut to.workload.carts)),
     workload("leisure", "the pause of all other clients", Field::Latency(|to| &mut to.workload.leisure)),
-    workload("think", "the pause of clients on registers and with leases", Field::Latency(|to| &mut to.workload.think)),
+    workload(
+        "think",
+        "the pause of clients on registers, with leases, and of the convergent table",
+        Field::Latency(|to| &mut to.workload.think),
+    ),
     workload(
         "patience",
         "how long a client waits for an answer",

@@ -13,6 +13,7 @@
 //! * [`lock`]: takes locks with a fencing token and writes to what they guard;
 //! * [`range`]: reads ranges in every way, at revisions of the past and of the future;
 //! * [`controller`], [`reflector`], [`compactor`]: what Kubernetes does with its objects;
+//! * [`cart`]: a client of a convergent table;
 //! * [`operator`]: adds members, gives them a vote, removes others;
 //! * [`steward`]: where there is a control plane, creates the table, registers nodes, drains them;
 //! * [`auditor`]: when all others have ended, reads everything once more and compares the replicas.
@@ -20,6 +21,7 @@
 mod asks;
 pub mod auditor;
 pub mod bank;
+pub mod cart;
 pub mod compactor;
 pub mod controller;
 pub mod keeper;
@@ -180,7 +182,11 @@ pub struct WorkloadOptions {
     pub reflectors: usize,
     /// Clients that compact as the API server of Kubernetes does.
     pub compactors: usize,
-    /// How long a client on registers or with a lease pauses between two operations.
+    /// Clients of the convergent table, if there is one.
+    pub cart_clients: usize,
+    /// Keys of each kind that they use, one of them hot.
+    pub carts: u64,
+    /// How long a client on registers, of a convergent table or with a lease pauses between two operations.
     pub think: Latency,
     /// How long the others pause.
     pub leisure: Latency,
@@ -212,6 +218,8 @@ impl Default for WorkloadOptions {
             objects: 24,
             reflectors: 2,
             compactors: 1,
+            cart_clients: 0,
+            carts: 4,
             think: Latency::even(Duration::from_millis(1), Duration::from_millis(60)),
             leisure: Latency::even(Duration::from_millis(30), Duration::from_millis(300)),
             least_patience: Duration::from_millis(500),
@@ -227,7 +235,7 @@ impl WorkloadOptions {
         Self { registers: 24, ..Self::default().on_registers_only() }
     }
 
-    /// The same without the clients that are not on registers.
+    /// The same without the clients that are not on registers, nor of a convergent table.
     #[must_use]
     pub fn on_registers_only(self) -> Self {
         Self {
@@ -364,6 +372,8 @@ pub enum Client {
     Reflector(reflector::Reflector),
     /// Compacting by turns.
     Compactor(compactor::Compactor),
+    /// Of a convergent table.
+    Cart(cart::CartClient),
     /// Changing the members.
     Operator(operator::Operator),
     /// Changing objects of the control plane.
@@ -390,6 +400,7 @@ impl Client {
             Self::Controller(client) => client.handle(news, cx),
             Self::Reflector(client) => client.handle(news, cx),
             Self::Compactor(client) => client.handle(news, cx),
+            Self::Cart(client) => client.handle(news, cx),
             Self::Operator(client) => client.handle(news, cx),
             Self::Steward(client) => client.handle(news, cx),
             Self::Auditor(client) => client.handle(news, cx),
@@ -410,6 +421,7 @@ impl Client {
             Self::Controller(client) => client.finish(),
             Self::Reflector(client) => client.finish(),
             Self::Compactor(client) => client.finish(),
+            Self::Cart(client) => client.finish(),
             Self::Operator(client) => client.finish(),
             Self::Steward(client) => client.finish(),
             Self::Auditor(_) => {}
@@ -432,6 +444,7 @@ impl Client {
             | Self::Range(_)
             | Self::Controller(_)
             | Self::Compactor(_)
+            | Self::Cart(_)
             | Self::Operator(_)
             | Self::Steward(_)
             | Self::Auditor(_) => {}
@@ -453,6 +466,7 @@ impl Client {
             Self::Controller(_) => "controller",
             Self::Reflector(_) => "reflector",
             Self::Compactor(_) => "compactor",
+            Self::Cart(_) => "cart",
             Self::Operator(_) => "operator",
             Self::Steward(_) => "steward",
             Self::Auditor(_) => "auditor",
@@ -488,6 +502,7 @@ pub fn clients(run: &Options, shared: &mut Shared) -> Vec<Client> {
     add(&mut clients, options.controllers, || Client::Controller(controller::Controller::default()));
     add(&mut clients, options.reflectors, || Client::Reflector(reflector::Reflector::default()));
     add(&mut clients, options.compactors, || Client::Compactor(compactor::Compactor::default()));
+    add(&mut clients, options.cart_clients, || Client::Cart(cart::CartClient::default()));
     clients.push(match &run.tables {
         None => Client::Operator(operator::Operator::new(run.faults.membership, run.nodes)),
         Some(tables) => Client::Steward(steward::Steward::new(tables.clone(), run.nodes)),

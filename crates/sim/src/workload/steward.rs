@@ -8,11 +8,13 @@ use althing_api::kv::{
 use althing_api::request::{Answer, Body, Request};
 use althing_api::{Call, Error, Target};
 use althing_manifest::{
-    Cluster, ClusterSpec, Liveness, Node, NodeSpec, Object, Schedule, Split, Table, TableSpec, kind, parse_key,
+    Cluster, ClusterSpec, Guarantee, Liveness, Node, NodeSpec, Object, Schedule, Split, Table, TableSpec, kind,
+    parse_key,
 };
 use althing_types::{Duration, GroupId, Instant, NodeId, Revision, TableName};
 use bytes::Bytes;
 
+use super::cart::CARTS;
 use super::{Ask, Context, Drive, News, Ticket};
 use crate::options::Tables;
 
@@ -136,12 +138,12 @@ impl Steward {
             early.truncate(REGISTERED_AT_ONCE);
             return Some(Change::Make(early));
         }
-        let table = self.table();
-        if !has(found, &table) {
+        let tables: Vec<_> = self.tables().into_iter().filter(|table| !has(found, table)).collect();
+        if !tables.is_empty() {
             // A table that is founded before its nodes were heard has to move to them. Some may never be.
             let due = *self.founded_by.get_or_insert(cx.now + HEARD_WITHIN);
             let are_up = nodes(&objects).all(|node| node.status.liveness == Liveness::Up);
-            return (are_up || cx.now >= due).then(|| Change::Make(vec![table]));
+            return (are_up || cx.now >= due).then_some(Change::Make(tables));
         }
         let mut late = self.missing(found, self.tables.spares - late..self.tables.spares);
         if !late.is_empty() && cx.now >= self.next_join {
@@ -159,13 +161,19 @@ impl Steward {
         self.drain_or_take_back(&objects, cx).map(|node| Change::Schedule(Box::new(node)))
     }
 
-    /// The table that clients write to.
-    fn table(&self) -> Object {
+    /// The tables that clients write to.
+    fn tables(&self) -> Vec<Object> {
         let spec = match self.tables.split_kib as u64 {
             0 => TableSpec { shards: u32::try_from(self.tables.shards).unwrap_or(u32::MAX), ..TableSpec::default() },
             kib => TableSpec { split: Split::Range, split_bytes: Some(kib * 1024), ..TableSpec::default() },
         };
-        Object::Table(Table::new(TABLE, spec))
+        let mut tables = vec![Object::Table(Table::new(TABLE, spec))];
+        if self.tables.convergent > 0 {
+            let shards = u32::try_from(self.tables.convergent).unwrap_or(u32::MAX);
+            let spec = TableSpec { guarantee: Guarantee::Convergent, shards, ..TableSpec::default() };
+            tables.push(Object::Table(Table::new(CARTS, spec)));
+        }
+        tables
     }
 
     /// Of the nodes besides the founders, in their order, those that are not registered.

@@ -48,6 +48,7 @@ fn word(message: &Message) -> String {
         Message::MapWant { have } => format!("MapWant({have})"),
         Message::MapUpdate(update) => format!("MapUpdate({} bytes)", update.len()),
         Message::Report(report) => format!("Report({} bytes)", report.len()),
+        Message::Mail(bytes) => format!("Mail({} bytes)", bytes.len()),
         Message::Keyed(group, message) => format!("g{group} {message:?}"),
     }
 }

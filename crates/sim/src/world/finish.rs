@@ -3,9 +3,11 @@
 use althing_types::{Duration, NodeId};
 
 use super::{Event, Phase, World};
+use crate::checker::carts;
 use crate::faults::{DiskFaults, NetworkFaults};
 use crate::report::Check;
 use crate::workload::auditor::{Audit, Auditor};
+use crate::workload::cart::CARTS;
 use crate::workload::{Client, News, Slot};
 
 /// After all is healed, a write must succeed within this time of the world.
@@ -15,6 +17,8 @@ const QUIET_FOR: Duration = Duration::from_secs(6);
 /// After the clients have ended, all registers must be read and all replicas equal within this time.
 pub const EQUAL_WITHIN: Duration = Duration::from_secs(30);
 
+/// Longer by this where there is a convergent table: what went with a coordinator that died comes by the next round of repair.
+const REPAIRED_WITHIN: Duration = Duration::from_secs(310);
 /// Longer by this for each node besides the founders of a cluster with a control plane.
 const PER_SPARE: Duration = Duration::from_millis(300);
 
@@ -66,7 +70,9 @@ impl World {
     /// How long replicas may take to become equal, and to come to where they belong: the more nodes, the more may have to move.
     fn equal_within(&self) -> Duration {
         let spares = self.options.tables.as_ref().map_or(0, |tables| tables.spares);
-        EQUAL_WITHIN + PER_SPARE * u32::try_from(spares).unwrap_or(u32::MAX)
+        let is_convergent = self.options.tables.as_ref().is_some_and(|tables| tables.convergent > 0);
+        let repaired = if is_convergent { REPAIRED_WITHIN } else { Duration::ZERO };
+        EQUAL_WITHIN + repaired + PER_SPARE * u32::try_from(spares).unwrap_or(u32::MAX)
     }
 
     /// Ends every fault that is under way.
@@ -96,6 +102,11 @@ impl World {
             .any(|operation| operation.invoked >= healed && operation.acknowledged_revision().is_some());
         if !written && self.options.workload.register_clients > 0 {
             self.find(Check::Progress, format!("no write succeeded within {WRITE_WITHIN:?} after all was healed"));
+        }
+        let is_answered = |operation: &carts::Operation| operation.invoked >= healed && operation.done().is_some();
+        let answered = self.shared.history.carts.iter().any(is_answered);
+        if !answered && self.options.workload.cart_clients > 0 {
+            self.find(Check::Progress, format!("no client of {CARTS} was answered within {WRITE_WITHIN:?}"));
         }
     }
 

@@ -93,6 +93,7 @@ impl Hearsay {
             | Message::Refused { .. }
             | Message::Ask { .. }
             | Message::Told { .. }
+            | Message::Mail(_)
             | Message::Page(_)
             | Message::PageAck { .. }
             | Message::Route(_)

@@ -9,11 +9,13 @@
 //! * `havoc`: faults; `damage`: those that take what was synced; `moments`: when triggers may strike;
 //! * `links`: connections between nodes, and who is let in;
 //! * `witness`: what the ledger is shown, and what nodes keep in memory;
+//! * `carts`: what replicas of a convergent table hold in the end, and its judging;
 //! * `tables`: judging and settling where there is a control plane; `stretch`: who serves meanwhile; `hearsay`: what nodes are
 //!   told of the cluster;
 //! * `record`: what a diagram shows of it;
 //! * `finish`: the liveness phase and the end.
 
+mod carts;
 mod clients;
 mod damage;
 mod describe;

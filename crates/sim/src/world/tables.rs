@@ -18,6 +18,7 @@ use crate::history::History;
 use crate::host::{End, Stage};
 use crate::options::Tables;
 use crate::report::{Check, ControlCounts};
+use crate::workload::cart::CARTS;
 use crate::workload::steward::TABLE;
 
 /// Replicas that the table of clients wants.
@@ -45,6 +46,9 @@ impl World {
             judgement.broken.extend(broken);
             judgement.undecided += judged.undecided;
         }
+        if self.findings.is_empty() {
+            judgement.broken.extend(self.judge_carts().into_iter().map(|text| (Check::Carts, text)));
+        }
         judgement
     }
 
@@ -59,7 +63,7 @@ impl World {
             let group = match &call.target {
                 // Whoever reconciles writes there, too, and nobody has recorded that.
                 Target::Group(_) => None,
-                Target::Table(name) if *name == TableName::META => None,
+                target if *target != self.table => None,
                 Target::Table(_) => match shard_keys(&call.request) {
                     Keys::Single(key) => self.group_of(key),
                     Keys::None | Keys::Many(_) | Keys::Range { .. } => None,
@@ -220,21 +224,27 @@ impl World {
             return Some(format!("the map has {nodes} nodes"));
         }
         let alive: BTreeSet<NodeId> = self.nodes.iter().copied().collect();
-        self.misplaced(map, &alive).or_else(|| {
-            map.shards().find_map(|shard| {
-                let there = held.get(&shard.spec.group).cloned().unwrap_or_default();
-                let (group, wanted) = (shard.spec.group, &shard.spec.replicas);
-                (there != *wanted).then(|| format!("group {group}: wanted on {wanted:?}, held by {there:?}"))
+        self.misplaced(map, &alive)
+            .or_else(|| {
+                map.shards().find_map(|shard| {
+                    let there = held.get(&shard.spec.group).cloned().unwrap_or_default();
+                    let (group, wanted) = (shard.spec.group, &shard.spec.replicas);
+                    (there != *wanted).then(|| format!("group {group}: wanted on {wanted:?}, held by {there:?}"))
+                })
             })
-        })
+            .or_else(|| self.unequal_carts())
     }
 }
 
-/// What the table of clients lacks.
+/// What the tables of clients lack.
 fn incomplete(map: &View, tables: &Tables) -> Option<String> {
     let shards = || map.shards().filter(|shard| shard.spec.table == TABLE);
     if let Some(shard) = shards().find(|shard| shard.spec.phase != Phase::Serving) {
         return Some(format!("group {} is {}", shard.spec.group, shard.spec.phase.name()));
+    }
+    let carts = map.shards().filter(|shard| shard.spec.table == CARTS).count();
+    if carts != tables.convergent {
+        return Some(format!("table {CARTS} has not all its shards"));
     }
     let is_whole = if tables.split_kib > 0 { shards().count() > 0 } else { shards().count() == tables.shards };
     (!is_whole).then(|| format!("table {TABLE} has not all its shards"))

@@ -38,7 +38,7 @@ impl World {
             self.ledger.configurations.begins(group, node, standing.conf_state.clone());
         }
         let groups = booted.standings.iter().map(|standing| standing.group).collect();
-        let seen = self.ledger.logs.starts_with(node, &groups);
+        let seen = self.ledger.logs.starts_with(node, &groups, &booted.records);
         self.contradicts(seen);
         if !self.host(node).is_lying() {
             self.ledger.logs.trust(node);
@@ -78,9 +78,9 @@ impl World {
     }
 
     /// What it appends to the logs of others must be what its own has. Frames are read for that where speed is not what
-    /// counts.
+    /// counts, and where there is a convergent table.
     fn witness_frame(&mut self, node: NodeId, frame: &Bytes) {
-        if !althing_probe::ARMED {
+        if !althing_probe::ARMED && self.options.tables.as_ref().is_none_or(|tables| tables.convergent == 0) {
             return;
         }
         let Ok((_, mut reader)) = open_frame(frame.clone()) else { return };
@@ -90,6 +90,9 @@ impl World {
                 let tries = self.routed.entry((node, route.name)).or_default();
                 *tries += 1;
                 self.control.most_tries = self.control.most_tries.max(*tries);
+            }
+            if let Message::Keyed(group, message) = &message {
+                self.witness_keyed(node, *group, message);
             }
             if let Message::Raft(group, message) = message {
                 let seen = self.ledger.logs.sends(group, node, message.term(), message.appends());
@@ -168,7 +171,8 @@ impl World {
                 let seen = self.ledger.objects.opens(state.group, node);
                 self.contradicts(seen);
             }
-            Done::Imported { .. } | Done::Closed { .. } | Done::CompactionFinished { .. } | Done::Keyed { .. } => {}
+            Done::Keyed { group, outcomes, .. } => self.witness_outcomes(node, *group, outcomes),
+            Done::Imported { .. } | Done::Closed { .. } | Done::CompactionFinished { .. } => {}
         }
     }
 

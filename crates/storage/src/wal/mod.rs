@@ -75,6 +75,8 @@ pub enum RecordKind {
     Map = 7,
     /// A delta of a replica without a leader. They are idempotent, and stand in a log of their own beside that of the replica's group.
     Delta = 8,
+    /// How far other replicas have acknowledged the deltas of a log of deltas. Only the latest is needed.
+    Acknowledged = 9,
 }
 
 /// How long the log needs a record.
@@ -92,7 +94,9 @@ impl RecordKind {
     pub(crate) const fn keep(self) -> Keep {
         match self {
             Self::Entries | Self::Delta => Keep::UntilReleased,
-            Self::HardState | Self::Truncated | Self::Snapshot | Self::Replica | Self::Map => Keep::Latest,
+            Self::HardState | Self::Truncated | Self::Snapshot | Self::Replica | Self::Map | Self::Acknowledged => {
+                Keep::Latest
+            }
             Self::GroupDropped => Keep::Marker,
         }
     }
@@ -107,6 +111,7 @@ impl RecordKind {
             6 => Some(Self::Replica),
             7 => Some(Self::Map),
             8 => Some(Self::Delta),
+            9 => Some(Self::Acknowledged),
             _ => None,
         }
     }

@@ -2,9 +2,11 @@
 //! new gets a new one, and waits until every node of the cluster knows it. Requests of clients stand in it as nodes forward
 //! them to each other ([`althing_api::wire`]).
 
+use althing_api::keyed::Step;
 use althing_api::wire::cluster::{
     alarm_action_tag, alarm_kind_tag, read_alarm_action, read_alarm_kind, read_member, write_member,
 };
+use althing_api::wire::keyed::{read_moment, read_steps, read_watches, write_moment, write_steps, write_watches};
 use althing_api::wire::kv::{read_delete, read_put, read_txn, write_delete, write_put, write_txn};
 use althing_codec::{DecodeError, Reader, Writer};
 use althing_types::{GroupId, LeaseId, NodeId, RequestId, Revision};
@@ -13,6 +15,7 @@ use bytes::Bytes;
 use super::{Command, Proposal};
 use crate::bounds::{read_position, write_position};
 use crate::feed::Page;
+use crate::keyed::Deadline;
 
 /// The format of a proposal.
 const FORMAT: u8 = 1;
@@ -35,6 +38,10 @@ mod tag {
     pub(super) const SEAL: u8 = 15;
     pub(super) const ACTIVATE: u8 = 16;
     pub(super) const BAR: u8 = 17;
+    pub(super) const OPERATE: u8 = 18;
+    pub(super) const TRANSACT: u8 = 19;
+    pub(super) const FLUSH: u8 = 20;
+    pub(super) const EXPIRE: u8 = 21;
 }
 
 fn unknown<T>(field: &'static str, value: u8) -> Result<T, DecodeError> {
@@ -120,7 +127,60 @@ fn write_command(writer: &mut Writer, command: &Command) {
         Command::Ingest(_) | Command::Bar { .. } | Command::Seal { .. } | Command::Activate { .. } => {
             write_split_command(writer, command);
         }
+        Command::Operate { .. } | Command::Transact { .. } | Command::Flush | Command::Expire { .. } => {
+            write_keyed_command(writer, command);
+        }
     }
+}
+
+fn write_keyed_command(writer: &mut Writer, command: &Command) {
+    match command {
+        Command::Operate { step, moment } => {
+            writer.u8(tag::OPERATE);
+            write_moment(writer, *moment);
+            writer.bytes(&step.key);
+            writer.bytes(&step.operation);
+        }
+        Command::Transact { watches, steps, moment } => {
+            writer.u8(tag::TRANSACT);
+            write_moment(writer, *moment);
+            write_watches(writer, watches);
+            write_steps(writer, steps);
+        }
+        Command::Flush => writer.u8(tag::FLUSH),
+        Command::Expire { now_ms, due } => {
+            writer.u8(tag::EXPIRE);
+            writer.i64(*now_ms);
+            writer.u64(due.len() as u64);
+            for deadline in due {
+                writer.i64(deadline.at_ms);
+                writer.bytes(&deadline.key);
+            }
+        }
+        _ => unreachable!("only the commands of keyed values come here"),
+    }
+}
+
+fn read_keyed_command(tag: u8, reader: &mut Reader) -> Result<Command, DecodeError> {
+    Ok(match tag {
+        tag::OPERATE => {
+            let moment = read_moment(reader)?;
+            let step = Step { key: reader.bytes("key")?, operation: reader.bytes("operation")? };
+            Command::Operate { step, moment }
+        }
+        tag::TRANSACT => {
+            let moment = read_moment(reader)?;
+            Command::Transact { watches: read_watches(reader)?, steps: read_steps(reader)?, moment }
+        }
+        tag::FLUSH => Command::Flush,
+        tag::EXPIRE => {
+            let now_ms = reader.i64("time")?;
+            let count = reader.count("deadlines")?;
+            let one = |reader: &mut Reader| Ok(Deadline { at_ms: reader.i64("deadline")?, key: reader.bytes("key")? });
+            Command::Expire { now_ms, due: (0..count).map(|_| one(reader)).collect::<Result<_, _>>()? }
+        }
+        value => return unknown("command", value),
+    })
 }
 
 fn write_split_command(writer: &mut Writer, command: &Command) {
@@ -206,7 +266,7 @@ fn read_command(reader: &mut Reader) -> Result<Command, DecodeError> {
         },
         tag::BAR => Command::Bar { child: GroupId(reader.u64("child")?) },
         tag::SET_QUOTA => Command::SetQuota { bytes: reader.u64("quota")? },
-        value => return unknown("command", value),
+        other => return read_keyed_command(other, reader),
     })
 }
 

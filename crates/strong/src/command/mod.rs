@@ -10,11 +10,13 @@
 pub(crate) mod codec;
 
 use althing_api::cluster::{AlarmAction, AlarmKind, Member};
+use althing_api::keyed::{Moment, Step, Watched};
 use althing_api::kv::{DeleteRangeRequest, PutRequest, TxnRequest};
 use althing_types::{GroupId, LeaseId, NodeId, RequestId, Revision};
 use bytes::Bytes;
 
 use crate::feed::Page;
+use crate::keyed::Deadline;
 use crate::layout::VersionId;
 
 /// A command and who waits for its answer.
@@ -101,6 +103,31 @@ pub enum Command {
         revision: Revision,
         /// The parent's compact revision at the seal.
         compacted: Revision,
+    },
+    /// One operation on one key's value. Answers as [`KeyedRequest::Operate`](althing_api::keyed::KeyedRequest) is answered.
+    Operate {
+        /// The key and the operation.
+        step: Step,
+        /// When it happens, and what is random in it.
+        moment: Moment,
+    },
+    /// Operations that happen together, unless a watched key has changed.
+    Transact {
+        /// What must not have changed.
+        watches: Vec<Watched>,
+        /// What is done, in this order.
+        steps: Vec<Step>,
+        /// When it happens, and what is random in it.
+        moment: Moment,
+    },
+    /// Remove every key of the shard.
+    Flush,
+    /// Remove those of these keys that have expired by now. The leader's own: it answers `Flushed`.
+    Expire {
+        /// The time, in milliseconds since 1970.
+        now_ms: i64,
+        /// Which keys, and the deadlines that were noted of them.
+        due: Vec<Deadline>,
     },
     /// Change the table's quota, in bytes of logical data.
     SetQuota {

@@ -9,6 +9,7 @@ use althing_storage::engine::{Applied, Batch};
 use althing_types::{LeaseId, NodeId, Revision, SpaceId};
 use bytes::Bytes;
 
+use super::keyed::Deadlines;
 use super::plan::{self, Plan};
 use super::table::Table;
 use super::{AppliedResult, ApplyOutput, LogEntry, Outcome};
@@ -33,6 +34,7 @@ pub(super) struct Apply<'a, 'e> {
     pub(super) events: Vec<Event>,
     /// Keys that the slice has created (1) and removed (-1).
     pub(super) membership: Vec<(Bytes, i64)>,
+    pub(super) deadlines: Deadlines,
 }
 
 impl<'a, 'e> Apply<'a, 'e> {
@@ -43,7 +45,16 @@ impl<'a, 'e> Apply<'a, 'e> {
         index: &'a CountIndex,
         out: &'a mut ApplyOutput,
     ) -> Self {
-        Self { table, space, batch, index, out, events: Vec::new(), membership: Vec::new() }
+        Self {
+            table,
+            space,
+            batch,
+            index,
+            out,
+            events: Vec::new(),
+            membership: Vec::new(),
+            deadlines: Deadlines::default(),
+        }
     }
 
     /// Applies one entry.
@@ -67,13 +78,13 @@ impl<'a, 'e> Apply<'a, 'e> {
         Ok(())
     }
 
-    /// The batch with the table's numbers in it, and the keys created and removed.
-    pub(super) fn finish(mut self, applied: Applied) -> (Box<dyn Batch + 'e>, Vec<(Bytes, i64)>) {
+    /// The batch with the table's numbers in it, the keys created and removed, and what was done to deadlines.
+    pub(super) fn finish(mut self, applied: Applied) -> (Box<dyn Batch + 'e>, Vec<(Bytes, i64)>, Deadlines) {
         let before = std::mem::replace(&mut self.table.state.applied, applied);
         let stored = if althing_probe::is(Mutant::ApplyTwice) { before } else { applied };
         let state = State { applied: stored, ..self.table.state };
         self.batch.put(&layout::meta_key(Meta::State), &state.encode());
-        (self.batch, self.membership)
+        (self.batch, self.membership, self.deadlines)
     }
 
     /// The state that the next operation sees.
@@ -100,6 +111,10 @@ impl<'a, 'e> Apply<'a, 'e> {
                 Ok(Body::DeleteRange(self.delete_range(request)?))
             }
             Command::Txn(request) => self.txn_command(origin, request),
+            Command::Operate { step, moment } => self.operate(origin, step, *moment),
+            Command::Transact { watches, steps, moment } => self.transact(origin, watches, steps, *moment),
+            Command::Flush => self.flush(),
+            Command::Expire { now_ms, due } => self.expire(*now_ms, due),
             Command::Compact { revision } => self.compact(*revision),
             Command::LeaseGrant { id, ttl_seconds } => self.lease_grant(*id, *ttl_seconds),
             Command::LeaseRevoke { id } => self.lease_revoke(*id),
@@ -235,7 +250,7 @@ impl<'a, 'e> Apply<'a, 'e> {
     }
 
     /// Lets a write in, or raises the alarm in the name of the node that brought it.
-    fn admit(&mut self, origin: NodeId, bytes: u64) -> Result<(), ErrorKind> {
+    pub(super) fn admit(&mut self, origin: NodeId, bytes: u64) -> Result<(), ErrorKind> {
         if self.table.state.size().saturating_add(bytes) <= self.table.state.quota {
             return Ok(());
         }

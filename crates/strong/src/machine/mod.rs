@@ -17,6 +17,7 @@
 
 mod apply;
 mod compaction;
+mod keyed;
 mod lease;
 pub(crate) mod plan;
 pub(crate) mod recent;
@@ -146,6 +147,8 @@ pub struct Machine {
     table: Option<Table>,
     index: CountIndex,
     progress: Progress,
+    /// The least deadline of a key, or less; [`i64::MAX`] if there is none.
+    least_deadline_ms: i64,
     shared: Arc<Shared>,
 }
 
@@ -163,7 +166,9 @@ impl Machine {
         let progress = table::load_progress(&*engine, space)?;
         let shared = Arc::new(Shared::new());
         let index = CountIndex::empty(Revision::FIRST);
-        let mut machine = Self { engine, space, config, table, index, progress, shared };
+        let least_deadline_ms = i64::MAX;
+        let mut machine = Self { engine, space, config, table, index, progress, least_deadline_ms, shared };
+        machine.least_deadline_ms = machine.find_least_deadline()?;
         if let Some(table) = &machine.table {
             machine.index = machine.count_keys(table.state.revision)?;
         }
@@ -222,12 +227,13 @@ impl Machine {
         for (entry, proposal) in entries.iter().zip(&proposals) {
             work.entry(entry, proposal.as_ref())?;
         }
-        let (batch, membership) = work.finish(applied);
+        let (batch, membership, deadlines) = work.finish(applied);
 
         let writing = self.shared.write();
         batch.commit(applied)?;
         let overfull = self.index.advance(self.revision(), &membership);
         self.cut(&overfull)?;
+        self.keep_least_deadline(deadlines)?;
         self.publish();
         drop(writing);
         Ok(())
@@ -283,7 +289,8 @@ impl Machine {
     fn publish(&self) {
         let state = self.table.as_ref().map_or(State::new(0, Applied::default()), |table| table.state);
         let bounds = self.table.as_ref().and_then(|table| table.bounds.clone());
-        self.shared.publish(Published { state, index: self.index.clone(), bounds });
+        let (index, least_deadline_ms) = (self.index.clone(), self.least_deadline_ms);
+        self.shared.publish(Published { state, index, bounds, least_deadline_ms });
     }
 
     /// Counts the keys, in pieces, so that no view is held for long.

@@ -29,6 +29,9 @@ impl Apply<'_, '_> {
             Command::Put(request) => bounds.admit(&Keys::Single(&request.key)),
             Command::DeleteRange(request) => bounds.admit(&Keys::of(&request.keys)),
             Command::Txn(request) => bounds.admit(&Keys::of_txn(request)),
+            Command::Operate { step, .. } => bounds.admit(&Keys::Single(&step.key)),
+            Command::Transact { watches, steps, .. } => bounds.admit(&Keys::of_steps(watches, steps)),
+            Command::Flush | Command::Expire { .. } => bounds.admit(&Keys::None),
             Command::Compact { .. } | Command::LeaseRevoke { .. } | Command::LeaseCheckpoint { .. } => {
                 bounds.admit(&Keys::None)
             }
@@ -95,6 +98,8 @@ impl Apply<'_, '_> {
                 let kv = KeyValue { key: key.clone(), create_revision, mod_revision: id.main, version, value, lease };
                 let current = Current::of(&kv, *id);
                 self.batch.put(&layout::current_key(&key), &current.encode());
+                // Of what it replaces the deadline stays noted: the entry that looks at it finds nothing.
+                self.note_deadline(&key, None, Some(&kv.value));
                 self.table.state.written += version_bytes(key.len(), kv.value.len() as u64);
                 self.table.recent.write(&key, Some(current));
             }

@@ -42,6 +42,7 @@ impl Apply<'_, '_> {
             lease,
         };
         self.attach(&kv.key, old_lease, lease);
+        self.note_deadline(&kv.key, previous.as_ref().map(|kv| &kv.value), Some(&kv.value));
         let current = Current::of(&kv, id);
         self.batch.put(&layout::current_key(&kv.key), &current.encode());
         self.table.recent.write(&kv.key, Some(current));
@@ -87,6 +88,7 @@ impl Apply<'_, '_> {
         let old = (current.version_id, current.value_bytes);
         let previous = self.source().key_value(key.clone(), current)?;
         self.attach(&key, previous.lease, None);
+        self.note_deadline(&key, Some(&previous.value), None);
         self.batch.delete(&layout::current_key(&key));
         self.table.recent.write(&key, None);
         self.write_version(&key, id, VersionBody::Tombstone, Deed::Delete, Some(old));

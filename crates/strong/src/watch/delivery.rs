@@ -1,6 +1,7 @@
 //! How changes reach watches: live, from memory and from history, by the same steps.
 
 use std::collections::BTreeMap;
+use std::slice;
 
 use althing_api::watch::WatchEvent;
 use althing_probe::{Mark, Mutant};
@@ -13,18 +14,32 @@ use super::response::{Hit, fragments, passes, tailored, whole_revisions};
 use super::slots::{Slot, Slots};
 use super::stream::{Phase, Watch};
 
+/// Changes of one turn up to which live watches are told of each by itself. Etcd does so, and clients count on it: they take a response
+/// for a change, where a replica that is a little late applies some at once. With more of them it is throughput that counts.
+const TOLD_SINGLY: usize = 16;
+
 /// What each watch wants of some changes, in order.
 type Hits<'a> = BTreeMap<Slot, Vec<Hit<'a>>>;
 
 impl Hub {
     /// Gives changes that were just applied to the watches that are live.
     pub(super) fn give_live(&mut self, now: Instant, changes: &[Change], out: &mut Effects) {
+        if changes.len() > TOLD_SINGLY {
+            return self.give_together(now, changes, self.revision, out);
+        }
+        for change in changes {
+            self.give_together(now, slice::from_ref(change), change.revision, out);
+        }
+    }
+
+    /// Gives some changes in responses that say this revision.
+    fn give_together(&mut self, now: Instant, changes: &[Change], revision: Revision, out: &mut Effects) {
         let hits = matches(&self.index, &self.watches, changes, |watch, revision| match watch.phase {
             Phase::Live => watch.first <= revision,
             Phase::Behind { .. } => false,
         });
         for (slot, hits) in hits {
-            if let Some(undelivered) = self.give(now, slot, &hits, out) {
+            if let Some(undelivered) = self.give(now, slot, &hits, revision, out) {
                 althing_probe::hit(Mark::WatchFellBehind);
                 if althing_probe::is(Mutant::DropWhenFull) {
                     continue;
@@ -55,7 +70,7 @@ impl Hub {
             Phase::Behind { next, .. } => next <= revision,
         });
         for slot in cohort {
-            let undelivered = hits.remove(slot).and_then(|hits| self.give(now, *slot, &hits, out));
+            let undelivered = hits.remove(slot).and_then(|hits| self.give(now, *slot, &hits, self.revision, out));
             self.caught_up_to(*slot, undelivered.unwrap_or(next));
         }
     }
@@ -75,7 +90,14 @@ impl Hub {
     }
 
     /// Puts events into the watch's stream while it has room. The revision of the first that found none.
-    fn give(&mut self, now: Instant, slot: Slot, hits: &[Hit<'_>], out: &mut Effects) -> Option<Revision> {
+    fn give(
+        &mut self,
+        now: Instant,
+        slot: Slot,
+        hits: &[Hit<'_>],
+        revision: Revision,
+        out: &mut Effects,
+    ) -> Option<Revision> {
         let mut rest = hits;
         while let Some(first) = rest.first() {
             let stream = self.watches.get(slot)?.stream;
@@ -83,13 +105,13 @@ impl Hub {
                 return Some(first.revision);
             }
             let (response, later) = rest.split_at(whole_revisions(rest, self.config.response_bytes));
-            self.respond(now, slot, response, out);
+            self.respond(now, slot, response, revision, out);
             rest = later;
         }
         None
     }
 
-    fn respond(&mut self, now: Instant, slot: Slot, hits: &[Hit<'_>], out: &mut Effects) {
+    fn respond(&mut self, now: Instant, slot: Slot, hits: &[Hit<'_>], revision: Revision, out: &mut Effects) {
         let Some(watch) = self.watches.get_mut(slot) else { return };
         watch.last_sent = now;
         let (stream, id) = (watch.stream, watch.id);
@@ -97,7 +119,7 @@ impl Hub {
         let pieces = if watch.create.fragment { fragments(events, self.config.response_bytes) } else { vec![events] };
         let last = pieces.len() - 1;
         for (number, events) in pieces.into_iter().enumerate() {
-            let event = WatchEvent::Events { id, revision: self.revision, events, fragment: number < last };
+            let event = WatchEvent::Events { id, revision, events, fragment: number < last };
             self.deliver(stream, event, out);
         }
     }

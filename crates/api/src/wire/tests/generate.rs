@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use crate::cluster::{Alarm, AlarmAction, AlarmKind, HashKv, Member, NodeStatus};
 use crate::error::{Error, ErrorKind, Outcome};
-use crate::keyed::{Access, KeyedAnswer, KeyedRequest};
+use crate::keyed::{Access, KeyedAnswer, KeyedRequest, Moment, Step, Watched};
 use crate::kv::{
     Compare, CompareOperator, CompareTarget, Consistency, DeleteRangeRequest, DeleteRangeResponse, Event, EventKind,
     KeyRange, KeyValue, Operation, OperationResponse, PutLease, PutRequest, PutResponse, PutValue, RangeEnd,
@@ -170,8 +170,8 @@ fn keyed_request() -> impl Strategy<Value = KeyedRequest> {
 }
 
 fn keyed_answer() -> impl Strategy<Value = KeyedAnswer> {
-    let in_session = (bytes(), lone_answer())
-        .prop_map(|(token, answer)| KeyedAnswer::InSession { answer: Box::new(answer), token });
+    let in_session =
+        (bytes(), lone_answer()).prop_map(|(token, answer)| KeyedAnswer::InSession { answer: Box::new(answer), token });
     prop_oneof![4 => lone_answer(), 1 => in_session]
 }
 
@@ -181,8 +181,12 @@ fn lone_request() -> impl Strategy<Value = KeyedRequest> {
     let bytes_or_none = || option::of(bytes());
     prop_oneof![
         (bytes(), level()).prop_map(|(key, level)| KeyedRequest::Siblings { key, level }),
-        (bytes(), bytes(), bytes(), level())
-            .prop_map(|(key, value, context, level)| KeyedRequest::Put { key, value, context, level }),
+        (bytes(), bytes(), bytes(), level()).prop_map(|(key, value, context, level)| KeyedRequest::Put {
+            key,
+            value,
+            context,
+            level
+        }),
         (bytes(), bytes(), access, level()).prop_map(|(key, operation, access, level)| KeyedRequest::Operate {
             key,
             operation,
@@ -193,7 +197,17 @@ fn lone_request() -> impl Strategy<Value = KeyedRequest> {
             .prop_map(|(after, limit, pattern, kind)| KeyedRequest::Scan { after, limit, pattern, kind }),
         Just(KeyedRequest::Count),
         Just(KeyedRequest::Flush),
+        transact(),
     ]
+}
+
+fn transact() -> impl Strategy<Value = KeyedRequest> {
+    let access = prop::sample::select(vec![Access::Read, Access::Write]);
+    let watched = (bytes(), revision()).prop_map(|(key, revision)| Watched { key, revision });
+    let step = (bytes(), bytes()).prop_map(|(key, operation)| Step { key, operation });
+    let moment = (any::<i64>(), any::<u64>()).prop_map(|(now_ms, seed)| Moment { now_ms, seed });
+    (vec(watched, 0..3), vec(step, 0..3), access, option::of(moment))
+        .prop_map(|(watches, steps, access, moment)| KeyedRequest::Transact { watches, steps, access, moment })
 }
 
 fn lone_answer() -> impl Strategy<Value = KeyedAnswer> {
@@ -205,6 +219,9 @@ fn lone_answer() -> impl Strategy<Value = KeyedAnswer> {
         (vec(bytes(), 0..3), option::of(bytes())).prop_map(|(keys, after)| KeyedAnswer::Page { keys, after }),
         any::<u64>().prop_map(KeyedAnswer::Count),
         any::<u64>().prop_map(KeyedAnswer::Flushed),
+        (vec(bytes(), 0..3), vec(revision(), 0..3))
+            .prop_map(|(replies, revisions)| KeyedAnswer::Transacted { replies, revisions }),
+        Just(KeyedAnswer::Aborted),
     ]
 }
 

@@ -98,6 +98,17 @@ pub const ROWS: &[Command] = &[
 /// What `CLIENT` is followed by.
 const CLIENT: &[Command] = &[
     Command {
+        name: "client|unblock",
+        group: Group::Connection,
+        arity: -3,
+        flags: &[Admin, Noscript, Loading, Stale],
+        keys: Keys::None,
+        since: "5.0.0",
+        merges: Nothing,
+        summary: "Lets a connection of this node wait no longer for a key.",
+        action: Session(client::unblock),
+    },
+    Command {
         name: "client|getname",
         group: Group::Connection,
         arity: 2,

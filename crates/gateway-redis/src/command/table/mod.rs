@@ -15,13 +15,13 @@ mod sorted;
 mod strings;
 mod transactions;
 
-use super::Action::{Composed, Container, Exec, Keyed, Session};
+use super::Action::{Composed, Container, Exec, Keyed, Session, Waiting, Watch};
 use super::Flag::{
-    Admin, Denyoom, Fast, Loading, Movablekeys, NoAuth, NoMulti, Noscript, Pubsub, Readonly, Stale, Write,
+    Admin, Blocking, Denyoom, Fast, Loading, Movablekeys, NoAuth, NoMulti, Noscript, Pubsub, Readonly, Stale, Write,
 };
 use super::Merges::{
-    AddWins, AsItSays, Claims, Conditional, Counts, EachKey, LastWriter, LaterDeadline, Nothing, PerField, ReadModifyWrite, Reads,
-    ReadsThenWrites, RemovesSeen, StrongOnly, Union,
+    AddWins, AsItSays, Claims, Conditional, Counts, EachKey, LastWriter, LaterDeadline, Nothing, PerField,
+    ReadModifyWrite, Reads, ReadsThenWrites, RemovesSeen, StrongOnly, Union,
 };
 use super::keys::{ALL, Keys, ONE, TWO};
 use super::{Command, Flag, Group};

@@ -1,10 +1,43 @@
 //! Commands on sorted sets.
 
 use super::*;
-use crate::run::sorted::{self, algebra, range};
+use crate::run::sorted::{self, algebra, pops, range};
 
 /// The rows.
 pub const ROWS: &[Command] = &[
+    Command {
+        name: "bzmpop",
+        group: Group::SortedSet,
+        arity: -5,
+        flags: &[Write, Blocking, Movablekeys],
+        keys: Keys::Counted { count: 2, store: None },
+        since: "7.0.0",
+        merges: RemovesSeen,
+        summary: "As ZMPOP; waits until one has members. Writes through the same node wake at once, others within 250 ms.",
+        action: Waiting(pops::bzmpop),
+    },
+    Command {
+        name: "bzpopmax",
+        group: Group::SortedSet,
+        arity: -3,
+        flags: &[Write, Noscript, Fast, Blocking],
+        keys: Keys::Range { first: 1, last: -2, step: 1 },
+        since: "5.0.0",
+        merges: RemovesSeen,
+        summary: "As ZPOPMAX of the first that has members; waits until one has, as BZMPOP.",
+        action: Waiting(pops::bzpopmax),
+    },
+    Command {
+        name: "bzpopmin",
+        group: Group::SortedSet,
+        arity: -3,
+        flags: &[Write, Noscript, Fast, Blocking],
+        keys: Keys::Range { first: 1, last: -2, step: 1 },
+        since: "5.0.0",
+        merges: RemovesSeen,
+        summary: "As ZPOPMIN of the first that has members; waits until one has, as BZMPOP.",
+        action: Waiting(pops::bzpopmin),
+    },
     Command {
         name: "zadd",
         group: Group::SortedSet,
@@ -124,7 +157,7 @@ pub const ROWS: &[Command] = &[
         since: "7.0.0",
         merges: RemovesSeen,
         summary: "Removes the least or greatest members of the first sorted set that has some, and gives them.",
-        action: Composed(sorted::zmpop),
+        action: Composed(pops::zmpop),
     },
     Command {
         name: "zmscore",

@@ -24,7 +24,7 @@ pub const ROWS: &[Command] = &[
         keys: Keys::None,
         since: "1.2.0",
         merges: EachKey,
-        summary: "Runs what was queued, in order and without isolation.",
+        summary: "Runs what was queued: on a strong table at one moment, elsewhere in order and without isolation.",
         action: Exec,
     },
     Command {
@@ -46,7 +46,7 @@ pub const ROWS: &[Command] = &[
         keys: Keys::None,
         since: "2.2.0",
         merges: Nothing,
-        summary: "Changes nothing: nothing is watched.",
+        summary: "Forgets what is watched.",
         action: Session(transaction::unwatch),
     },
     Command {
@@ -57,7 +57,7 @@ pub const ROWS: &[Command] = &[
         keys: ALL,
         since: "2.2.0",
         merges: Nothing,
-        summary: "Refuses: see strong tables.",
-        action: Session(transaction::watch),
+        summary: "Has EXEC do nothing if one of the keys changes. On strong tables only; refused elsewhere.",
+        action: Watch,
     },
 ];

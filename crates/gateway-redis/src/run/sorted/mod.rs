@@ -1,21 +1,19 @@
-//! Sorted sets: what is asked of one. [`range`] reads the bounds of ranges, [`algebra`] is what is made of several.
+//! Sorted sets: what is asked of one. [`range`] reads the bounds of ranges, [`algebra`] is what is made of several, [`pops`]
+//! take from the first of several.
 
 pub mod algebra;
+pub mod pops;
 pub mod range;
 
+use althing_datatypes::Op;
 use althing_datatypes::op::{Existence, Order, ScoreIf, ScoreWrite, SortedOp, ZaddAnswer};
-use althing_datatypes::{Op, Reply};
 use bytes::Bytes;
 
-use crate::command::Answering;
-use crate::keyspace::Keyspace;
 use crate::refusal::Refusal;
 use crate::run::hashes::random;
 use crate::run::scan::page;
-use crate::run::sets::counted;
-use crate::run::words::{Options, at, float, is, positive};
-use crate::run::{Keyed, one_scored, refused, scored, wrong_reply};
-use crate::wire::Value;
+use crate::run::words::{Options, at, float, positive};
+use crate::run::{Keyed, one_scored};
 
 type Parsed = Result<Keyed, Refusal>;
 
@@ -136,39 +134,6 @@ fn pop(words: &[Bytes], order: Order) -> Parsed {
         }
         [_, _, ..] => Err(Refusal::SYNTAX),
     }
-}
-
-/// `ZMPOP numkeys key... MIN | MAX [COUNT count]`: of the first key that has members.
-pub fn zmpop<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> {
-    Box::pin(async move {
-        let (keys, mut options) = counted(words, 1)?;
-        let which = options.value()?;
-        let order = if is(which, "min") {
-            Order::Ascending
-        } else if is(which, "max") {
-            Order::Descending
-        } else {
-            return Err(Refusal::SYNTAX);
-        };
-        let mut count = 1;
-        if options.take("count") {
-            let number = options.int().ok().and_then(|number| u64::try_from(number).ok());
-            count = number.filter(|&number| number > 0).ok_or(Refusal::of("ERR count should be greater than 0"))?;
-        }
-        options.end()?;
-        for key in keys {
-            let popped = space.ask(key, Op::Sorted(SortedOp::Pop { order, count })).await?;
-            match popped.map_err(|error| refused(error, "zmpop"))? {
-                Reply::Scored(members) if members.is_empty() => {}
-                Reply::Scored(members) => {
-                    let members = scored(members).into_iter().map(|(member, score)| Value::Array(vec![member, score]));
-                    return Ok(Value::Array(vec![Value::Bulk(key.clone()), Value::Array(members.collect())]));
-                }
-                _ => return Err(wrong_reply()),
-            }
-        }
-        Ok(Value::NilArray)
-    })
 }
 
 /// `ZRANDMEMBER key [count [WITHSCORES]]`

@@ -51,7 +51,7 @@ impl Node {
         care.looked = now;
         let task = Task::Unsettled { after: care.after.take(), count: LOOKED_AT_ONCE };
         let ticket = keyed.ticket(Waiting::Cas(Ticket::Own));
-        keyed.jobs.push(Job::Rounds { ticket, task });
+        self.agenda.push(group, Job::Rounds { ticket, task });
     }
 
     /// Makes the rounds that registers want.
@@ -88,7 +88,14 @@ impl Node {
     }
 
     /// All pages of a FLUSHALL are through: its client is told when its rounds are over, too.
-    pub(in crate::keyed) fn flush_over(&mut self, group: GroupId, ticket: u64, id: RequestId, removed: u64, out: &mut Effects) {
+    pub(in crate::keyed) fn flush_over(
+        &mut self,
+        group: GroupId,
+        ticket: u64,
+        id: RequestId,
+        removed: u64,
+        out: &mut Effects,
+    ) {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         match keyed.cas.flushes.get_mut(&ticket) {
             Some(flush) => {

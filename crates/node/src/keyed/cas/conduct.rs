@@ -23,7 +23,7 @@ impl Node {
     /// A client's operation is decided by a round.
     pub(in crate::keyed) fn decide(&mut self, now: Instant, group: GroupId, asked: Asked, out: &mut Effects) {
         let tally = Tally::new(self.requirement(group, Level::Quorum));
-        if !self.is_in_reach(now, group, &tally) {
+        if !self.is_in_reach(now, group, tally) {
             return out.responses.push((asked.id, Err(ErrorKind::ShardUnavailable.into())));
         }
         let kind = if asked.op.is_read() { Kind::Read } else { Kind::Change };
@@ -33,7 +33,15 @@ impl Node {
     }
 
     /// A round of the node's own.
-    pub(super) fn own_round(&mut self, now: Instant, group: GroupId, whose: Whose, key: Bytes, wish: Wish, out: &mut Effects) {
+    pub(super) fn own_round(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        whose: Whose,
+        key: Bytes,
+        wish: Wish,
+        out: &mut Effects,
+    ) {
         self.own_round_of(now, group, whose, key, (wish, Kind::Change), out);
     }
 
@@ -101,11 +109,18 @@ impl Node {
         }
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let ticket = keyed.ticket(Waiting::Cas(Ticket::Answer(to)));
-        keyed.jobs.push(Job::Rounds { ticket, task: Task::Answer { from: peer(to), request } });
+        self.agenda.push(group, Job::Rounds { ticket, task: Task::Answer { from: peer(to), request } });
     }
 
     /// A proposer elsewhere asks this acceptor.
-    pub(in crate::keyed) fn round_asked(&mut self, now: Instant, group: GroupId, from: NodeId, request: Bytes, out: &mut Effects) {
+    pub(in crate::keyed) fn round_asked(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        from: NodeId,
+        request: Bytes,
+        out: &mut Effects,
+    ) {
         let Ok(request) = Request::decode(request) else {
             self.shared.metrics.frames_refused += 1;
             return;
@@ -113,11 +128,18 @@ impl Node {
         self.follow_epoch(now, group, out);
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let ticket = keyed.ticket(Waiting::Cas(Ticket::Answer(from)));
-        keyed.jobs.push(Job::Rounds { ticket, task: Task::Answer { from: peer(from), request } });
+        self.agenda.push(group, Job::Rounds { ticket, task: Task::Answer { from: peer(from), request } });
     }
 
     /// What this acceptor says is durable.
-    pub(super) fn acceptor_answered(&mut self, now: Instant, group: GroupId, to: NodeId, answer: Answer, out: &mut Effects) {
+    pub(super) fn acceptor_answered(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        to: NodeId,
+        answer: Answer,
+        out: &mut Effects,
+    ) {
         if to == self.shared.node() {
             return self.conduct(now, group, Input::Answer { from: peer(to), answer }, out);
         }
@@ -126,7 +148,14 @@ impl Node {
     }
 
     /// An acceptor elsewhere has answered.
-    pub(in crate::keyed) fn round_answered(&mut self, now: Instant, group: GroupId, from: NodeId, answer: Bytes, out: &mut Effects) {
+    pub(in crate::keyed) fn acceptor_spoke(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        from: NodeId,
+        answer: Bytes,
+        out: &mut Effects,
+    ) {
         match Answer::decode(answer) {
             Ok(answer) => self.conduct(now, group, Input::Answer { from: peer(from), answer }, out),
             Err(_) => self.shared.metrics.frames_refused += 1,
@@ -134,13 +163,13 @@ impl Node {
     }
 
     fn compute(&mut self, now: Instant, group: GroupId, request: RequestId, ballot: Ballot, current: Value) {
-        let (now_ms, seed) = (self.wall.at(now), self.shared.rng.u64(..));
+        let (now_ms, seed) = (self.shared.wall.at(now), self.shared.rng.u64(..));
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let Some(pending) = keyed.cas.requests.get(&request) else { return };
         let (key, wish) = (pending.key.clone(), pending.wish.clone());
         let ticket = keyed.ticket(Waiting::Cas(Ticket::Compute(request, ballot)));
         let task = Task::Propose { key, wish, current, now_ms, seed };
-        keyed.jobs.push(Job::Rounds { ticket, task });
+        self.agenda.push(group, Job::Rounds { ticket, task });
     }
 
     /// The next value of a register is computed, and its dots are durable.
@@ -174,7 +203,7 @@ impl Node {
         let delta = delta.clone();
         let waiting = Ticket::Commit { key, version, delta: delta.clone(), ended: None };
         let ticket = keyed.ticket(Waiting::Cas(waiting));
-        keyed.jobs.push(Job::Join { ticket, delta });
+        self.agenda.push(group, Job::Join { ticket, delta });
         Some(ticket)
     }
 
@@ -189,7 +218,9 @@ impl Node {
     /// its dots are given up. Until that is known they are in doubt.
     fn settle_doubts(&mut self, group: GroupId, request: RequestId, result: &Result<Outcome, althing_paxos::Failure>) {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
-        let Some(pending) = keyed.cas.requests.get(&request).filter(|pending| pending.kind == Kind::Change) else { return };
+        let Some(pending) = keyed.cas.requests.get(&request).filter(|pending| pending.kind == Kind::Change) else {
+            return;
+        };
         let key = pending.key.clone();
         match result {
             Err(_) if pending.computed.is_empty() => {}
@@ -199,7 +230,7 @@ impl Node {
             Ok(_) if pending.computed.len() > 1 || pending.wish == Wish::Settle || keyed.cas.doubts.contains(&key) => {
                 keyed.cas.doubts.remove(&key);
                 let ticket = keyed.ticket(Waiting::Cas(Ticket::Own));
-                keyed.jobs.push(Job::Rounds { ticket, task: Task::Resolve { key } });
+                self.agenda.push(group, Job::Rounds { ticket, task: Task::Resolve { key } });
             }
             Ok(_) => {}
         }

@@ -52,6 +52,11 @@ enum Stage {
 }
 
 impl Fill {
+    /// Whether this replica is copying.
+    pub(super) fn is_under_way(&self) -> bool {
+        matches!(self.stage, Stage::Copies | Stage::Ends)
+    }
+
     pub(super) fn stands(&mut self, accepts: bool) {
         self.stage = if accepts { Stage::Accepts } else { Stage::Copies };
     }
@@ -75,7 +80,7 @@ impl Node {
             fill.stage = Stage::Ends;
             let task = Task::Fill { epoch: config.epoch(), stage: config.stage(), floor: fill.floor };
             let ticket = keyed.ticket(Waiting::Cas(Ticket::Own));
-            return keyed.jobs.push(Job::Rounds { ticket, task });
+            return self.agenda.push(group, Job::Rounds { ticket, task });
         }
         for peer in peers.into_iter().filter(|peer| peer.node != own && !fill.done.contains(&peer.node)) {
             let (after, asked) = fill.pages.entry(peer.node).or_insert((None, Instant::ZERO));
@@ -91,7 +96,7 @@ impl Node {
     pub(in crate::keyed) fn registers_asked(&mut self, group: GroupId, from: NodeId, name: u64, after: Option<Bytes>) {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let ticket = keyed.ticket(Waiting::Cas(Ticket::Page(from, name)));
-        keyed.jobs.push(Job::Rounds { ticket, task: Task::Page { after, count: PAGE_REGISTERS } });
+        self.agenda.push(group, Job::Rounds { ticket, task: Task::Page { after, count: PAGE_REGISTERS } });
     }
 
     pub(super) fn tell_registers(
@@ -131,7 +136,7 @@ impl Node {
         };
         cas.fill.floor = cas.fill.floor.max(standing.floor);
         let ticket = keyed.ticket(Waiting::Cas(Ticket::Copy { from, after }));
-        keyed.jobs.push(Job::Rounds { ticket, task: Task::Copy { registers } });
+        self.agenda.push(group, Job::Rounds { ticket, task: Task::Copy { registers } });
     }
 
     /// A page is copied, and durable.

@@ -11,9 +11,9 @@ use bytes::Bytes;
 
 use super::{Ended, Pending, REMEMBERED, Whose};
 use crate::effects::Effects;
+use crate::keyed::Asked;
 use crate::keyed::reads::Sight;
 use crate::keyed::writes::answer_of;
-use crate::keyed::Asked;
 use crate::node::Node;
 
 impl Node {
@@ -22,7 +22,7 @@ impl Node {
         &mut self,
         now: Instant,
         group: GroupId,
-        (key, version, delta): (Bytes, Ballot, Bytes),
+        (key, version, delta, index): (Bytes, Ballot, Bytes, u64),
         (ended, result, is_new): (Option<Ended>, &Result<(), JoinError>, bool),
         out: &mut Effects,
     ) {
@@ -35,7 +35,7 @@ impl Node {
                 let joined = keyed.cas.joined.entry(key).or_insert(version);
                 *joined = version.max(*joined);
                 if is_new {
-                    self.spread(now, group, delta);
+                    self.spread(now, group, index, delta);
                 }
             }
             // It is chosen all the same. The register keeps it, and a later look at the register joins it.
@@ -63,12 +63,12 @@ impl Node {
         };
         match (ended.result, pending.kind) {
             (Err(failure), _) => out.responses.push((id, Err(error_of(failure)))),
-            (Ok(outcome), Kind::Read) => self.finish_read(now, group, id, pending, outcome, out),
+            (Ok(outcome), Kind::Read) => self.finish_decided_read(now, group, id, pending, outcome, out),
             (Ok(outcome), Kind::Change | Kind::Forget) => self.finish_change(now, group, id, pending, &outcome, out),
         }
     }
 
-    fn finish_read(
+    fn finish_decided_read(
         &mut self,
         now: Instant,
         group: GroupId,
@@ -85,7 +85,7 @@ impl Node {
                     let error = ErrorKind::Storage("the key's register does not parse".to_owned());
                     return out.responses.push((id, Err(error.into())));
                 };
-                let (now_ms, seed) = (self.wall.at(now), self.shared.rng.u64(..));
+                let (now_ms, seed) = (self.shared.wall.at(now), self.shared.rng.u64(..));
                 let reply = execute(op, &state, now_ms, seed).map(|(reply, _)| reply).map_err(Into::into);
                 self.respond(id, answer_of(reply), out);
             }
@@ -115,7 +115,9 @@ impl Node {
             return out.responses.push((id, Err(Error::maybe_done(ErrorKind::Timeout))));
         };
         match (then, pending.wish) {
-            (Then::Answer, _) | (Then::Converge, Wish::Expire | Wish::Settle) => self.respond(id, answer_of(reply), out),
+            (Then::Answer, _) | (Then::Converge, Wish::Expire | Wish::Settle) => {
+                self.respond(id, answer_of(reply), out)
+            }
             (Then::Converge, Wish::Operate(op)) => {
                 let Pending { key, level, deadline, .. } = pending;
                 self.keyed_write(now, group, Asked::new(id, key, op, level, deadline), out);

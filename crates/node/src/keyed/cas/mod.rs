@@ -30,7 +30,7 @@ use althing_paxos::acceptor::Shard as Acceptance;
 use althing_paxos::proposer::{Failure, Kind, Outcome, Settings, Timer};
 use althing_paxos::{Ballot, Config, Peer, Proposer};
 use althing_quorum::Level;
-use althing_types::{GroupId, Instant, NodeId, RequestId};
+use althing_types::{Duration, GroupId, Instant, NodeId, RequestId};
 use bytes::Bytes;
 
 use self::fill::Fill;
@@ -44,6 +44,8 @@ const NEEDS_AGREEMENT: &str = "this table does not decide conditions (spec.condi
 const STRINGS_ONLY: &str = "this table decides conditions of strings only, and a hash is none: use a strong table";
 /// Keys of which the version that is joined here is remembered: what is read again and again is not joined each time.
 const REMEMBERED: usize = 4096;
+/// How long a shard that is decided by rounds is not looked at if nothing happens.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What a replica does about rounds.
 #[derive(Debug, Default)]
@@ -139,6 +141,11 @@ impl Cas {
         self.requests.len()
     }
 
+    /// Whether something is under way.
+    fn is_busy(&self) -> bool {
+        !self.requests.is_empty() || !self.timers.is_empty() || self.fill.is_under_way()
+    }
+
     /// A client no longer waits.
     pub(super) fn cancel(&mut self, id: RequestId) {
         for pending in self.requests.values_mut().filter(|pending| pending.whose == Whose::Client(id)) {
@@ -201,7 +208,7 @@ impl Node {
         keyed.cas.fill = Fill::default();
         let task = Task::Configure { epoch: config.epoch(), stage: config.stage() };
         let ticket = keyed.ticket(Waiting::Cas(Ticket::Own));
-        keyed.jobs.push(Job::Rounds { ticket, task });
+        self.agenda.push(group, Job::Rounds { ticket, task });
         if keyed.cas.proposer.is_some() {
             return self.conduct(now, group, althing_paxos::proposer::Input::Configure(config), out);
         }
@@ -215,7 +222,14 @@ impl Node {
     }
 
     /// A task about rounds is done, and durable.
-    pub(super) fn task_done(&mut self, now: Instant, group: GroupId, ticket: u64, told: Told, out: &mut crate::Effects) {
+    pub(super) fn task_done(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        (ticket, index): (u64, u64),
+        told: Told,
+        out: &mut crate::Effects,
+    ) {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         if let Told::Due(key) = told {
             return self.round_due(now, group, ticket, key, out);
@@ -231,7 +245,7 @@ impl Node {
             }
             (Ticket::Copy { from, after }, Told::Copied) => self.copied(now, group, from, after),
             (Ticket::Own, Told::Standing(standing)) => self.standing(group, standing),
-            (Ticket::Own, Told::Resolved(Some(delta))) => self.spread(now, group, delta),
+            (Ticket::Own, Told::Resolved(Some(delta))) => self.spread(now, group, index, delta),
             (Ticket::Own, Told::Unsettled { open, absent, inherited, next }) => {
                 self.look_after(now, group, care::Found { open, absent, inherited, next }, out);
             }
@@ -258,6 +272,16 @@ impl Node {
     fn standing(&mut self, group: GroupId, standing: Option<Acceptance>) {
         if let Some(keyed) = self.keyed.get_mut(&group) {
             keyed.cas.fill.stands(standing.is_some());
+        }
+    }
+
+    /// Whether rounds of a shard want its next tick; else when they are to be looked at again, if it has some.
+    pub(super) fn next_rounds(&self, now: Instant, group: GroupId) -> Instant {
+        let is_busy = self.keyed.get(&group).is_some_and(|keyed| keyed.cas.is_busy());
+        match (self.conditional(group), is_busy) {
+            (_, true) => now,
+            (Conditional::Paxos, false) => now + LOOK_AGAIN_AFTER,
+            (Conditional::Refuse, false) => Instant::FAR_FUTURE,
         }
     }
 

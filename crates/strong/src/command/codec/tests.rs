@@ -1,4 +1,5 @@
 use althing_api::cluster::{AlarmAction, AlarmKind, Member};
+use althing_api::keyed::{Moment, Watched};
 use althing_api::kv::{Operation, PutLease, PutRequest, PutValue, TxnRequest};
 use althing_types::limits::MAX_TXN_DEPTH;
 use proptest::prelude::*;
@@ -91,6 +92,39 @@ fn commands_of_a_split_come_back_as_they_were() {
     there_and_back(Command::Seal { at: "m".into(), children, filled: position(i64::MAX, u32::MAX) });
     there_and_back(Command::Bar { child: GroupId(u64::MAX) });
     there_and_back(Command::Activate { revision: Revision(i64::MAX), compacted: Revision(i64::MIN) });
+}
+
+fn moment() -> Moment {
+    Moment { now_ms: -1, seed: 0x0102_0304_0506_0708 }
+}
+
+fn step(key: &'static str) -> Step {
+    Step { key: key.into(), operation: "op".into() }
+}
+
+#[test]
+fn commands_of_keyed_values_come_back_as_they_were() {
+    there_and_back(Command::Operate { step: step("k"), moment: moment() });
+    let watches = vec![Watched { key: "w".into(), revision: Revision(i64::MIN) }];
+    there_and_back(Command::Transact { watches, steps: vec![step("k"), step("")], moment: moment() });
+    there_and_back(Command::Flush);
+    let due = vec![Deadline { at_ms: i64::MAX, key: "k".into() }, Deadline { at_ms: i64::MIN, key: Bytes::new() }];
+    there_and_back(Command::Expire { now_ms: 7, due });
+}
+
+/// The bytes of keyed values in the log, as docs/formats/strong.md draws them: they never change.
+#[test]
+fn the_bytes_of_operations_are_those_of_the_format() {
+    let of = |command| proposal(command).encode().slice(13..);
+    let at = b"\x01\x08\x07\x06\x05\x04\x03\x02\x01";
+    let operate = Command::Operate { step: step("k"), moment: moment() };
+    assert_eq!(of(operate), [&b"\x12"[..], at, b"\x01k\x02op"].concat());
+    let watches = vec![Watched { key: "w".into(), revision: Revision(5) }];
+    let transact = Command::Transact { watches, steps: vec![step("k")], moment: moment() };
+    assert_eq!(of(transact), [&b"\x13"[..], at, b"\x01\x01w\x0a\x01\x01k\x02op"].concat());
+    assert_eq!(of(Command::Flush), b"\x14"[..]);
+    let due = vec![Deadline { at_ms: 1, key: "k".into() }];
+    assert_eq!(of(Command::Expire { now_ms: 2, due }), b"\x15\x04\x01\x02\x01k"[..]);
 }
 
 /// The bytes of a split, as docs/formats/strong.md draws them: they never change.

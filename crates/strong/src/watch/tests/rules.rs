@@ -91,12 +91,12 @@ impl Table {
 }
 
 #[test]
-fn a_live_watch_is_given_each_turn_in_one_response() {
+fn a_live_watch_is_given_each_change_of_a_turn_in_a_response_of_its_own() {
     let mut table = Table::new(HubConfig::default());
     table.create(S1, watch(range("a", "c"), None));
     let changes = [change(2, &["a", "x"], 1), change(3, &["x"], 1), change(4, &["-a", "b"], 1)];
     table.input(Input::Changes(&changes));
-    assert_eq!(table.taken(S1), ["0 created at 1", "0 at 4: a@2 -a@4 b@4"]);
+    assert_eq!(table.taken(S1), ["0 created at 1", "0 at 2: a@2", "0 at 4: -a@4 b@4"]);
     assert!(table.effects.reads.is_empty());
 }
 
@@ -232,9 +232,11 @@ fn one_revision_is_never_cut_unless_the_watch_allows_it() {
 fn small_revisions_share_responses_up_to_their_size() {
     let mut table = Table::small();
     table.create(S1, watch(key("a"), None));
-    let changes: Vec<Change> = (2..6).map(|revision| change(revision, &["a"], 10)).collect();
+    // More than are told one by one, of which the watch wants four.
+    let change = |revision| change(revision, if revision < 6 { &["a"] } else { &["x"] }, 10);
+    let changes: Vec<Change> = (2..20).map(change).collect();
     table.input(Input::Changes(&changes));
-    assert_eq!(table.taken(S1), ["0 created at 1", "0 at 5: a@2 a@3 a@4", "0 at 5: a@5"]);
+    assert_eq!(table.taken(S1), ["0 created at 1", "0 at 19: a@2 a@3 a@4", "0 at 19: a@5"]);
 }
 
 #[test]

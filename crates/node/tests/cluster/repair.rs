@@ -1,0 +1,237 @@
+//! What makes replicas whole again: hints that outlive their coordinator, hash trees, and counting across a move.
+
+use althing_api::keyed::{Access, KeyedRequest};
+use althing_api::{ErrorKind, Request};
+use althing_consensus::Role;
+use althing_datatypes::op::KeyOp;
+use althing_datatypes::{Message as _, Op, Reply};
+use althing_manifest::{Object, Schedule};
+use althing_node::envelope::{KeyedMessage, Message, Standing};
+use althing_node::{GroupMetrics, Input, Metrics, NodeConfig, RepairConfig};
+use althing_quorum::Level;
+use althing_storage::wal::RecordKind;
+use althing_types::{GroupId, NodeId, RequestId};
+
+use super::Cluster;
+use super::control::{call, cluster, cluster_with};
+use super::keyed::{INCREMENT, READ, carts_of, set, text};
+
+fn unrepaired(config: NodeConfig) -> NodeConfig {
+    NodeConfig { repair: RepairConfig::OFF, ..config }
+}
+
+impl Cluster {
+    fn sum(&self, of: impl Fn(&Metrics) -> u64) -> u64 {
+        self.nodes.values().map(|one| of(&one.node.metrics())).sum()
+    }
+
+    /// The group of the one shard of the table.
+    fn group(&mut self) -> GroupId {
+        let group = |object| match object {
+            Object::Shard(shard) if shard.spec.table == "carts" => Some(shard.spec.group),
+            _ => None,
+        };
+        self.objects().into_values().find_map(group).unwrap()
+    }
+
+    /// Only this replica lacks these writes, and nobody is left who would send them again.
+    fn make_differ(&mut self, keys: impl Iterator<Item = String>) {
+        self.cut_off = Some(NodeId(3));
+        self.ticks(60);
+        for key in keys {
+            self.operate(1, &key, &set("another"), Some(Level::Quorum)).unwrap();
+        }
+        // Whatever wrote them has died and come back without its log of deltas, as after a long time.
+        for id in [1, 2] {
+            let one = self.nodes.get_mut(&NodeId(id)).unwrap();
+            one.applier.begin_checkpoint().unwrap().finish().unwrap();
+            one.log.retain(|record| record.kind != RecordKind::Delta);
+            self.crash(id);
+        }
+        self.ticks(100);
+    }
+}
+
+/// So many keys of which so many differ: bytes that repair moves, and bytes of everything.
+fn repaired(keys: usize, differing: usize) -> (u64, u64) {
+    let mut cluster = carts_of(cluster(), 1);
+    let value = "v".repeat(100);
+    let key = |number: usize| format!("user/{number:015}");
+    for number in 0..keys {
+        cluster.operate(1, &key(number), &set(&value), Some(Level::All)).unwrap();
+    }
+    cluster.ticks(100);
+    let step = keys / differing;
+    cluster.make_differ((0..differing).map(|number| key(number * step)));
+    let before = cluster.sum(|metrics| metrics.repair_bytes);
+    cluster.cut_off = None;
+    let repaired = |metrics: &Metrics| metrics.repair_joined + metrics.repair_sent;
+    cluster.until("all is repaired", |cluster| cluster.sum(repaired) >= differing as u64);
+    cluster.ticks(200);
+    for number in 0..differing {
+        let value = cluster.operate(3, &key(number * step), &READ, Some(Level::One)).unwrap();
+        assert_eq!(value, text("another"), "{number}");
+    }
+    // Two of them may have found the same at the same time.
+    assert!(cluster.sum(repaired) <= 2 * differing as u64, "{} of {differing}", cluster.sum(repaired));
+    assert_eq!(cluster.sum(|metrics| metrics.repair_running), 0);
+    (cluster.sum(|metrics| metrics.repair_bytes) - before, (keys * (20 + 100)) as u64)
+}
+
+#[test]
+fn only_what_differs_is_moved() {
+    let (moved, all) = repaired(4_000, 20);
+    assert!(moved * 8 < all, "{moved} bytes of {all}");
+}
+
+/// The aim of repair, at its full size: run it by hand, it takes a minute or two.
+#[test]
+#[ignore = "a million writes"]
+fn a_hundred_of_a_million_keys_are_repaired_for_less_than_a_hundredth_of_the_bytes() {
+    let (moved, all) = repaired(1_000_000, 100);
+    println!("{moved} bytes of {all}: {:.3} %", moved as f64 * 100.0 / all as f64);
+    assert!(moved * 100 < all, "{moved} bytes of {all}");
+}
+
+#[test]
+fn what_a_crashed_coordinator_had_acknowledged_alone_comes_from_its_log_and_not_by_repair() {
+    let mut cluster = carts_of(cluster_with(unrepaired), 1);
+    cluster.operate(1, "shared", &set("1"), Some(Level::All)).unwrap();
+    cluster.cut_off = Some(NodeId(3));
+    cluster.ticks(60);
+    for number in 0..50 {
+        cluster.operate(3, &format!("k{number}"), &set("v"), Some(Level::One)).unwrap();
+    }
+    cluster.crash(3);
+    cluster.ticks(60);
+    // A checkpoint would let the log go, if all had what is in it.
+    let one = cluster.nodes.get_mut(&NodeId(3)).unwrap();
+    let spaces = one.applier.begin_checkpoint().unwrap().finish().unwrap();
+    cluster.all(vec![(NodeId(3), Input::Checkpointed(spaces))]);
+    cluster.crash(3);
+    cluster.cut_off = None;
+    cluster.ticks(200);
+    for id in 1..=3 {
+        for number in 0..50 {
+            let value = cluster.operate(id, &format!("k{number}"), &READ, Some(Level::One)).unwrap();
+            assert_eq!(value, text("v"), "k{number} at {id}");
+        }
+    }
+    assert_eq!(cluster.sum(|metrics| metrics.rounds), 0);
+    // Everybody has acknowledged, so nothing is kept for anybody; and what is known of that outlives the next crash.
+    let found = cluster.sum(|metrics| metrics.hints_found);
+    assert!(found >= 100, "{found}");
+    let spaces = cluster.nodes.get_mut(&NodeId(3)).unwrap().applier.begin_checkpoint().unwrap().finish().unwrap();
+    cluster.all(vec![(NodeId(3), Input::Checkpointed(spaces))]);
+    cluster.crash(3);
+    cluster.ticks(100);
+    assert_eq!(cluster.nodes[&NodeId(3)].node.metrics().hints_found, 0);
+}
+
+#[test]
+fn a_write_does_not_count_who_knows_of_a_configuration_that_its_coordinator_does_not() {
+    let mut cluster = carts_of(cluster(), 1);
+    cluster.add_node(4);
+    cluster.until("the newcomer is there", |cluster| cluster.objects().contains_key("nodes/n4"));
+    let group = cluster.group();
+    let leads = |metrics: &GroupMetrics| metrics.group == group && matches!(metrics.role, Role::Leader { .. });
+    let leader = (1..=3).map(NodeId).find(|id| cluster.nodes[id].node.group_metrics().any(|one| leads(&one))).unwrap();
+    let others: Vec<NodeId> = (1..=3).map(NodeId).filter(|id| *id != leader).collect();
+    let (behind, leaving) = (others[0], others[1]);
+    // One replica hears nothing of its group, and the joint configuration stands.
+    cluster.lost = Some(Box::new(move |from, to, message| match message {
+        Message::Raft(of, _) => *of == group && (from == behind || to == behind),
+        Message::Keyed(_, KeyedMessage::Filled { standing: Standing::Incoming, .. }) => true,
+        _ => false,
+    }));
+    // It does not hear the leader either, or it would let it coordinate.
+    cluster.cut_link = Some([behind, leader]);
+    let name = format!("nodes/n{}", leaving.get());
+    let mut drained = match cluster.objects().remove(&name) {
+        Some(Object::Node(node)) => node,
+        other => panic!("{other:?}"),
+    };
+    drained.spec.schedule = Schedule::Drain;
+    cluster.write(Object::Node(drained));
+    let joint = [leader, behind, leaving, NodeId(4)].into();
+    cluster.until("the configuration is joint", |cluster| cluster.nodes[&leaving].node.voters(group) == joint);
+    cluster.ticks(40);
+    assert!(!cluster.nodes[&behind].node.voters(group).contains(&NodeId(4)), "it knows of nothing");
+
+    cluster.told.clear();
+    let (key, operation) = ("k".into(), set("v").encode());
+    let write = KeyedRequest::Operate { key, operation, access: Access::Write, level: None };
+    let write = Input::Request { id: RequestId(7), call: call("carts", Request::Keyed(write)) };
+    cluster.all(vec![(behind, write)]);
+    cluster.ticks(40);
+    assert!(cluster.told.is_empty(), "of the new replicas only one may have it: {:?}", cluster.told);
+    // It catches up, and counts by both. The leader does not get it, so the newcomer must.
+    cluster.cut_link = None;
+    cluster.lost = Some(Box::new(move |from, to, message| {
+        matches!(message, Message::Keyed(..)) && [[behind, leader], [leader, behind]].contains(&[from, to])
+    }));
+    cluster.ticks(40);
+    let told: Vec<_> = cluster.told.drain(..).filter(|(id, _)| *id == RequestId(7)).collect();
+    assert!(matches!(told.as_slice(), [(_, Ok(_))]), "{told:?}");
+    cluster.lost = None;
+    let settled = [leader, behind, NodeId(4)].into();
+    cluster.until("the move is over", |cluster| cluster.nodes[&leader].node.voters(group) == settled);
+    cluster.cut_off = Some(NodeId(4));
+    cluster.ticks(60);
+    assert_eq!(cluster.operate(4, "k", &READ, Some(Level::One)), Ok(text("v")));
+}
+
+#[test]
+fn a_shard_of_which_nothing_is_asked_makes_no_work() {
+    let mut cluster = carts_of(cluster(), 16);
+    for number in 0..64 {
+        cluster.operate(1, &format!("k{number}"), &set("v"), Some(Level::All)).unwrap();
+    }
+    cluster.ticks(400);
+    let rounds = cluster.sum(|metrics| metrics.rounds);
+    assert!(rounds >= 16 * 6, "each with each other: {rounds}");
+    let before = cluster.sum(|metrics| metrics.shard_looks);
+    cluster.ticks(400);
+    assert_eq!(cluster.sum(|metrics| metrics.shard_looks), before, "in ten seconds none is looked at");
+    // A peer that goes and comes back is a reason to look.
+    cluster.cut_off = Some(NodeId(3));
+    cluster.ticks(60);
+    cluster.cut_off = None;
+    cluster.ticks(60);
+    assert!(cluster.sum(|metrics| metrics.rounds) >= rounds + 16 * 2);
+    let refused = cluster.operate(1, "k", &set("v"), Some(Level::All)).map_err(|error| error.kind);
+    assert_ne!(refused, Err(ErrorKind::ShardUnavailable));
+}
+
+#[test]
+fn a_node_without_a_replica_takes_a_write_at_any_when_nobody_is_there_and_hands_it_over_later() {
+    let mut cluster = carts_of(cluster(), 1);
+    cluster.add_node(4);
+    cluster.until("the newcomer knows the table", |cluster| cluster.operate(4, "hits", &INCREMENT, None).is_ok());
+    let counted = cluster.ask_key(1, "hits", &READ);
+    cluster.cut_off = Some(NodeId(4));
+    cluster.ticks(60);
+    for id in 1..=3 {
+        cluster.all(vec![(NodeId(4), Input::PeerDown(NodeId(id)))]);
+    }
+    for level in Level::ALL.into_iter().filter(|level| *level != Level::Any) {
+        cluster.operate(4, "hits", &INCREMENT, Some(level)).unwrap_err();
+        for id in 1..=3 {
+            cluster.all(vec![(NodeId(4), Input::PeerDown(NodeId(id)))]);
+        }
+    }
+    assert_eq!(cluster.operate(4, "hits", &INCREMENT, Some(Level::Any)), Ok(Reply::Int(1)));
+    assert_eq!(cluster.operate(4, "cart", &set("milk"), Some(Level::Any)), Ok(Reply::Ok));
+    let removal = cluster.operate(4, "cart", &Op::Key(KeyOp::Delete), Some(Level::Any)).unwrap_err();
+    assert_eq!(removal.kind, ErrorKind::ShardUnavailable, "it would remove nothing");
+    assert_eq!(cluster.sum(|metrics| metrics.lodging), 2);
+    cluster.crash(4);
+    assert_eq!(cluster.sum(|metrics| metrics.lodging), 2);
+    cluster.cut_off = None;
+    cluster.ticks(200);
+    assert_eq!(cluster.sum(|metrics| metrics.lodging), 0);
+    let Reply::Bytes(counted) = counted else { panic!("{counted:?}") };
+    let counted: i64 = String::from_utf8_lossy(&counted).parse().unwrap();
+    assert_eq!(cluster.ask_key(1, "hits", &READ), text(&(counted + 1).to_string()), "once");
+    assert_eq!(cluster.ask_key(2, "cart", &READ), text("milk"));
+}

@@ -1,0 +1,153 @@
+//! What replicas of convergent shards have written, by their dots.
+//!
+//! * An event that has left its replica names one write for ever: a replica that had lost something and went on counting would name
+//!   another one like it.
+//! * What every write added and what it removed is kept, for [`crate::checker::carts::events`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use althing_clock::{Dot, DotContext};
+use althing_convergent::delta::{KeyDelta, Message};
+use althing_crdt::Join;
+use althing_types::{GroupId, NodeId};
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::Contradiction;
+
+/// How far a write has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// Its replica may have lost it in a crash.
+    Executed,
+    /// It has left its replica, where it must be durable.
+    Sent,
+}
+
+/// One write, as its delta says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Written {
+    /// Where it was executed.
+    pub node: NodeId,
+    /// How far it has come.
+    pub reach: Reach,
+    /// The events that it adds, or says to be alive.
+    pub alive: BTreeSet<Dot>,
+    /// The events that are gone once it is known.
+    pub removed: BTreeSet<Dot>,
+    /// The strings that it writes.
+    pub values: Vec<(Dot, Bytes)>,
+}
+
+/// All writes that were ever executed.
+#[derive(Clone, Debug, Default)]
+pub struct Deltas {
+    /// Which write each event that was sent belongs to, by its hash, and whose it was.
+    events: BTreeMap<(GroupId, Dot), (u64, NodeId)>,
+    /// By the hash of its bytes.
+    writes: BTreeMap<(GroupId, u64), (Bytes, Written)>,
+}
+
+impl Deltas {
+    /// A replica has executed a write. It may still forget it.
+    pub fn executes(&mut self, group: GroupId, node: NodeId, delta: &Bytes) {
+        let Ok(Message::Key(delta_of_key)) = Message::decode(delta.clone()) else { return };
+        let key = delta_of_key.key.clone();
+        self.writes.entry((group, xxh3_64(delta))).or_insert_with(|| (key, Written::of(node, &delta_of_key)));
+    }
+
+    /// A delta goes to another replica. Repairs are no writes, and name no event for the first time.
+    pub fn sends(&mut self, group: GroupId, node: NodeId, delta: &Bytes) -> Result<(), Contradiction> {
+        let hash = xxh3_64(delta);
+        if self.writes.get(&(group, hash)).is_some_and(|(_, written)| written.reach == Reach::Sent) {
+            return Ok(());
+        }
+        let Ok(Message::Key(delta)) = Message::decode(delta.clone()) else { return Ok(()) };
+        for dot in dots(&delta.delta.writes) {
+            let (first, by) = *self.events.entry((group, dot)).or_insert((hash, node));
+            if first != hash {
+                let key = &delta.key;
+                return Err(format!(
+                    "node {node} says that event {dot} of group {group} is a write of {key:?}, and node {by} had said \
+                     that it is another one"
+                ));
+            }
+        }
+        if let Some((_, written)) = self.writes.get_mut(&(group, hash)) {
+            written.reach = Reach::Sent;
+        }
+        Ok(())
+    }
+
+    /// All writes, by key.
+    #[must_use]
+    pub fn by_key(&self) -> BTreeMap<&Bytes, Vec<&Written>> {
+        let mut by_key: BTreeMap<&Bytes, Vec<&Written>> = BTreeMap::new();
+        for (key, written) in self.writes.values() {
+            by_key.entry(key).or_default().push(written);
+        }
+        by_key
+    }
+}
+
+impl Written {
+    fn of(node: NodeId, delta: &KeyDelta) -> Self {
+        let mut alive = BTreeSet::new();
+        delta.delta.store.dots(&mut |dot| {
+            alive.insert(dot);
+        });
+        let removed = dots(&delta.delta.context).filter(|dot| !alive.contains(dot)).collect();
+        let siblings = delta.delta.store.text().written.siblings();
+        let values = siblings.iter().map(|(dot, sibling)| (*dot, sibling.value.clone())).collect();
+        Self { node, reach: Reach::Executed, alive, removed, values }
+    }
+}
+
+fn dots(context: &DotContext) -> impl Iterator<Item = Dot> {
+    let ranges = context.difference(&DotContext::EMPTY).into_iter();
+    ranges.flat_map(|range| (range.first..=range.last).map(move |counter| Dot::new(range.actor, counter)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use althing_clock::Actor;
+    use althing_convergent::{Job, Outcome, Shard, ShardConfig};
+    use althing_datatypes::Op;
+    use althing_datatypes::op::SetOp;
+    use althing_storage::engine::model::ModelEngine;
+    use althing_types::SpaceId;
+
+    use super::*;
+
+    const G: GroupId = GroupId(9);
+    const A: NodeId = NodeId(1);
+
+    fn add(shard: &mut Shard, element: &'static str) -> Bytes {
+        let op = Op::Set(SetOp::Add(vec![element.into()]));
+        let mut out = Vec::new();
+        shard
+            .work(vec![Job::Execute { ticket: 1, key: "t".into(), op, seen: None, now_ms: 1, seed: 0 }], &mut out)
+            .unwrap();
+        let Some(Outcome::Executed { delta: Some(delta), .. }) = out.pop() else { panic!("nothing was added") };
+        delta
+    }
+
+    fn shard() -> Shard {
+        Shard::open(Arc::new(ModelEngine::new()), SpaceId(1), Actor::new(1, 1), ShardConfig::default()).unwrap()
+    }
+
+    #[test]
+    fn an_event_that_names_two_writes_is_found_once_both_were_sent() {
+        let (mut first, mut again) = (shard(), shard());
+        let mut deltas = Deltas::default();
+        let lost = add(&mut first, "lost");
+        deltas.executes(G, A, &lost);
+        let kept = add(&mut again, "kept");
+        deltas.executes(G, A, &kept);
+        assert_eq!(deltas.sends(G, A, &kept), Ok(()), "what never left its replica was never named");
+        assert_eq!(deltas.sends(G, A, &kept), Ok(()), "it may be sent again");
+        assert!(deltas.sends(G, A, &lost).is_err());
+    }
+}
