@@ -81,6 +81,31 @@ pub enum KeyedRequest {
     Count,
     /// Removes every key of the shard.
     Flush,
+    /// All concurrent values of a string, and what whoever reads them has seen.
+    Siblings {
+        /// The key.
+        key: Bytes,
+        /// How many replicas must have answered; `None` for what the table says.
+        level: Option<Level>,
+    },
+    /// Writes a string in the place of what its writer has seen; what he has not seen stays beside it.
+    Put {
+        /// The key.
+        key: Bytes,
+        /// The string.
+        value: Bytes,
+        /// What `Siblings` has answered for a context.
+        context: Bytes,
+        /// How many replicas must have it; `None` for what the table says.
+        level: Option<Level>,
+    },
+    /// A request about one key by somebody who wants to see what he has seen before and what he has written, whichever replica he asks.
+    InSession {
+        /// What the last answer has said of what he has seen; empty at the beginning. At most [`MAX_TOKEN_BYTES`].
+        token: Bytes,
+        /// The request; none of this kind.
+        request: Box<KeyedRequest>,
+    },
     /// Operations that happen together, if no watched key has changed: none sees or leaves a part of it. What one of them is refused
     /// does not stop the others. Only tables whose replicas agree on an order can do it.
     Transact {
@@ -94,6 +119,9 @@ pub enum KeyedRequest {
         moment: Option<Moment>,
     },
 }
+
+/// Bytes of a session's token at the most: some sixty for each shard that it has seen, and more where a replica lacks something.
+pub const MAX_TOKEN_BYTES: usize = 256 * 1024;
 
 /// What is answered.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -113,6 +141,23 @@ pub enum KeyedAnswer {
     Count(u64),
     /// To `Flush`: how many keys were removed.
     Flushed(u64),
+    /// To `Siblings`.
+    Siblings {
+        /// The values; none if there is no string.
+        values: Vec<Bytes>,
+        /// What has been seen, for `Put`.
+        context: Bytes,
+    },
+    /// To a write: nothing was done, for so many concurrent values wait that its writer has not seen. Read them, and write
+    /// with the context of that.
+    Reread(u64),
+    /// To `InSession`.
+    InSession {
+        /// The answer to the request; none of this kind.
+        answer: Box<KeyedAnswer>,
+        /// What has been seen now.
+        token: Bytes,
+    },
     /// To `Transact`: it was done.
     Transacted {
         /// What each step came to: a result of a reply or a refusal, as the crate `datatypes` writes it.
@@ -127,15 +172,44 @@ pub enum KeyedAnswer {
 impl KeyedRequest {
     /// Whether it changes nothing.
     #[must_use]
-    pub const fn is_read_only(&self) -> bool {
+    pub fn is_read_only(&self) -> bool {
         match self {
             Self::Operate { access: Access::Read, .. }
             | Self::Transact { access: Access::Read, .. }
             | Self::Scan { .. }
+            | Self::Siblings { .. }
             | Self::Count => true,
             Self::Operate { access: Access::Write, .. }
             | Self::Transact { access: Access::Write, .. }
+            | Self::Put { .. }
             | Self::Flush => false,
+            Self::InSession { request, .. } => request.is_read_only(),
+        }
+    }
+
+    /// The key that it is about, if it is about one.
+    #[must_use]
+    pub fn key(&self) -> Option<&Bytes> {
+        match self {
+            Self::Operate { key, .. } | Self::Siblings { key, .. } | Self::Put { key, .. } => Some(key),
+            Self::InSession { request, .. } => request.key(),
+            Self::Scan { .. } | Self::Count | Self::Flush | Self::Transact { .. } => None,
+        }
+    }
+
+    /// The bytes of what it brings, about: what waits for an answer is counted by them.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let key = self.key().map_or(0, Bytes::len);
+        match self {
+            Self::Operate { operation, .. } => key + operation.len(),
+            Self::Put { value, context, .. } => key + value.len() + context.len(),
+            Self::InSession { token, request } => token.len() + request.weight(),
+            Self::Transact { watches, steps, .. } => {
+                let watched = watches.iter().map(|watched| watched.key.len()).sum::<usize>();
+                watched + steps.iter().map(|step| step.key.len() + step.operation.len()).sum::<usize>()
+            }
+            Self::Scan { .. } | Self::Count | Self::Flush | Self::Siblings { .. } => key,
         }
     }
 }

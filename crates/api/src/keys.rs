@@ -113,9 +113,8 @@ pub fn shard_keys(request: &Request) -> Keys<'_> {
         Request::Put(put) => Keys::Single(&put.key),
         Request::DeleteRange(delete) => Keys::of(&delete.keys),
         Request::Txn(txn) => Keys::of_txn(txn),
-        Request::Keyed(KeyedRequest::Operate { key, .. }) => Keys::Single(key),
         Request::Keyed(KeyedRequest::Transact { watches, steps, .. }) => Keys::of_steps(watches, steps),
-        Request::Keyed(KeyedRequest::Scan { .. } | KeyedRequest::Count | KeyedRequest::Flush) => Keys::None,
+        Request::Keyed(request) => request.key().map_or(Keys::None, Keys::Single),
         Request::Compact { .. }
         | Request::LeaseGrant { .. }
         | Request::LeaseRevoke(_)

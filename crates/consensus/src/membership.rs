@@ -81,7 +81,7 @@ impl Replica {
         self.flush_proposals();
         let applied = self.node.apply_conf_change(&change.to_raft());
         let conf_state = applied
-            .map(|state| ConfState::from_raft(&state))
+            .map(|state| ConfState { epoch: entry.index, ..ConfState::from_raft(&state) })
             .map_err(|error| ConfChangeError::Refused { index: entry.index, reason: error.to_string() })?;
         mark(&change);
         self.node.mut_store().set_conf_state(conf_state.clone());

@@ -176,6 +176,7 @@ impl ConfState {
             }
         }
         writer.bool(self.auto_leave);
+        writer.u64(self.epoch);
     }
 
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
@@ -185,6 +186,7 @@ impl ConfState {
             voters_outgoing: read_nodes(reader)?,
             learners_next: read_nodes(reader)?,
             auto_leave: reader.bool("auto leave")?,
+            epoch: reader.u64("a configuration's epoch")?,
         })
     }
 }
@@ -215,13 +217,14 @@ mod tests {
 
     fn any_conf_state() -> impl Strategy<Value = ConfState> {
         let nodes = || vec(any::<u64>().prop_map(NodeId), 0..4);
-        (nodes(), nodes(), nodes(), nodes(), any::<bool>()).prop_map(
-            |(voters, learners, voters_outgoing, learners_next, auto_leave)| ConfState {
+        (nodes(), nodes(), nodes(), nodes(), any::<bool>(), any::<u64>()).prop_map(
+            |(voters, learners, voters_outgoing, learners_next, auto_leave, epoch)| ConfState {
                 voters,
                 learners,
                 voters_outgoing,
                 learners_next,
                 auto_leave,
+                epoch,
             },
         )
     }

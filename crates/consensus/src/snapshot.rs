@@ -15,6 +15,8 @@ use crate::types::SnapshotMeta;
 pub(crate) struct Installing {
     /// Where the snapshot stands.
     pub(crate) index: u64,
+    /// That of its configuration: the raft crate does not carry it.
+    pub(crate) epoch: u64,
 }
 
 impl Replica {
@@ -47,7 +49,7 @@ impl Replica {
         self.step_raft(message);
         let taken = self.node.snap().is_some_and(|snapshot| snapshot.get_metadata().index == index);
         if taken {
-            self.installing = Some(Installing { index });
+            self.installing = Some(Installing { index, epoch: meta.conf_state.epoch });
             self.metrics.snapshots_installed += 1;
         }
         self.finish_input(out);

@@ -70,7 +70,10 @@ impl Replica {
     fn take_ready(&mut self, out: &mut Effects) -> usize {
         let mut ready = self.node.ready();
         let seq = ready.number();
-        let snapshot = Some(ready.snapshot()).filter(|snapshot| !snapshot.is_empty()).map(SnapshotMeta::from_raft);
+        let mut snapshot = Some(ready.snapshot()).filter(|snapshot| !snapshot.is_empty()).map(SnapshotMeta::from_raft);
+        if let (Some(meta), Some(installing)) = (&mut snapshot, self.installing) {
+            meta.conf_state.epoch = installing.epoch;
+        }
         let entries = ready.take_entries();
         let hard_state =
             ready.hs().map(|state| HardState { term: state.term, vote: NodeId(state.vote), commit: state.commit });

@@ -59,6 +59,9 @@ pub struct ConfState {
     pub learners_next: Vec<NodeId>,
     /// Whether the leader leaves the joint configuration by itself.
     pub auto_leave: bool,
+    /// The index of the entry that made it so; 0 if the group was born with it. So a later configuration has a greater one, and
+    /// all replicas give one configuration the same: what goes beside the log can say by which it goes.
+    pub epoch: u64,
 }
 
 impl ConfState {
@@ -109,6 +112,7 @@ impl ConfState {
         state
     }
 
+    /// Without its epoch, which the raft crate does not know.
     pub(crate) fn from_raft(state: &raft::eraftpb::ConfState) -> Self {
         Self {
             voters: sorted(state.get_voters()),
@@ -116,6 +120,7 @@ impl ConfState {
             voters_outgoing: sorted(state.get_voters_outgoing()),
             learners_next: sorted(state.get_learners_next()),
             auto_leave: state.get_auto_leave(),
+            epoch: 0,
         }
     }
 }

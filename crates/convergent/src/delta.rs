@@ -7,6 +7,7 @@
 use althing_clock::{Actor, Coded, Dot, DotContext, Timestamp};
 use althing_codec::{DecodeError, Reader, Writer};
 use althing_crdt::{Delta, Join};
+use althing_paxos::acceptor::Record;
 use althing_types::limits::MAX_KEY_BYTES;
 use bytes::Bytes;
 
@@ -16,6 +17,8 @@ use crate::known::Known;
 const VERSION: u8 = 1;
 const KEY: u8 = 0;
 const ATTESTATION: u8 = 1;
+const ROUNDS: u8 = 2;
+const ISSUED: u8 = 3;
 
 /// What a shard can be told.
 #[derive(Clone, PartialEq, Debug)]
@@ -24,6 +27,19 @@ pub enum Message {
     Key(Box<KeyDelta>),
     /// What was known elsewhere: see the module.
     Attestation(Attestation),
+    /// What this replica remembers as an acceptor ([`crate::rounds`]). Only in its own log.
+    Rounds(Vec<Record>),
+    /// Events that were issued for a value that may never be chosen ([`crate::rounds`]). Only in this replica's own log.
+    Issued(Issued),
+}
+
+/// Events that were issued for a value that may never be chosen.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Issued {
+    /// For which key.
+    pub key: Bytes,
+    /// Which.
+    pub dots: DotContext,
 }
 
 /// Something about one key.
@@ -53,6 +69,22 @@ impl Message {
         match self {
             Self::Key(message) => message.encode(),
             Self::Attestation(message) => message.encode(),
+            Self::Rounds(records) => {
+                let mut writer = Writer::with_capacity(128);
+                writer.u8(VERSION);
+                writer.u8(ROUNDS);
+                writer.u64(records.len() as u64);
+                records.iter().for_each(|record| writer.bytes(&record.encode()));
+                writer.finish()
+            }
+            Self::Issued(issued) => {
+                let mut writer = Writer::with_capacity(issued.key.len() + 64);
+                writer.u8(VERSION);
+                writer.u8(ISSUED);
+                writer.bytes(&issued.key);
+                issued.dots.write(&mut writer);
+                writer.finish()
+            }
         }
     }
 
@@ -68,6 +100,12 @@ impl Message {
             ATTESTATION => {
                 Self::Attestation(Attestation { known: Known::read(&mut reader)?, taken: Known::read(&mut reader)? })
             }
+            ROUNDS => {
+                let count = reader.count("records of an acceptor")?;
+                let record = |_| Record::decode(reader.bytes("a record of an acceptor")?);
+                Self::Rounds((0..count).map(record).collect::<Result<_, _>>()?)
+            }
+            ISSUED => Self::Issued(Issued { key: read_key(&mut reader)?, dots: DotContext::read(&mut reader)? }),
             other => return Err(DecodeError::Unknown { field: "a delta's kind", value: u64::from(other) }),
         };
         reader.finish()?;
@@ -80,6 +118,7 @@ impl Message {
         match self {
             Self::Key(message) => message.delta.context.next_dot(actor).counter - 1,
             Self::Attestation(message) => message.known.last(actor),
+            Self::Rounds(_) | Self::Issued(_) => 0,
         }
     }
 }
@@ -89,7 +128,7 @@ impl Message {
 pub fn is_written_by(delta: &Bytes, actor: Actor) -> bool {
     match Message::decode(delta.clone()) {
         Ok(Message::Key(message)) => message.delta.writes.next_dot(actor).counter > 1,
-        Ok(Message::Attestation(_)) | Err(_) => false,
+        Ok(Message::Attestation(_) | Message::Rounds(_) | Message::Issued(_)) | Err(_) => false,
     }
 }
 

@@ -20,9 +20,10 @@ use althing_crdt::Join;
 use althing_datatypes::{Op, OpError, Reply};
 use bytes::Bytes;
 
-use crate::delta::{KeyDelta, check_version, read_key};
+use crate::delta::{KeyDelta, Message, check_version, read_key};
 use crate::keyed::{Keyed, diff};
 use crate::known::Known;
+use crate::text::Text;
 
 const VERSION: u8 = 1;
 
@@ -37,6 +38,8 @@ pub struct Evaluated {
     pub state: Keyed,
     /// What whoever reads this has seen: for [`crate::Job::Execute`].
     pub context: DotContext,
+    /// All that the replicas know together.
+    pub known: Known,
 }
 
 /// Why states could not be joined.
@@ -66,14 +69,49 @@ pub enum EvaluateError {
 /// # Errors
 /// [`EvaluateError`]
 pub fn evaluate(op: &Op, states: &[Bytes], now_ms: i64, seed: u64) -> Result<Evaluated, EvaluateError> {
+    evaluate_on(op, states, now_ms, seed, Sight::Whole)
+}
+
+/// The same for a key of which a round has said that it holds no string: what stores still have of one is not seen.
+///
+/// # Errors
+/// [`EvaluateError`]
+pub fn evaluate_beside(op: &Op, states: &[Bytes], now_ms: i64, seed: u64) -> Result<Evaluated, EvaluateError> {
+    evaluate_on(op, states, now_ms, seed, Sight::Beside)
+}
+
+/// What of a key an operation sees.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sight {
+    Whole,
+    Beside,
+}
+
+fn evaluate_on(op: &Op, states: &[Bytes], now_ms: i64, seed: u64, sight: Sight) -> Result<Evaluated, EvaluateError> {
     let answers = decode(distinct(states))?;
     let joined = join(&answers);
     let mut missing: Vec<_> = answers.iter().map(|answer| answer.missing(&joined.state)).collect();
     // Where one speaks for all, none lacks anything.
     missing.resize(states.len(), None);
-    let reply = althing_datatypes::execute(op.clone(), &joined.state, now_ms, seed).map(|(reply, _)| reply);
+    let executed = match sight {
+        Sight::Whole => althing_datatypes::execute(op.clone(), &joined.state, now_ms, seed),
+        Sight::Beside => {
+            let beside = Keyed { text: Text::default(), ..joined.state.clone() };
+            althing_datatypes::execute(op.clone(), &beside, now_ms, seed)
+        }
+    };
     let context = joined.known.seen_with(|visit| joined.state.dots(visit));
-    Ok(Evaluated { reply, missing, state: joined.state, context })
+    let Answer { state, known, .. } = joined;
+    Ok(Evaluated { reply: executed.map(|(reply, _)| reply), missing, state, context, known })
+}
+
+/// What the replica knew that has given this as its [`crate::Job::Attest`].
+#[must_use]
+pub fn known_of(attestation: &Bytes) -> Option<Known> {
+    match Message::decode(attestation.clone()).ok()? {
+        Message::Attestation(attestation) => Some(attestation.known),
+        Message::Key(_) | Message::Rounds(_) | Message::Issued(_) => None,
+    }
 }
 
 /// Replicas that have taken the same writes say the same, byte for byte, which is so nearly always. Then one speaks for all.

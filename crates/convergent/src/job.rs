@@ -8,6 +8,7 @@ use althing_codec::DecodeError;
 use althing_datatypes::{Kind, Op, OpError, Reply};
 use bytes::Bytes;
 
+use crate::rounds::{Task, Told};
 use crate::survey::{Compared, Finished, Mended};
 
 /// Something to be done by a replica.
@@ -106,6 +107,13 @@ pub enum Job {
         /// The host's number.
         ticket: u64,
     },
+    /// About keys that are decided by rounds.
+    Rounds {
+        /// The host's number.
+        ticket: u64,
+        /// What.
+        task: Task,
+    },
     /// Removes what has expired for longer than clocks may differ, and what nobody needs any more.
     Tend {
         /// The host's number.
@@ -179,6 +187,9 @@ pub enum Refusal {
         /// What is allowed.
         limit: usize,
     },
+    /// What an acceptor has for the key is no value: one of the nodes is broken, or of another version.
+    #[error("the key's register does not parse")]
+    BadRegister,
     /// The key's name is longer than `althing_types::limits::MAX_KEY_BYTES`.
     #[error("a key of {bytes} bytes, of {limit} at most")]
     KeyTooLong {
@@ -204,6 +215,9 @@ pub enum JoinError {
         /// The last one that is known here.
         known: u64,
     },
+    /// It is of a replica's own log, and nobody sends that.
+    #[error("what was sent belongs to a log")]
+    NotForOthers,
     /// So many deltas have overtaken others that there is no room to remember which. Send it again when the older ones, or a
     /// repair, have come.
     #[error("{gaps} gaps in what is known here, of {limit} at most")]
@@ -349,6 +363,17 @@ pub enum Outcome {
         index: u64,
         /// Where to go on; `None` after the last key.
         next: Option<Bytes>,
+    },
+    /// Of [`Job::Rounds`].
+    Rounds {
+        /// The job's.
+        ticket: u64,
+        /// What it rests on; that of what is to be logged, if there is something.
+        index: u64,
+        /// To be logged under `index`.
+        logged: Option<Bytes>,
+        /// What became of it.
+        told: Told,
     },
     /// Of [`Job::Tend`]: the end of the step.
     Tended {

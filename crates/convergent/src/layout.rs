@@ -6,6 +6,9 @@
 //!   02 │ deadline (8) │ key     → nothing: keys by deadline
 //!   03 │ key                    → nothing: keys in which others have reset this replica's counters
 //!   04 │ position (8) │ key     → nothing: keys by where they lie in the hash tree
+//!   05                          → head of rounds: what was issued for them, what the acceptor goes by
+//!   06 │ key                    → register of an acceptor
+//!   07 │ key                    → what was issued for a round whose end is not known
 //! ```
 
 use althing_clock::{Coded, Timestamp};
@@ -25,6 +28,10 @@ const KEYS: u8 = 1;
 const DEADLINES: u8 = 2;
 const MARKS: u8 = 3;
 const POSITIONS: u8 = 4;
+/// The key of the head of rounds.
+pub(crate) const ROUNDS: &[u8] = &[5];
+const REGISTERS: u8 = 6;
+const OPEN: u8 = 7;
 const VERSION: u8 = 1;
 /// The head's: with its second version came the keys by position.
 const HEAD_VERSION: u8 = 2;
@@ -33,6 +40,10 @@ const HEAD_VERSION: u8 = 2;
 pub(crate) const KEYS_PREFIX: &[u8] = &[KEYS];
 /// The prefix of all marks.
 pub(crate) const MARKS_PREFIX: &[u8] = &[MARKS];
+/// The prefix of all registers.
+pub(crate) const REGISTERS_PREFIX: &[u8] = &[REGISTERS];
+/// The prefix of all that was issued and is open.
+pub(crate) const OPEN_PREFIX: &[u8] = &[OPEN];
 /// Where the keys by deadline begin.
 pub(crate) const DEADLINES_PREFIX: &[u8] = &[DEADLINES];
 
@@ -49,6 +60,16 @@ pub(crate) fn end(prefix: &[u8]) -> [u8; 1] {
 /// Where a key that was reset by others is marked.
 pub(crate) fn mark(name: &[u8]) -> Vec<u8> {
     [&[MARKS], name].concat()
+}
+
+/// Where a key's register lies.
+pub(crate) fn register(name: &[u8]) -> Vec<u8> {
+    [&[REGISTERS], name].concat()
+}
+
+/// Where it lies what was issued for a key.
+pub(crate) fn open(name: &[u8]) -> Vec<u8> {
+    [&[OPEN], name].concat()
 }
 
 /// Where a key lies by its deadline.

@@ -26,6 +26,7 @@
 //! | [`known`] | the causal context of a whole shard |
 //! | [`delta`] | what travels and what is logged |
 //! | [`evaluate`](mod@evaluate) | reads from several replicas |
+//! | [`rounds`] | strings that are decided by rounds of Paxos |
 //! | [`survey`] | repair: what two replicas compare by their hash trees, and join |
 //!
 //! The host owes it four things. It logs each delta under its `index` before anything that rests on it leaves the node; it
@@ -61,6 +62,7 @@ pub mod job;
 pub mod keyed;
 pub mod known;
 mod layout;
+pub mod rounds;
 pub mod shard;
 pub mod survey;
 pub mod text;
@@ -68,7 +70,7 @@ pub mod text;
 pub use blind::{Blind, write_blindly};
 pub use delta::is_written_by;
 pub use error::ConvergentError;
-pub use evaluate::{EvaluateError, Evaluated, evaluate};
+pub use evaluate::{EvaluateError, Evaluated, evaluate, evaluate_beside, known_of};
 pub use hashes::TreeSecret;
 pub use job::{Compare, Job, JoinError, Outcome, Page, Refusal, Rest, ScanRequest};
 pub use keyed::Keyed;

@@ -1,6 +1,6 @@
 //! The table that a connection stands in, as commands use it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use althing_api::keyed::{Access, KeyedAnswer, KeyedRequest};
 use althing_api::request::Body;
@@ -8,6 +8,7 @@ use althing_api::{Answer, Call, Error, ErrorKind, Reply as Coming, Request, Targ
 use althing_datatypes::codec::Message;
 use althing_datatypes::op::{Existence, KeyOp, SetAnswer, SetExpiry, StringOp};
 use althing_datatypes::{Content, Op, OpError, Reply, Whole};
+use althing_quorum::Level;
 use althing_types::GroupId;
 use bytes::Bytes;
 
@@ -37,6 +38,18 @@ pub struct Keyspace {
     standing: Standing,
     /// What operations are part of, on a strong table.
     attempt: Option<Arc<Attempt>>,
+    levels: Levels,
+    /// What the connection has seen, if it keeps that. Its clones keep the same.
+    token: Arc<Mutex<Option<Bytes>>>,
+}
+
+/// How many replicas are asked; `None` for what the table says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Levels {
+    /// By reads.
+    pub read: Option<Level>,
+    /// By writes.
+    pub write: Option<Level>,
 }
 
 /// Whether there is a table at all.
@@ -50,7 +63,8 @@ enum Standing {
 
 impl Keyspace {
     pub(crate) fn new(shared: Arc<Shared>, table: Arc<Table>) -> Self {
-        Self { shared, table, standing: Standing::InTable, attempt: None }
+        let (levels, token) = (Levels::default(), Arc::default());
+        Self { shared, table, standing: Standing::InTable, attempt: None, levels, token }
     }
 
     /// Where connections stand while there is no table for them. Nothing that is asked there reaches any table.
@@ -68,6 +82,35 @@ impl Keyspace {
     /// Whether there is no table.
     pub(crate) fn is_nowhere(&self) -> bool {
         self.standing == Standing::Nowhere
+    }
+
+    /// At which levels its operations are done.
+    #[must_use]
+    pub const fn levels(&self) -> Levels {
+        self.levels
+    }
+
+    /// The same at other levels.
+    #[must_use]
+    pub fn with_levels(&self, levels: Levels) -> Self {
+        Self { levels, ..self.clone() }
+    }
+
+    /// What the connection has seen, if it keeps that.
+    #[must_use]
+    pub fn token(&self) -> Option<Bytes> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps what the connection has seen from now on, or does not.
+    pub fn keep_token(&self, token: Option<Bytes>) {
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+
+    /// Whether each operation must know what the one before has seen.
+    #[must_use]
+    pub fn is_in_session(&self) -> bool {
+        self.token().is_some()
     }
 
     /// The same, where all that is done is part of an attempt.
@@ -94,7 +137,7 @@ impl Keyspace {
     /// The same node's other table.
     #[must_use]
     pub(crate) fn beside(&self, table: Arc<Table>) -> Self {
-        Self::new(Arc::clone(&self.shared), table)
+        Self { table, ..self.clone() }
     }
 
     /// The gateway.
@@ -121,9 +164,48 @@ impl Keyspace {
     /// Starts an operation on one key. It runs whether or not the reply is waited for.
     #[must_use]
     pub fn start(&self, key: Bytes, op: &Op) -> Coming {
-        let access = if op.is_read() { Access::Read } else { Access::Write };
-        let request = KeyedRequest::Operate { key, operation: op.encode(), access, level: None };
+        let (access, level) =
+            if op.is_read() { (Access::Read, self.levels.read) } else { (Access::Write, self.levels.write) };
+        self.begin(KeyedRequest::Operate { key, operation: op.encode(), access, level })
+    }
+
+    /// Starts a request about one key.
+    fn begin(&self, request: KeyedRequest) -> Coming {
+        let token = self.token().filter(|_| self.table.kind == TableKind::Convergent);
+        let request = match token {
+            None => request,
+            Some(token) => KeyedRequest::InSession { token, request: Box::new(request) },
+        };
         self.call(Target::Table(self.table.name.clone()), request)
+    }
+
+    /// The answer to a request about one key; what it lets the connection see is kept.
+    fn answered(&self, answer: Result<Answer, Error>) -> Result<KeyedAnswer, Refusal> {
+        match keyed(answer)? {
+            KeyedAnswer::InSession { answer, token } => {
+                if self.is_in_session() {
+                    self.keep_token(Some(token));
+                }
+                Ok(*answer)
+            }
+            answer => Ok(answer),
+        }
+    }
+
+    /// What an operation came to that was [started](Keyspace::start).
+    ///
+    /// # Errors
+    /// If the node could not do it.
+    pub fn operated(&self, answer: Result<Answer, Error>) -> Result<Operated, Refusal> {
+        operation(self.answered(answer)?)
+    }
+
+    /// A request about one key, and its answer.
+    ///
+    /// # Errors
+    /// If the node could not do it.
+    pub async fn request(&self, request: KeyedRequest) -> Result<KeyedAnswer, Refusal> {
+        self.answered(self.begin(request).await)
     }
 
     /// An operation on one key, and what it came to.
@@ -135,7 +217,7 @@ impl Keyspace {
             let replies = self.tried(attempt, vec![(key.clone(), op)]).await?;
             return replies.into_iter().next().ok_or_else(wrong_reply);
         }
-        self.answered(key, &op, self.start(key.clone(), &op)).await
+        self.landed(key, &op, self.start(key.clone(), &op)).await
     }
 
     /// As [`Keyspace::ask`] of what brings nothing to a key: nobody is woken by it.
@@ -156,8 +238,8 @@ impl Keyspace {
         self.shared.waits.wrote(&self.table.name, key);
     }
 
-    async fn answered(&self, key: &Bytes, op: &Op, coming: Coming) -> Result<Operated, Refusal> {
-        let answer = operated(coming.await);
+    async fn landed(&self, key: &Bytes, op: &Op, coming: Coming) -> Result<Operated, Refusal> {
+        let answer = self.operated(coming.await);
         if !op.is_read() {
             self.wrote(key);
         }
@@ -172,6 +254,7 @@ impl Keyspace {
         if let Some(attempt) = self.attempt() {
             return self.tried(attempt, operations).await;
         }
+        let at_once = if self.is_in_session() { 1 } else { MAX_AT_ONCE };
         let mut coming = std::collections::VecDeque::new();
         let (mut all, mut failure) = (Vec::new(), None);
         let mut take = |result: Result<Operated, Refusal>| match result {
@@ -179,16 +262,16 @@ impl Keyspace {
             Err(error) => failure = failure.take().or(Some(error)),
         };
         for (key, op) in operations {
-            if coming.len() >= MAX_AT_ONCE
+            if coming.len() >= at_once
                 && let Some((key, op, first)) = coming.pop_front()
             {
-                take(self.answered(&key, &op, first).await);
+                take(self.landed(&key, &op, first).await);
             }
             let reply = self.start(key.clone(), &op);
             coming.push_back((key, op, reply));
         }
         for (key, op, reply) in coming {
-            take(self.answered(&key, &op, reply).await);
+            take(self.landed(&key, &op, reply).await);
         }
         failure.map_or(Ok(all), Err)
     }
@@ -266,6 +349,9 @@ impl Keyspace {
             | KeyedAnswer::Refused(_)
             | KeyedAnswer::Count(_)
             | KeyedAnswer::Flushed(_)
+            | KeyedAnswer::Siblings { .. }
+            | KeyedAnswer::Reread(_)
+            | KeyedAnswer::InSession { .. }
             | KeyedAnswer::Transacted { .. }
             | KeyedAnswer::Aborted => Err(wrong_reply()),
         }
@@ -321,6 +407,9 @@ impl Keyspace {
                 KeyedAnswer::Operated(_)
                 | KeyedAnswer::Refused(_)
                 | KeyedAnswer::Page { .. }
+                | KeyedAnswer::Siblings { .. }
+                | KeyedAnswer::Reread(_)
+                | KeyedAnswer::InSession { .. }
                 | KeyedAnswer::Flushed(_)
                 | KeyedAnswer::Transacted { .. }
                 | KeyedAnswer::Aborted => return Err(wrong_reply()),
@@ -369,15 +458,20 @@ impl Keyspace {
 }
 
 /// What an operation came to, from the node's answer.
-pub(crate) fn operated(answer: Result<Answer, Error>) -> Result<Operated, Refusal> {
-    match keyed(answer)? {
+pub(crate) fn operation(answer: KeyedAnswer) -> Result<Operated, Refusal> {
+    match answer {
         // Which of the two it is tells nodes in between whether something may have been done; the bytes say it all.
         KeyedAnswer::Operated(bytes) | KeyedAnswer::Refused(bytes) => {
             Operated::decode(&bytes).map_err(|_| wrong_reply())
         }
+        KeyedAnswer::Reread(siblings) => Err(Refusal::new(format!(
+            "REREAD {siblings} concurrent values wait that this writer has not seen: read them, and write with their context"
+        ))),
         KeyedAnswer::Page { .. }
         | KeyedAnswer::Count(_)
         | KeyedAnswer::Flushed(_)
+        | KeyedAnswer::Siblings { .. }
+        | KeyedAnswer::InSession { .. }
         | KeyedAnswer::Transacted { .. }
         | KeyedAnswer::Aborted => Err(wrong_reply()),
     }

@@ -18,7 +18,6 @@ use crate::asleep::Asleep;
 use crate::command::{self, Action, Command, Flag, Group};
 use crate::counters::Outcome;
 use crate::hub::{Delivery, Post};
-use crate::keyspace::operated;
 use crate::run::sorted::pops::{Otherwise, Waiting};
 use crate::run::{Keyed, refused};
 use crate::session::{Next, Session, Speech};
@@ -245,6 +244,9 @@ impl Pipeline {
     }
 
     fn must_wait(&self, key: &Bytes, is_read: bool) -> bool {
+        if self.session.space().is_in_session() {
+            return !self.flights.is_empty();
+        }
         match self.session.space().table().kind {
             TableKind::Strong => !self.flights.is_empty(),
             TableKind::Convergent => {
@@ -257,7 +259,8 @@ impl Pipeline {
     /// Waits for the oldest operation under way and says what it came to.
     async fn land(&mut self, out: &mut BytesMut) {
         let Some(flight) = self.flights.pop_front() else { return };
-        let reply = operated(flight.coming.await);
+        let answer = flight.coming.await;
+        let reply = self.session.space().operated(answer);
         if !flight.is_read {
             self.session.space().wrote(&flight.key);
         }

@@ -19,6 +19,16 @@ shard; one on several keys is several operations, each for itself, on a converge
 lie in one shard ([more](compatibility.md#redis-on-strong-tables)). On a strong table everything is linearizable. On a convergent
 table two sides of a partition may both run a command without seeing the other's; the last column says what they come to when
 they meet.
+
+What claims something (a name that must be free, a value that must still be this one) is refused on a convergent table, since both
+sides would be told yes, unless its `conditional` is `paxos`: then every write of a string, its removal and its expiry are
+decided by most of its replicas, one after the other, and a side with fewer of them is told `CLUSTERDOWN`. A read there is
+decided too, unless it is at level ONE. Hashes, sets and the other types converge there as in every other table; that a key is free is
+then not decided against one of those. An answer `UNCERTAIN` means that it may have been done: read the key to know.
+
+`AL.…` are Althing's own. A *level* says how many replicas have a write, or are asked by a read. A *context* says what was seen of
+one key, a *token* what a connection has seen of all; both are hexadecimal text. In a session a read that finds no replicas within a second
+that have all it has seen is refused.
 ";
 
 fn title(group: Group) -> &'static str {
@@ -36,6 +46,7 @@ fn title(group: Group) -> &'static str {
         Group::Connection => "The connection",
         Group::Server => "The node",
         Group::Cluster => "Slots and nodes",
+        Group::Althing => "Althing's own",
     }
 }
 

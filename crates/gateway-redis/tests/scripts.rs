@@ -147,6 +147,11 @@ fn values_are_read_and_written_as_their_script_says() {
 }
 
 #[test]
+fn what_redis_has_no_words_for_is_said_as_its_script_says() {
+    run("althing");
+}
+
+#[test]
 fn places_are_found_as_their_script_says() {
     run("places");
 }

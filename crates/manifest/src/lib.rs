@@ -29,4 +29,4 @@ pub use mistake::{Mistake, Mistakes};
 pub use node::{Liveness, Node, NodeSpec, NodeStatus, Schedule};
 pub use object::{MAX_OBJECT_BYTES, Object, Resource, Unreadable};
 pub use shard::{DEFAULT_GROUP, META_GROUP, Phase, Shard, ShardSpec, ShardStatus, Slice};
-pub use table::{Guarantee, Split, Table, TableSpec, TableStatus};
+pub use table::{Conditional, Guarantee, Split, Table, TableSpec, TableStatus};

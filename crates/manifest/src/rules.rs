@@ -78,10 +78,12 @@ fn check_convergence(spec: &TableSpec) -> Vec<Mistake> {
         Guarantee::Convergent => {}
         Guarantee::Strong | Guarantee::Stream | Guarantee::Blob => {
             let levels = [("spec.readLevel", spec.read_level), ("spec.writeLevel", spec.write_level)];
-            let given = levels.into_iter().filter_map(|(path, level)| Some((path, level?)));
-            mistakes.extend(given.map(|(path, level)| {
+            let levels = levels.into_iter().filter_map(|(path, level)| Some((path, level?.name())));
+            let conditional = Some(spec.conditional).filter(|conditional| !conditional.is_refuse());
+            let given = levels.chain(conditional.map(|conditional| ("spec.conditional", conditional.name())));
+            mistakes.extend(given.map(|(path, value)| {
                 let problem = format!("has no meaning for a {} table", spec.guarantee.name());
-                Mistake::of(path, level.name(), problem, "leave it out, or set spec.guarantee to \"convergent\"")
+                Mistake::of(path, value, problem, "leave it out, or set spec.guarantee to \"convergent\"")
             }));
         }
     }

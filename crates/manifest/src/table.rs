@@ -49,6 +49,9 @@ pub struct TableSpec {
     /// [`Guarantee::Convergent`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub write_level: Option<Level>,
+    /// What becomes of writes that must not succeed twice; only with [`Guarantee::Convergent`].
+    #[serde(skip_serializing_if = "Conditional::is_refuse")]
+    pub conditional: Conditional,
     /// The number by which clients of Redis select the table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis_db: Option<u32>,
@@ -64,8 +67,37 @@ impl Default for TableSpec {
             split_bytes: None,
             read_level: None,
             write_level: None,
+            conditional: Conditional::Refuse,
             redis_db: None,
         }
+    }
+}
+
+/// What becomes of writes to a convergent table that must not succeed twice: "if it is not there", "if it is still this".
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Conditional {
+    /// They are refused, since two sides of a partition would both say yes.
+    #[default]
+    Refuse,
+    /// Every write of a string is decided by a round of Paxos among most of its replicas.
+    Paxos,
+}
+
+impl Conditional {
+    /// Its name, as JSON has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Paxos => "paxos",
+        }
+    }
+
+    /// Whether it is what a table has that says nothing.
+    #[must_use]
+    pub const fn is_refuse(&self) -> bool {
+        matches!(self, Self::Refuse)
     }
 }
 

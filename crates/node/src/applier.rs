@@ -7,6 +7,7 @@ use std::sync::Arc;
 use althing_api::cluster::Member;
 use althing_clock::Actor;
 use althing_consensus::ConfState;
+use althing_convergent::rounds::Born;
 use althing_convergent::{ConvergentError, Shard, ShardConfig, TreeSecret, is_written_by};
 use althing_probe::Mutant;
 use althing_storage::engine::{Applied, Checkpoint, Engine, EngineError};
@@ -128,9 +129,13 @@ impl Applier {
         let space = SpaceId(held.space.get() | KEYED_SPACE);
         let generation = if althing_probe::is(Mutant::ReuseActor) { group.get() } else { held.space.get() };
         let actor = Actor::new(self.node.get(), generation);
+        let born = match held.birth {
+            ReplicaBirth::Joined => Born::Later,
+            ReplicaBirth::Cluster | ReplicaBirth::Shard(_) | ReplicaBirth::Piece { .. } => Born::WithTheShard,
+        };
         let tree_secret = tree_secret(self.cluster, group);
         let (cache_bytes, unwritten_bytes) = (KEYED_CACHE_BYTES, KEYED_UNWRITTEN_BYTES);
-        let config = ShardConfig { cache_bytes, unwritten_bytes, max_clock_skew: MAX_CLOCK_SKEW, tree_secret };
+        let config = ShardConfig { cache_bytes, unwritten_bytes, max_clock_skew: MAX_CLOCK_SKEW, born, tree_secret };
         let mut shard = Shard::open(self.engine.clone(), space, actor, config)?;
         let checkpointed = shard.index();
         for (index, delta) in deltas {

@@ -20,7 +20,7 @@ use crate::effects::{Effects, ReadWork};
 use crate::envelope::{self, Message, Told};
 use crate::group::Group;
 use crate::input::{Done, ExportPurpose, Input, ReadDone};
-use crate::keyed::{Agenda, Keyed, Lodgings, Repairing, delta_log, group_of_lodged, group_of_log};
+use crate::keyed::{Agenda, Keyed, Lodgings, Repairing, Sessions, delta_log, group_of_lodged, group_of_log};
 use crate::metrics::{GroupMetrics, Metrics};
 use crate::peers::{Heard, PING_AFTER};
 use crate::recover::Recovery;
@@ -67,6 +67,8 @@ pub struct Node {
     pub(crate) control: Control,
     /// The replicas of convergent shards.
     pub(crate) keyed: BTreeMap<GroupId, Keyed>,
+    /// Clients that want to see what they have seen before.
+    pub(crate) sessions: Sessions,
     pub(crate) agenda: Agenda,
     pub(crate) repairing: Repairing,
     /// Writes that this node has taken for shards of which it has no replica.
@@ -121,6 +123,7 @@ impl Node {
             redirects: Redirects::default(),
             control,
             keyed,
+            sessions: Sessions::default(),
             agenda,
             repairing,
             lodgings: Lodgings::recovered(recovered.lodged),

@@ -10,7 +10,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use althing_api::keyed::KeyedRequest;
 use althing_api::kv::{Operation, PutRequest, PutValue, TxnRequest};
 use althing_api::service::{META_GROUP, Target};
 use althing_api::{Call, Request, Way};
@@ -60,13 +59,8 @@ fn bytes_of(request: &Request) -> usize {
     match request {
         Request::Put(put) => put_bytes(put),
         Request::Txn(txn) => txn_bytes(txn),
-        Request::Keyed(KeyedRequest::Operate { key, operation, .. }) => key.len() + operation.len(),
-        Request::Keyed(KeyedRequest::Transact { watches, steps, .. }) => {
-            let watched = watches.iter().map(|watched| watched.key.len()).sum::<usize>();
-            watched + steps.iter().map(|step| step.key.len() + step.operation.len()).sum::<usize>()
-        }
-        Request::Keyed(KeyedRequest::Scan { .. } | KeyedRequest::Count | KeyedRequest::Flush)
-        | Request::Range(_)
+        Request::Keyed(request) => request.weight(),
+        Request::Range(_)
         | Request::DeleteRange(_)
         | Request::Compact { .. }
         | Request::LeaseGrant { .. }

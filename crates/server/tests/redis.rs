@@ -112,3 +112,83 @@ async fn nothing_that_a_client_of_redis_was_told_is_missing_after_kills() {
     }
     assert!(counted > 200, "only {counted} increments were done");
 }
+
+const LOCKS: &str = "apiVersion: althing/v1\nkind: Table\nmetadata:\n  name: locks\nspec:\n  guarantee: convergent\n  conditional: paxos\n  shards: 4\n  redisDb: 1\n";
+
+/// What a client is told in the table of locks.
+fn in_locks(port: &str, words: &[&str]) -> Said {
+    let mut client = Client::connect(port).unwrap();
+    assert_eq!(client.ask(&["SELECT", "1"]).unwrap(), Said::Status("OK".to_owned()));
+    client.ask(words).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_that_eight_clients_want_is_taken_by_one_and_outlives_kills() {
+    let (mut cluster, ports) = cluster().await;
+    let refused = Client::connect(&ports[0]).unwrap().ask(&["SET", "lock", "x", "NX"]).unwrap();
+    assert!(matches!(&refused, Said::Error(text) if text.contains("paxos")), "{refused:?}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), LOCKS).unwrap();
+    let apply = ["apply", "--wait", "--endpoint", &cluster.nodes[0].client, "-f"];
+    let applied = Command::new(common::binary()).args(apply).arg(file.path()).output().unwrap();
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    for port in &ports {
+        until_said(port, &["SELECT", "1"], &Said::Status("OK".to_owned()));
+        until(|| in_locks(port, &["SET", "ready", "yes"]) == Said::Status("OK".to_owned()));
+    }
+    let mut holders = Vec::new();
+    for round in 0..5 {
+        let key = format!("lock{round}");
+        let takes = (0..8).map(|client| {
+            let (port, key) = (ports[client % 3].clone(), key.clone());
+            std::thread::spawn(move || in_locks(&port, &["SET", &key, &client.to_string(), "NX"]))
+        });
+        let told: Vec<_> = takes.collect::<Vec<_>>().into_iter().map(|take| take.join().unwrap()).collect();
+        let taken: Vec<_> = (0..8).filter(|client| told[*client] == Said::Status("OK".to_owned())).collect();
+        assert_eq!(taken.len(), 1, "{told:?}");
+        holders.push((key, taken[0].to_string()));
+    }
+    // One holder hands its lock on; all outlive the loss of one node, and then a kill of all.
+    let (key, holder) = holders[0].clone();
+    assert_eq!(in_locks(&ports[1], &["AL.CAS", &key, "nobody", "x"]), Said::Number(0));
+    assert_eq!(in_locks(&ports[1], &["AL.CAS", &key, &holder, "next"]), Said::Number(1));
+    holders[0].1 = "next".to_owned();
+    cluster.kill(0);
+    until(|| in_locks(&ports[1], &["SET", "ready", "yes"]) == Said::Status("OK".to_owned()));
+    for (key, holder) in &holders {
+        assert_eq!(in_locks(&ports[2], &["SET", key, "late", "NX"]), Said::Text(None));
+        assert_eq!(in_locks(&ports[2], &["GET", key]), Said::Text(Some(holder.clone())));
+    }
+    (1..3).for_each(|index| cluster.kill(index));
+    (0..3).for_each(|index| start(&mut cluster, &ports, index));
+    for port in &ports {
+        until_said(port, &["SET", "ready", "yes"], &Said::Status("OK".to_owned()));
+        until(|| in_locks(port, &["SET", "ready", "yes"]) == Said::Status("OK".to_owned()));
+        for (key, holder) in &holders {
+            assert_eq!(in_locks(port, &["GET", key]), Said::Text(Some(holder.clone())), "at {port}");
+        }
+    }
+    redis_cli_takes_a_lock(&ports[0]);
+}
+
+/// `redis-cli` does the same, where it is installed.
+fn redis_cli_takes_a_lock(port: &str) {
+    let number = port.rsplit(':').next().unwrap();
+    let take = || Command::new("redis-cli").args(["-p", number, "-n", "1", "SET", "cli", "mine", "NX"]).output();
+    match take() {
+        Ok(first) => {
+            assert_eq!(String::from_utf8_lossy(&first.stdout).trim(), "OK");
+            assert_eq!(String::from_utf8_lossy(&take().unwrap().stdout).trim(), "");
+        }
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound),
+    }
+}
+
+/// Waits until it holds.
+fn until(mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "it does not hold in time");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

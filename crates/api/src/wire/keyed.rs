@@ -5,7 +5,7 @@ use althing_quorum::Level;
 use althing_types::Revision;
 
 use super::{read_list, read_option, unknown, write_list, write_option};
-use crate::keyed::{Access, KeyedAnswer, KeyedRequest, Moment, Step, Watched};
+use crate::keyed::{Access, KeyedAnswer, KeyedRequest, MAX_TOKEN_BYTES, Moment, Step, Watched};
 
 mod tag {
     pub(super) const READ: u8 = 1;
@@ -15,6 +15,10 @@ mod tag {
     pub(super) const FLUSH: u8 = 5;
     pub(super) const READ_TOGETHER: u8 = 6;
     pub(super) const WRITE_TOGETHER: u8 = 7;
+    pub(super) const SIBLINGS: u8 = 8;
+    pub(super) const PUT: u8 = 9;
+    pub(super) const IN_SESSION: u8 = 10;
+    pub(super) const REREAD: u8 = 11;
 }
 
 const fn level_tag(level: Level) -> u8 {
@@ -56,6 +60,23 @@ pub(super) fn write_keyed(writer: &mut Writer, request: &KeyedRequest) {
         }
         KeyedRequest::Count => writer.u8(tag::COUNT),
         KeyedRequest::Flush => writer.u8(tag::FLUSH),
+        KeyedRequest::Siblings { key, level } => {
+            writer.u8(tag::SIBLINGS);
+            writer.bytes(key);
+            writer.u8(level.map_or(0, level_tag));
+        }
+        KeyedRequest::Put { key, value, context, level } => {
+            writer.u8(tag::PUT);
+            writer.bytes(key);
+            writer.bytes(value);
+            writer.bytes(context);
+            writer.u8(level.map_or(0, level_tag));
+        }
+        KeyedRequest::InSession { token, request } => {
+            writer.u8(tag::IN_SESSION);
+            writer.bytes(token);
+            write_keyed(writer, request);
+        }
         KeyedRequest::Transact { watches, steps, access, moment } => {
             writer.u8(match access {
                 Access::Read => tag::READ_TOGETHER,
@@ -116,7 +137,22 @@ pub fn read_moment(reader: &mut Reader) -> Result<Moment, DecodeError> {
     Ok(Moment { now_ms: reader.i64("time")?, seed: reader.fixed_u64("seed")? })
 }
 
+/// Bytes from outside must not make a reader recurse: what stands in a session is read by [`read_alone`].
 pub(super) fn read_keyed(reader: &mut Reader) -> Result<KeyedRequest, DecodeError> {
+    match reader.u8("keyed request")? {
+        tag::IN_SESSION => {
+            let token = reader.bytes("token")?;
+            if token.len() > MAX_TOKEN_BYTES {
+                return Err(DecodeError::Unknown { field: "the length of a token", value: token.len() as u64 });
+            }
+            let tag = reader.u8("keyed request")?;
+            Ok(KeyedRequest::InSession { token, request: Box::new(read_alone(reader, tag)?) })
+        }
+        tag => read_alone(reader, tag),
+    }
+}
+
+fn read_alone(reader: &mut Reader, tag: u8) -> Result<KeyedRequest, DecodeError> {
     let operate = |reader: &mut Reader, access| {
         Ok(KeyedRequest::Operate {
             key: reader.bytes("key")?,
@@ -125,7 +161,7 @@ pub(super) fn read_keyed(reader: &mut Reader) -> Result<KeyedRequest, DecodeErro
             level: read_level(reader)?,
         })
     };
-    match reader.u8("keyed request")? {
+    match tag {
         tag::READ => operate(reader, Access::Read),
         tag::WRITE => operate(reader, Access::Write),
         tag::SCAN => Ok(KeyedRequest::Scan {
@@ -139,6 +175,13 @@ pub(super) fn read_keyed(reader: &mut Reader) -> Result<KeyedRequest, DecodeErro
         }),
         tag::COUNT => Ok(KeyedRequest::Count),
         tag::FLUSH => Ok(KeyedRequest::Flush),
+        tag::SIBLINGS => Ok(KeyedRequest::Siblings { key: reader.bytes("key")?, level: read_level(reader)? }),
+        tag::PUT => Ok(KeyedRequest::Put {
+            key: reader.bytes("key")?,
+            value: reader.bytes("value")?,
+            context: reader.bytes("context")?,
+            level: read_level(reader)?,
+        }),
         tag::READ_TOGETHER => read_transact(reader, Access::Read),
         tag::WRITE_TOGETHER => read_transact(reader, Access::Write),
         tag => unknown("keyed request", tag),
@@ -173,6 +216,20 @@ pub(super) fn write_keyed_answer(writer: &mut Writer, answer: &KeyedAnswer) {
             writer.u8(tag::FLUSH);
             writer.u64(*count);
         }
+        KeyedAnswer::Siblings { values, context } => {
+            writer.u8(tag::SIBLINGS);
+            write_list(writer, values, |writer, value| writer.bytes(value));
+            writer.bytes(context);
+        }
+        KeyedAnswer::Reread(siblings) => {
+            writer.u8(tag::REREAD);
+            writer.u64(*siblings);
+        }
+        KeyedAnswer::InSession { answer, token } => {
+            writer.u8(tag::IN_SESSION);
+            writer.bytes(token);
+            write_keyed_answer(writer, answer);
+        }
         KeyedAnswer::Transacted { replies, revisions } => {
             writer.u8(tag::WRITE_TOGETHER);
             write_list(writer, replies, |writer, reply| writer.bytes(reply));
@@ -184,6 +241,17 @@ pub(super) fn write_keyed_answer(writer: &mut Writer, answer: &KeyedAnswer) {
 
 pub(super) fn read_keyed_answer(reader: &mut Reader) -> Result<KeyedAnswer, DecodeError> {
     match reader.u8("keyed answer")? {
+        tag::IN_SESSION => {
+            let token = reader.bytes("token")?;
+            let tag = reader.u8("keyed answer")?;
+            Ok(KeyedAnswer::InSession { answer: Box::new(read_answer_alone(reader, tag)?), token })
+        }
+        tag => read_answer_alone(reader, tag),
+    }
+}
+
+fn read_answer_alone(reader: &mut Reader, tag: u8) -> Result<KeyedAnswer, DecodeError> {
+    match tag {
         tag::READ => Ok(KeyedAnswer::Operated(reader.bytes("reply")?)),
         tag::WRITE => Ok(KeyedAnswer::Refused(reader.bytes("refusal")?)),
         tag::SCAN => Ok(KeyedAnswer::Page {
@@ -192,6 +260,11 @@ pub(super) fn read_keyed_answer(reader: &mut Reader) -> Result<KeyedAnswer, Deco
         }),
         tag::COUNT => Ok(KeyedAnswer::Count(reader.u64("count")?)),
         tag::FLUSH => Ok(KeyedAnswer::Flushed(reader.u64("count")?)),
+        tag::SIBLINGS => Ok(KeyedAnswer::Siblings {
+            values: read_list(reader, "values", |reader| reader.bytes("value"))?,
+            context: reader.bytes("context")?,
+        }),
+        tag::REREAD => Ok(KeyedAnswer::Reread(reader.u64("count")?)),
         tag::WRITE_TOGETHER => Ok(KeyedAnswer::Transacted {
             replies: read_list(reader, "replies", |reader| reader.bytes("reply"))?,
             revisions: read_list(reader, "revisions", |reader| Ok(Revision(reader.i64("revision")?)))?,

@@ -76,6 +76,10 @@ impl Shard {
                 let next = self.flush(ticket, after.as_ref(), budget, now_ms, out)?;
                 Outcome::Flushed { ticket, index: self.index, next }
             }
+            Job::Rounds { ticket, task } => {
+                let (logged, told) = self.do_task(task)?;
+                Outcome::Rounds { ticket, index: self.index, logged, told }
+            }
             Job::Tend { ticket, now_ms, budget } => {
                 let rest = self.tend(ticket, now_ms, budget, out)?;
                 Outcome::Tended { ticket, index: self.index, rest }
@@ -139,8 +143,13 @@ impl Shard {
         if counter > known {
             return Err(JoinError::UnknownOwnEvent { counter, known });
         }
+        let (counter, issued) = (message.last_of(self.rounds.actor), self.rounds.issued);
+        if counter > issued {
+            return Err(JoinError::UnknownOwnEvent { counter, known: issued });
+        }
         let gaps = self.head.known.gaps() + 1;
         match message {
+            Message::Rounds(_) | Message::Issued(_) => Err(JoinError::NotForOthers),
             Message::Key(message) if gaps > MAX_GAPS && self.head.known.is_gap(&message.delta.context) => {
                 Err(JoinError::TooManyGaps { gaps, limit: MAX_GAPS })
             }
@@ -158,6 +167,7 @@ impl Shard {
             Message::Attestation(Attestation { known, taken }) => {
                 self.head.known.includes(known) && self.head.taken.includes(taken)
             }
+            Message::Rounds(_) | Message::Issued(_) => false,
         }
     }
 }

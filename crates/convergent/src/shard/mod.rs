@@ -16,6 +16,7 @@
 //! [`JoinError::UnknownOwnEvent`]: crate::JoinError::UnknownOwnEvent
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use althing_clock::{Actor, Coded, DotContext, Hlc};
@@ -34,10 +35,14 @@ use crate::job::{Job, Outcome};
 use crate::keyed::Keyed;
 use crate::keyed::edit::{Edited, Editor, next_dot};
 use crate::layout::{self, Head, Label};
+use crate::rounds::{Born, actor_of};
 use crate::survey::Survey;
+use rounds::Rounds;
 
 mod jobs;
 mod pages;
+mod propose;
+mod rounds;
 mod survey;
 
 /// How a shard is kept.
@@ -50,6 +55,8 @@ pub struct ShardConfig {
     pub unwritten_bytes: usize,
     /// By how much the clocks of two nodes may differ.
     pub max_clock_skew: Duration,
+    /// How the replica came to the shard.
+    pub born: Born,
     /// Of the hash tree; the same on all replicas of the shard, for good: keys lie by it.
     pub tree_secret: TreeSecret,
 }
@@ -60,6 +67,7 @@ impl Default for ShardConfig {
             cache_bytes: 16 * 1024 * 1024,
             unwritten_bytes: 512 * 1024,
             max_clock_skew: Duration::from_millis(500),
+            born: Born::default(),
             tree_secret: TreeSecret::default(),
         }
     }
@@ -106,6 +114,7 @@ pub struct Shard {
     /// Keys that have changed and are not written.
     dirty: Vec<Place>,
     marks: BTreeMap<Bytes, Mark>,
+    rounds: Rounds,
     hashes: Hashes,
     /// The comparison with another replica that is under way.
     survey: Option<Survey>,
@@ -136,6 +145,7 @@ impl Shard {
         };
         let clock = Hlc::new(config.max_clock_skew, head.time);
         let cache = Cache::new(config.cache_bytes);
+        let rounds = Rounds::open(actor_of(actor), engine.get(space, layout::ROUNDS)?, open_rounds(&*engine, space)?)?;
         let hashes = Hashes::new(config.tree_secret, head.size.keys);
         let mut shard = Self {
             engine,
@@ -148,6 +158,7 @@ impl Shard {
             cache,
             dirty: Vec::new(),
             marks: BTreeMap::new(),
+            rounds,
             hashes,
             survey: None,
             due_ms: None,
@@ -270,7 +281,7 @@ impl Shard {
 
     /// Whether these are writes of this replica.
     fn is_own(&self, writes: &DotContext) -> bool {
-        writes.next_dot(self.actor).counter > 1
+        [self.actor, self.rounds.actor].into_iter().any(|actor| writes.next_dot(actor).counter > 1)
     }
 
     /// Where the key is, decoded, until the cache is shrunk.
@@ -325,6 +336,14 @@ impl Shard {
                 self.index += 1;
                 return Ok(());
             }
+            Message::Rounds(records) => {
+                self.take_records(records);
+                return Ok(());
+            }
+            Message::Issued(issued) => {
+                self.take_issued(issued);
+                return Ok(());
+            }
         };
         if let Some(survey) = &mut self.survey {
             survey.note(&key, &delta.store, &self.head.known);
@@ -343,6 +362,7 @@ impl Shard {
         }
         self.cache.slot(place).state.apply(&mine, delta.store, &delta.context, Bottoms::Drop);
         self.note(place, &delta.context, &delta.writes, bytes);
+        self.rounds.taken(&key, |dots| self.head.known.covers(dots));
         Ok(())
     }
 
@@ -382,6 +402,7 @@ impl Shard {
                 Mark::Clear => batch.delete(&layout::mark(&key)),
             }
         }
+        self.rounds.commit(&mut *batch);
         self.head.time = self.clock.last();
         batch.put(layout::HEAD, &self.head.encode());
         batch.commit(Applied { index: self.index, term: 0 })?;
@@ -427,6 +448,20 @@ impl Shard {
 /// A copy. What is kept must not be a slice of a frame from the network or a block of the engine, which it would keep as well.
 fn own(bytes: &Bytes) -> Bytes {
     Bytes::copy_from_slice(bytes)
+}
+
+/// What was issued for rounds and is open, by key.
+fn open_rounds(engine: &dyn Engine, space: SpaceId) -> Result<BTreeMap<Bytes, DotContext>, ConvergentError> {
+    let view = engine.view();
+    let (first, end) = (Bound::Included(layout::OPEN_PREFIX), layout::end(layout::OPEN_PREFIX));
+    let mut open = BTreeMap::new();
+    for record in view.scan(space, (first, Bound::Excluded(&end))) {
+        let (key, dots) = record?;
+        let dots =
+            DotContext::decode(own(&dots)).map_err(|source| ConvergentError::Record { what: "round", source })?;
+        open.insert(layout::name(&own(&key)), dots);
+    }
+    Ok(open)
 }
 
 fn weight(key: &Bytes, stored: Option<Stored>) -> u64 {

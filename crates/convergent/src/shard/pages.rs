@@ -64,6 +64,10 @@ impl Shard {
         let budget = budget.clamp(1, MAX_PAGE_KEYS);
         let names = self.names(&after(from), &layout::end(layout::KEYS_PREFIX), budget)?;
         for name in &names {
+            if self.is_by_rounds(name)? {
+                self.due(ticket, name, out);
+                continue;
+            }
             let delta = self.delete(name, now_ms)?;
             self.removed(ticket, delta, out);
         }
@@ -82,7 +86,13 @@ impl Shard {
         let budget = budget.clamp(1, MAX_PAGE_KEYS);
         let end = layout::deadline(now_ms.saturating_sub(self.config.skew_ms()).saturating_add(1), b"");
         let due = self.names(&Bound::Included(layout::DEADLINES_PREFIX.to_vec()), &end, budget)?;
+        let mut by_rounds = 0;
         for name in &due {
+            if self.is_by_rounds(name)? {
+                by_rounds += 1;
+                self.due(ticket, name, out);
+                continue;
+            }
             let delta = self.delete(name, now_ms)?;
             self.removed(ticket, delta, out);
         }
@@ -95,7 +105,8 @@ impl Shard {
             self.marks.insert(name.clone(), Mark::Clear);
             self.removed(ticket, delta, out);
         }
-        if due.len() + marked.len() == budget {
+        // What rounds are to remove is still there: it is looked at again when they have had time.
+        if due.len() + marked.len() == budget && by_rounds == 0 {
             return Ok(Rest::Some);
         }
         self.look_for_due()?;
@@ -129,6 +140,11 @@ impl Shard {
     fn removed(&self, ticket: u64, delta: Option<Bytes>, out: &mut Vec<Outcome>) {
         out.extend(delta.map(|delta| Outcome::Removed { ticket, index: self.index, delta }));
     }
+}
+
+/// Where the record of the last key stood, for records of this kind.
+pub(super) fn bound_after(name: Option<&Bytes>, record: fn(&[u8]) -> Vec<u8>) -> Option<Vec<u8>> {
+    name.map(|name| record(name))
 }
 
 /// From where the records of keys after this one begin.

@@ -26,6 +26,7 @@ pub const CONFIG: ShardConfig = ShardConfig {
     cache_bytes: 4_096,
     unwritten_bytes: 256,
     max_clock_skew: althing_types::Duration::from_millis(500),
+    born: althing_convergent::rounds::Born::WithTheShard,
     tree_secret: TreeSecret([7; 32]),
 };
 
@@ -55,6 +56,7 @@ impl Replica {
                 Outcome::Joined { index, logged, .. } => logged.as_ref().map(|delta| (*index, delta)),
                 Outcome::Removed { index, delta, .. } | Outcome::Taken { index, delta, .. } => Some((*index, delta)),
                 Outcome::Finished { index, finished: Finished::Known(Some(delta)), .. } => Some((*index, delta)),
+                Outcome::Rounds { index, logged, .. } => logged.as_ref().map(|logged| (*index, logged)),
                 Outcome::State { .. }
                 | Outcome::Page { .. }
                 | Outcome::Planted { .. }

@@ -139,7 +139,8 @@ fn keys(key: &str, op: &KeyOp) -> Words {
 
 fn string(key: &str, op: &StringOp) -> Words {
     match op {
-        StringOp::Get => Words::new("GET", key),
+        // AL.CAS is not Redis's, and is not drawn.
+        StringOp::Get | StringOp::Compare { .. } => Words::new("GET", key),
         StringOp::Set { value, expiry, condition, answer } => {
             let words = Words::new("SET", key).with(value).and(existence(*condition));
             let words = match answer {

@@ -36,7 +36,23 @@ pub fn execute(op: StringOp, key: &Key<'_, impl View>) -> Outcome {
             let sum = number::add_float(base.as_deref().unwrap_or(b"0"), by)?;
             Ok((Reply::Bytes(sum), vec![Edit::AddFloat(by)]))
         }
+        StringOp::Compare { expected, new } => compare(key, expected.as_ref(), new),
     }
+}
+
+fn compare(key: &Key<'_, impl View>, expected: Option<&Bytes>, new: Option<Bytes>) -> Outcome {
+    if let Some(new) = &new {
+        checked_len(new.len() as u64)?;
+    }
+    let held = key.string()?;
+    if held.as_ref() != expected {
+        return answer(Reply::Int(0));
+    }
+    let edit = match new {
+        Some(new) => Some(Edit::PutString(new)),
+        None => held.map(|_| Edit::Delete),
+    };
+    Ok((Reply::Int(1), edit.into_iter().collect()))
 }
 
 fn set(key: &Key<'_, impl View>, value: Bytes, expiry: SetExpiry, condition: Existence, answer: SetAnswer) -> Outcome {

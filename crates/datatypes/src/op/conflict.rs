@@ -27,6 +27,26 @@ impl Op {
         }
     }
 
+    /// Whether it is asked to be the only one that is told yes: to take a value's place while that is free, or while it holds what was
+    /// compared. Two replicas that both say yes have broken that word, and nothing that they come to afterwards mends it; so it is
+    /// done where replicas agree first, or not at all. The other [conditional](Conflict::Conditional) operations ask for a state
+    /// (that only the greater score counts, that only what is there is replaced, that a copy overwrites nothing), and come to one of
+    /// those that were asked for.
+    #[must_use]
+    pub const fn claims(&self) -> bool {
+        match self {
+            Self::String(StringOp::Set { condition, .. }) => matches!(condition, Existence::Absent),
+            Self::String(StringOp::Compare { .. }) | Self::Hash(HashOp::SetIfAbsent { .. }) => true,
+            Self::Key(_)
+            | Self::String(_)
+            | Self::Bits(_)
+            | Self::Hash(_)
+            | Self::Set(_)
+            | Self::Sorted(_)
+            | Self::Sketch(_) => false,
+        }
+    }
+
     /// What two replicas come to that both run it.
     #[must_use]
     pub fn conflict(&self) -> Conflict {
@@ -97,6 +117,7 @@ fn string_is_read(op: &StringOp) -> bool {
         | StringOp::Append(_)
         | StringOp::SetRange { .. }
         | StringOp::Increment(_)
+        | StringOp::Compare { .. }
         | StringOp::IncrementFloat(_) => false,
     }
 }
@@ -104,7 +125,9 @@ fn string_is_read(op: &StringOp) -> bool {
 fn of_string(op: &StringOp) -> Conflict {
     match op {
         StringOp::Set { condition: Existence::Any, .. } => Conflict::LastWriterWins,
-        StringOp::Set { condition: Existence::Absent | Existence::Present, .. } => Conflict::Conditional,
+        StringOp::Set { condition: Existence::Absent | Existence::Present, .. } | StringOp::Compare { .. } => {
+            Conflict::Conditional
+        }
         StringOp::Append(_) | StringOp::SetRange { .. } => Conflict::LastWriterWins,
         StringOp::Get
         | StringOp::Length
@@ -287,6 +310,19 @@ mod tests {
         for (op, conflict) in table {
             assert_eq!(op.conflict(), conflict, "{op:?}");
             assert!(!op.is_read(), "{op:?}");
+        }
+    }
+
+    #[test]
+    fn what_takes_what_is_free_claims_it_and_what_asks_for_a_state_does_not() {
+        let compare = StringOp::Compare { expected: None, new: None };
+        let take = HashOp::SetIfAbsent { field: Bytes::new(), value: Bytes::new() };
+        for op in [set(Existence::Absent), compare.into(), take.into()] {
+            assert!(op.claims() && op.conflict() == Conditional, "{op:?}");
+        }
+        let asks = [set(Existence::Present), add(Existence::Absent, ScoreIf::Any), expire(ExpireIf::None)];
+        for op in asks.into_iter().chain([set(Existence::Any), StringOp::Increment(1).into()]) {
+            assert!(!op.claims(), "{op:?}");
         }
     }
 

@@ -45,6 +45,13 @@ pub enum StringOp {
     Increment(i64),
     /// INCRBYFLOAT: `Bytes`, the new number as text.
     IncrementFloat(f64),
+    /// AL.CAS: `Int` 1 if the string was what was expected, and is now the new one, whose deadline is the old one's; else 0.
+    Compare {
+        /// What must be there; `None` is no key.
+        expected: Option<Bytes>,
+        /// What is to be there; `None` is no key.
+        new: Option<Bytes>,
+    },
 }
 
 /// What SET makes of the deadline.

@@ -104,11 +104,13 @@ pub enum Group {
     Server,
     /// Slots and nodes.
     Cluster,
+    /// What Redis has not.
+    Althing,
 }
 
 impl Group {
     /// All of them, in the order of documents.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Generic,
         Self::String,
         Self::Bitmap,
@@ -122,6 +124,7 @@ impl Group {
         Self::Connection,
         Self::Server,
         Self::Cluster,
+        Self::Althing,
     ];
 
     /// As `COMMAND DOCS` has it.
@@ -141,6 +144,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Cluster => "cluster",
+            Self::Althing => "althing",
         }
     }
 
@@ -161,6 +165,7 @@ impl Group {
             Self::Connection => "@connection",
             Self::Server => "@admin",
             Self::Cluster => "@dangerous",
+            Self::Althing => "@keyspace",
         }
     }
 }
@@ -244,6 +249,12 @@ pub enum Merges {
     LaterDeadline,
     /// The condition is judged on what one side sees, so that both sides may pass. Exact on a strong table.
     Conditional,
+    /// Only one may be told yes: it is decided by a round, or refused.
+    Claims,
+    /// The same, of what no round decides: it is refused.
+    StrongOnly,
+    /// What the command that it runs comes to.
+    AsItSays,
     /// It reads some keys, then writes another with what it found.
     ReadsThenWrites,
     /// It writes several keys, each for itself.
@@ -268,8 +279,13 @@ impl Merges {
             Self::Union => "the sketches are joined: every member of either side counts once",
             Self::LaterDeadline => "the later deadline stands; none is later than any",
             Self::Conditional => {
-                "the condition is judged on what one side sees, so both may pass; then as the unconditional command. Exact on strong tables"
+                "decided by the replica that coordinates; two sides may both succeed; then as the unconditional command. Exact on strong tables"
             }
+            Self::Claims => {
+                "refused, for both sides would be told yes. Exact on strong tables and, of strings, where the table's `conditional` is `paxos`: then only a side with most of the replicas goes on"
+            }
+            Self::StrongOnly => "refused, for both sides would be told yes. Exact on strong tables",
+            Self::AsItSays => "as the command that it runs",
             Self::ReadsThenWrites => "reads what one side sees, then replaces or changes the destination, key by key",
             Self::EachKey => "each key for itself, as the command for one key",
         }

@@ -1,5 +1,6 @@
 //! What commands on data mean: their words become operations of the data types, and replies become answers. A file per type.
 
+pub mod althing;
 pub mod bits;
 pub mod geo;
 pub mod hashes;

@@ -9,6 +9,7 @@ use crate::keyspace::Keyspace;
 use crate::refusal::Refusal;
 use crate::run::words::{Options, at, float, int, is};
 use crate::run::{Keyed, done, invalid_expire, wrong_reply};
+use crate::tables::TableKind;
 use crate::wire::Value;
 
 type Parsed = Result<Keyed, Refusal>;
@@ -226,9 +227,12 @@ pub fn mset<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> {
     })
 }
 
-/// `MSETNX key value ...`: looks whether any is there, then writes; on convergent tables nothing holds the keys in between.
+/// `MSETNX key value ...`: looks whether any is there, then writes. On convergent tables nothing would hold the keys in between.
 pub fn msetnx<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> {
     Box::pin(async move {
+        if space.table().kind == TableKind::Convergent {
+            return Err(Refusal::of("ERR MSETNX needs agreement on several keys at once: use a strong table"));
+        }
         let pairs = assignments(words)?;
         let keys: Vec<Bytes> = pairs.iter().map(|(key, _)| key.clone()).collect();
         if space.count_existing(&keys).await? > 0 {

@@ -18,7 +18,7 @@ use crate::clients::Client;
 use crate::command::{self, Action, Answer, Command, Flag};
 use crate::gateway::{Gateway, Shared};
 use crate::hub::{Heard, Inbox, Listening, Postbox, postbox};
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Keyspace, Levels};
 use crate::refusal::Refusal;
 use crate::run::sorted::pops::Otherwise;
 use crate::tables::{Entrance, Table, TableKind};
@@ -260,7 +260,12 @@ impl Session {
     /// Stands in another table from now on.
     fn enter(&mut self, table: Arc<Table>) {
         self.client.facts().index = table.index.unwrap_or(0);
-        self.space = Keyspace::new(Arc::clone(self.shared()), table);
+        self.space = self.space.beside(table);
+    }
+
+    /// From now on operations are done at these levels.
+    pub fn set_levels(&mut self, levels: Levels) {
+        self.space = self.space.with_levels(levels);
     }
 
     /// Stands where connections begin.
@@ -279,6 +284,8 @@ impl Session {
         "default".clone_into(&mut self.user);
         self.replies = Replies::On;
         self.begin();
+        self.set_levels(Levels::default());
+        self.space.keep_token(None);
         let mut facts = self.client.facts();
         facts.name.clear();
         "default".clone_into(&mut facts.user);

@@ -7,6 +7,7 @@ use althing_api::{
     Answer, Call, Error, ErrorKind, Header, Health, Reply, Request, Service, SnapshotStream, Target, WatchSession,
 };
 use althing_datatypes::codec::Message as _;
+use althing_datatypes::op::{Existence, SetAnswer, SetExpiry, StringOp};
 use althing_datatypes::{Op, OpError, Reply as DataReply, Value as Plain, View, execute, glob};
 use althing_env::Clock;
 use althing_types::{ClusterId, GroupId, Instant, NodeId, Revision, TableName, WallTime};
@@ -132,6 +133,23 @@ impl MemoryNode {
         let now = self.now_ms();
         match request {
             KeyedRequest::Operate { key, operation, .. } => Ok(self.operate(&key, &operation)),
+            KeyedRequest::Siblings { key, .. } => {
+                let values = self.shard(&key).lock().unwrap_or_else(PoisonError::into_inner);
+                let values = values.get(&key).and_then(View::string).into_iter().collect();
+                Ok(KeyedAnswer::Siblings { values, context: Bytes::from_static(&[1, 2]) })
+            }
+            // It knows one context, that of the present.
+            KeyedRequest::Put { context, .. } if context != [1, 2][..] => Ok(KeyedAnswer::Reread(32)),
+            KeyedRequest::Put { key, value, .. } => {
+                let (expiry, condition, answer) = (SetExpiry::Clear, Existence::Any, SetAnswer::Done);
+                let op = Op::String(StringOp::Set { value, expiry, condition, answer });
+                Ok(self.operate(&key, &op.encode()))
+            }
+            // A token is how many requests its session has made.
+            KeyedRequest::InSession { token, request } => {
+                let answer = Box::new(self.answer(target, *request)?);
+                Ok(KeyedAnswer::InSession { answer, token: Bytes::from(vec![7; token.len() + 1]) })
+            }
             KeyedRequest::Transact { watches, steps, moment, .. } => {
                 let moment = moment.unwrap_or_else(|| Moment { now_ms: now, seed: self.seed() });
                 self.transact(&watches, &steps, moment)

@@ -216,6 +216,7 @@ fn tables() -> impl Strategy<Value = Object> {
                     replicas,
                     read_level: Some(althing_quorum::Level::One),
                     write_level: Some(althing_quorum::Level::EachQuorum),
+                    conditional: crate::table::Conditional::Paxos,
                     redis_db: Some(15),
                     ..crate::TableSpec::default()
                 },

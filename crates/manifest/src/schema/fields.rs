@@ -183,6 +183,14 @@ pub const TABLE: &[Field] = &[
         writer: Writer::Owner,
         text: "How many replicas have a write durably before it is acknowledged, if it says nothing else. Only for convergent tables.",
     },
+    once(
+        "spec.conditional",
+        Shape::Choice(&["refuse", "paxos"]),
+        Default::Value("refuse"),
+        "What becomes of writes that must not succeed twice, such as SET with NX. Only for convergent tables. refuse: they are \
+         refused. paxos: every write, removal and expiry of a string is decided by a round of Paxos, for which most of its replicas \
+         must be there; other types converge. Fixed once the table is made.",
+    ),
     Field {
         path: "spec.redisDb",
         shape: Shape::Number(0, table::MAX_REDIS_DB as u64),

@@ -28,6 +28,7 @@ fn full() -> Vec<Object> {
             split_bytes: Some(1),
             read_level: Some(althing_quorum::Level::One),
             write_level: Some(althing_quorum::Level::All),
+            conditional: crate::table::Conditional::Paxos,
             redis_db: Some(1),
             ..TableSpec::default()
         },

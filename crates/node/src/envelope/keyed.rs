@@ -87,6 +87,34 @@ pub enum KeyedMessage {
         /// As what.
         standing: Standing,
     },
+    /// What a proposer asks an acceptor.
+    Round {
+        /// In the bytes of `althing_paxos`.
+        request: Bytes,
+    },
+    /// What an acceptor answers.
+    Rounded {
+        /// In the bytes of `althing_paxos`.
+        answer: Bytes,
+    },
+    /// Which registers does the receiver have? The sender is a newcomer.
+    Registers {
+        /// The epoch in which it asks.
+        name: u64,
+        /// After this key.
+        after: Option<Bytes>,
+    },
+    /// Registers that the sender has, by key.
+    Copied {
+        /// The epoch in which it was asked.
+        name: u64,
+        /// What it goes by, as a record of `althing_paxos`.
+        standing: Bytes,
+        /// Keys and registers.
+        registers: Vec<(Bytes, Bytes)>,
+        /// Where to go on; `None` after the last.
+        after: Option<Bytes>,
+    },
     /// What the sender has of it.
     State {
         /// To which question.
@@ -122,7 +150,11 @@ impl KeyedMessage {
             | Self::Differs { name, .. }
             | Self::Want { name, .. }
             | Self::States { name, .. }
+            | Self::Registers { name, .. }
+            | Self::Copied { name, .. }
             | Self::Filled { name, .. } => *name,
+            // They have names of their own in their bytes.
+            Self::Round { .. } | Self::Rounded { .. } => 0,
         }
     }
 
@@ -151,8 +183,15 @@ impl KeyedMessage {
             | Self::Compare { question: bytes, .. }
             | Self::Differs { answer: bytes, .. }
             | Self::Want { wants: bytes, .. }
+            | Self::Round { request: bytes }
+            | Self::Rounded { answer: bytes }
             | Self::States { states: bytes, .. } => bytes.len(),
-            Self::Taken { .. } | Self::Refused { .. } | Self::Attest { .. } | Self::Filled { .. } => 0,
+            Self::Copied { registers, .. } => registers.iter().map(|(key, register)| key.len() + register.len()).sum(),
+            Self::Taken { .. }
+            | Self::Refused { .. }
+            | Self::Attest { .. }
+            | Self::Registers { .. }
+            | Self::Filled { .. } => 0,
         };
         MESSAGE_BYTES + carried as u64
     }
@@ -169,6 +208,21 @@ impl KeyedMessage {
             Self::State { name, conf, state } => {
                 write(w, 4, *name, Some(state));
                 w.u64(*conf);
+            }
+            Self::Round { request } => write(w, 20, 0, Some(request)),
+            Self::Rounded { answer } => write(w, 21, 0, Some(answer)),
+            Self::Registers { name, after } => {
+                write(w, 22, *name, None);
+                write_after(w, after.as_ref());
+            }
+            Self::Copied { name, standing, registers, after } => {
+                write(w, 23, *name, Some(standing));
+                w.u64(registers.len() as u64);
+                for (key, register) in registers {
+                    w.bytes(key);
+                    w.bytes(register);
+                }
+                write_after(w, after.as_ref());
             }
             Self::Attest { name } => write(w, 5, *name, None),
             Self::Attested { name, applied, delta } => {
@@ -212,6 +266,16 @@ impl KeyedMessage {
             13 => {
                 Self::States { name, states: copied(r, "states of keys")?, answered: r.u64("how many are answered")? }
             }
+            20 => Self::Round { request: copied(r, "a request of a round")? },
+            21 => Self::Rounded { answer: copied(r, "an answer of a round")? },
+            22 => Self::Registers { name, after: read_after(r)? },
+            23 => {
+                let standing = copied(r, "what an acceptor goes by")?;
+                let count = r.count("registers")?;
+                let register = |_| Ok((copied(r, "a key")?, copied(r, "a register")?));
+                let registers = (0..count).map(register).collect::<Result<_, DecodeError>>()?;
+                Self::Copied { name, standing, registers, after: read_after(r)? }
+            }
             value => return Err(DecodeError::Unknown { field: "a message's kind", value: u64::from(value) }),
         })
     }
@@ -239,6 +303,20 @@ fn read_standing(r: &mut Reader) -> Result<Standing, DecodeError> {
         0 => Ok(Standing::Learner),
         1 => Ok(Standing::Incoming),
         value => Err(DecodeError::Unknown { field: "as what it was compared", value: u64::from(value) }),
+    }
+}
+
+fn write_after(w: &mut Writer, after: Option<&Bytes>) {
+    w.bool(after.is_some());
+    if let Some(after) = after {
+        w.bytes(after);
+    }
+}
+
+fn read_after(r: &mut Reader) -> Result<Option<Bytes>, DecodeError> {
+    match r.bool("whether there is more")? {
+        true => copied(r, "where to go on").map(Some),
+        false => Ok(None),
     }
 }
 
@@ -276,6 +354,12 @@ mod tests {
                 states
             }),
             (name(), standing()).prop_map(|(name, standing)| KeyedMessage::Filled { name, standing }),
+            bytes().prop_map(|request| KeyedMessage::Round { request }),
+            bytes().prop_map(|answer| KeyedMessage::Rounded { answer }),
+            (name(), prop::option::of(bytes())).prop_map(|(name, after)| KeyedMessage::Registers { name, after }),
+            (name(), bytes(), prop::collection::vec((bytes(), bytes()), 0..3), prop::option::of(bytes())).prop_map(
+                |(name, standing, registers, after)| KeyedMessage::Copied { name, standing, registers, after }
+            ),
         ]
     }
 

@@ -1,12 +1,12 @@
 //! Keyed values of a strong table: requests become commands or reads, and what has expired is removed.
 
-use althing_api::Header;
 use althing_api::keyed::{KeyedRequest, Moment, Step};
+use althing_api::{ErrorKind, Header};
 use althing_strong::Command;
 use althing_types::{Duration, Instant, RequestId};
 
 use super::Group;
-use super::requests::respond;
+use super::requests::{fail, respond};
 use crate::context::Context;
 use crate::effects::ReadWork;
 use crate::reader;
@@ -34,7 +34,13 @@ impl Group {
                 Command::Transact { watches, steps, moment: moment.unwrap_or(now) }
             }
             KeyedRequest::Flush => Command::Flush,
-            KeyedRequest::Scan { .. } | KeyedRequest::Count => unreachable!("they only read"),
+            KeyedRequest::Put { .. } | KeyedRequest::InSession { .. } => {
+                let reason = "a strong table has no concurrent values, and every read of it sees all writes before";
+                return fail(cx, ticket, ErrorKind::Unsupported(reason.to_owned()));
+            }
+            KeyedRequest::Scan { .. } | KeyedRequest::Count | KeyedRequest::Siblings { .. } => {
+                unreachable!("they only read")
+            }
         };
         self.propose(cx, ticket, command, deadline);
     }
@@ -81,6 +87,10 @@ fn is_small(request: &KeyedRequest) -> bool {
     match request {
         KeyedRequest::Operate { .. } | KeyedRequest::Count => true,
         KeyedRequest::Transact { steps, watches, .. } => steps.len() + watches.len() <= INLINE_STEPS,
-        KeyedRequest::Scan { .. } | KeyedRequest::Flush => false,
+        KeyedRequest::Scan { .. }
+        | KeyedRequest::Flush
+        | KeyedRequest::Siblings { .. }
+        | KeyedRequest::Put { .. }
+        | KeyedRequest::InSession { .. } => false,
     }
 }

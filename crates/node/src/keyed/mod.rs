@@ -20,6 +20,7 @@
 //! * Who is reachable decides who is asked, never what is right.
 
 mod agenda;
+mod cas;
 mod count;
 mod hints;
 mod lodged;
@@ -27,7 +28,9 @@ mod reads;
 mod remote;
 mod repairing;
 mod rounds;
+mod session;
 mod settle;
+mod siblings;
 mod tick;
 mod wall;
 mod writes;
@@ -37,6 +40,7 @@ use std::collections::{BTreeMap, VecDeque};
 use althing_api::keyed::{Access, KeyedAnswer, KeyedRequest};
 use althing_api::request::Body;
 use althing_api::{Answer, Call, Error, ErrorKind, Header};
+use althing_clock::DotContext;
 use althing_convergent::survey::Finished;
 use althing_convergent::{Job, Outcome, Rest, ScanRequest, Size};
 use althing_datatypes::{Kind, Message as _, Op};
@@ -47,13 +51,15 @@ use althing_types::{GroupId, Instant, NodeId, RequestId, SpaceId, limits};
 use bytes::Bytes;
 
 pub(crate) use self::agenda::Agenda;
+use self::cas::{Cas, Course, Ticket};
 pub(crate) use self::hints::Acknowledged;
 pub use self::hints::Hints;
 use self::hints::Outstanding;
 pub(crate) use self::lodged::{Lodgings, group_of_lodged};
-use self::reads::Read;
+use self::reads::{Read, Sight};
 pub(crate) use self::repairing::Repairing;
 use self::rounds::Rounds;
+pub(crate) use self::session::Sessions;
 pub(crate) use self::wall::Wall;
 use self::writes::Write;
 use crate::effects::{Effects, Work};
@@ -109,6 +115,8 @@ pub(crate) struct Keyed {
     tended: Instant,
     /// Where it stands in the engine.
     space: SpaceId,
+    /// Its part in rounds of Paxos.
+    cas: Cas,
 }
 
 /// Who waits for a job.
@@ -138,6 +146,10 @@ enum Waiting {
     Planting,
     /// This replica's own round of repair, of this name.
     Round(u64),
+    /// Somebody, for something about rounds of Paxos.
+    Cas(Ticket),
+    /// A client in a session, for what is known here.
+    Seen(RequestId),
     /// Nobody.
     Nobody,
 }
@@ -187,6 +199,16 @@ struct Asked {
     /// How many replicas must have answered, if it says so.
     level: Option<Level>,
     deadline: Instant,
+    /// What a read sees of the key.
+    sight: Sight,
+    /// What a writer says that he has seen of the key; `None` is all that its coordinator holds.
+    seen: Option<DotContext>,
+}
+
+impl Asked {
+    const fn new(id: RequestId, key: Bytes, op: Op, level: Option<Level>, deadline: Instant) -> Self {
+        Self { id, key, op, level, deadline, sight: Sight::Whole, seen: None }
+    }
 }
 
 /// What an outcome rests on.
@@ -206,6 +228,7 @@ const fn index_of(outcome: &Outcome) -> u64 {
         | Outcome::Mended { index, .. }
         | Outcome::Finished { index, .. }
         | Outcome::Flushed { index, .. }
+        | Outcome::Rounds { index, .. }
         | Outcome::Tended { index, .. } => *index,
     }
 }
@@ -215,6 +238,7 @@ fn logged(outcome: &Outcome) -> Option<(u64, &Bytes)> {
     match outcome {
         Outcome::Executed { index, delta: Some(delta), .. }
         | Outcome::Joined { index, logged: Some(delta), .. }
+        | Outcome::Rounds { index, logged: Some(delta), .. }
         | Outcome::Removed { index, delta, .. }
         | Outcome::Taken { index, delta, .. }
         | Outcome::Finished { index, finished: Finished::Known(Some(delta)), .. } => Some((*index, delta)),
@@ -230,6 +254,7 @@ fn logged(outcome: &Outcome) -> Option<(u64, &Bytes)> {
         | Outcome::Mended { .. }
         | Outcome::Finished { .. }
         | Outcome::Flushed { .. }
+        | Outcome::Rounds { .. }
         | Outcome::Tended { .. } => None,
     }
 }
@@ -246,7 +271,7 @@ impl Node {
     }
 
     /// Who coordinates what is asked of a shard that this node has a replica of. A hint: whoever does is right.
-    fn coordinator(&self, now: Instant, group: GroupId) -> NodeId {
+    pub(crate) fn coordinator(&self, now: Instant, group: GroupId) -> NodeId {
         let own = self.shared.node();
         let leader = self.groups.get(&group).and_then(crate::group::Group::leader);
         leader.filter(|leader| self.shared.peers.is_heard(now, *leader)).unwrap_or(own)
@@ -263,22 +288,37 @@ impl Node {
             let reason = "the table is not of keyed values: it is spoken to as etcd";
             return out.responses.push((id, Err(ErrorKind::Unsupported(reason.to_owned()).into())));
         };
-        if keyed.waiting.len() >= limits::MAX_PENDING_REQUESTS {
+        if keyed.waiting.len() + keyed.cas.pending() >= limits::MAX_PENDING_REQUESTS {
             self.shared.metrics.overloads += 1;
             return out.responses.push((id, Err(ErrorKind::Overloaded.into())));
         }
+        self.perform(now, id, group, request, deadline, out);
+    }
+
+    fn perform(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        group: GroupId,
+        request: KeyedRequest,
+        deadline: Instant,
+        out: &mut Effects,
+    ) {
+        let Some(keyed) = self.keyed.get_mut(&group) else { return };
         match request {
             KeyedRequest::Operate { key, operation, access, level } => {
                 let Ok(op) = Op::decode(&operation) else {
                     let error = ErrorKind::InvalidArgument("the operation does not parse".to_owned());
                     return out.responses.push((id, Err(error.into())));
                 };
-                let asked = Asked { id, key, op, level, deadline };
-                match access {
-                    Access::Read if asked.op.is_read() => self.keyed_read(now, group, asked, out),
-                    // What says that it writes, and only reads, is done in its order.
-                    Access::Read | Access::Write => self.keyed_write(now, group, asked, out),
-                }
+                self.operate(now, group, Asked::new(id, key, op, level, deadline), access, out);
+            }
+            KeyedRequest::Siblings { key, level } => self.siblings(now, group, (id, key, level, deadline), out),
+            KeyedRequest::Put { key, value, context, level } => {
+                self.put_seen(now, group, (id, key, level, deadline), (value, context), out);
+            }
+            KeyedRequest::InSession { token, request } => {
+                self.begin_session(now, id, group, (token, *request), deadline, out);
             }
             KeyedRequest::Scan { after, limit, pattern, kind } => {
                 let kind = match kind.map(|name| kind_named(&name)) {
@@ -312,7 +352,20 @@ impl Node {
         }
     }
 
-    fn keyed_answer(&self, id: RequestId, answer: KeyedAnswer, out: &mut Effects) {
+    fn operate(&mut self, now: Instant, group: GroupId, asked: Asked, access: Access, out: &mut Effects) {
+        match (self.course(group, &asked.op, asked.level), access) {
+            (Course::Refuse(reason), _) => {
+                out.responses.push((asked.id, Err(ErrorKind::Unsupported(reason.to_owned()).into())));
+            }
+            (Course::Decide, _) => self.decide(now, group, asked, out),
+            (Course::Converge, Access::Read) if asked.op.is_read() => self.keyed_read(now, group, asked, out),
+            // What says that it writes, and only reads, is done in its order.
+            (Course::Converge, Access::Read | Access::Write) => self.keyed_write(now, group, asked, out),
+        }
+    }
+
+    fn keyed_answer(&mut self, id: RequestId, answer: KeyedAnswer, out: &mut Effects) {
+        let Some(answer) = self.leave_session(id, answer) else { return };
         let (cluster, member) = (self.shared.config.cluster, self.shared.node());
         let header = Header { cluster, member, ..Header::default() };
         out.responses.push((id, Ok(Answer { header, body: Body::Keyed(answer) })));
@@ -377,11 +430,14 @@ impl Node {
             Outcome::Executed { ticket, index, reply, delta } => {
                 self.executed(now, group, (ticket, index), reply, delta, out);
             }
-            Outcome::Joined { ticket, result, .. } => {
-                if let Some(Waiting::Taking(from, name)) = keyed.waiting.remove(&ticket) {
-                    self.taken(group, from, name, &result);
+            Outcome::Joined { ticket, result, logged, index } => match keyed.waiting.remove(&ticket) {
+                Some(Waiting::Cas(Ticket::Commit { key, version, delta, ended })) => {
+                    let is_new = logged.is_some();
+                    self.committed(now, group, (key, version, delta, index), (ended, &result, is_new), out);
                 }
-            }
+                Some(Waiting::Taking(from, name)) => self.taken(group, from, name, &result),
+                Some(_) | None => {}
+            },
             Outcome::State { ticket, state, .. } => match keyed.waiting.remove(&ticket) {
                 Some(Waiting::Asked(from, name)) => self.tell_state(group, from, name, state),
                 Some(Waiting::Read(read)) => {
@@ -408,7 +464,7 @@ impl Node {
                 (None, Some(Waiting::Flush(id, _, removed))) => {
                     let (id, removed) = (*id, *removed);
                     keyed.waiting.remove(&ticket);
-                    self.keyed_answer(id, KeyedAnswer::Flushed(removed), out);
+                    self.flush_over(group, ticket, id, removed, out);
                 }
                 (Some(after), Some(Waiting::Flush(..))) => {
                     let now_ms = self.shared.wall.at(now);
@@ -416,6 +472,12 @@ impl Node {
                 }
                 (_, _) => {}
             },
+            Outcome::Attested { ticket, ref delta, .. } if let Some(Waiting::Seen(id)) = keyed.waiting.get(&ticket) => {
+                let id = *id;
+                keyed.waiting.remove(&ticket);
+                self.end_session(group, id, delta, out);
+            }
+            Outcome::Rounds { ticket, told, index, .. } => self.task_done(now, group, (ticket, index), told, out),
             Outcome::Attested { .. }
             | Outcome::Planted { .. }
             | Outcome::Compared { .. }
@@ -475,12 +537,16 @@ impl Node {
     pub(crate) fn cancel_keyed(&mut self, id: RequestId) {
         for keyed in self.keyed.values_mut() {
             keyed.waiting.retain(|_, waiting| waiting.client() != Some(id));
+            keyed.cas.cancel(id);
         }
+        self.sessions.forget(id);
     }
 
     /// The replica leaves, or the node stops: who waits is told.
     pub(crate) fn close_keyed(&mut self, group: GroupId, out: &mut Effects) {
         let Some(keyed) = self.keyed.remove(&group) else { return };
+        let stopped = |id| (id, Err(Error::maybe_done(ErrorKind::Stopped)));
+        out.responses.extend(keyed.cas.clients().map(stopped));
         self.agenda.forget(group);
         if keyed.rounds.is_under_way() {
             self.repairing.end();
@@ -496,7 +562,7 @@ impl Waiting {
         match self {
             Self::Write(write) => Some(write.id),
             Self::Read(read) => Some(read.id),
-            Self::Local(id, _) | Self::Scan(id, _) | Self::Flush(id, _, _) => Some(*id),
+            Self::Local(id, _) | Self::Scan(id, _) | Self::Flush(id, _, _) | Self::Seen(id) => Some(*id),
             Self::Taking(..)
             | Self::Asked(..)
             | Self::Attested(..)
@@ -504,6 +570,7 @@ impl Waiting {
             | Self::Wanted(..)
             | Self::Planting
             | Self::Round(_)
+            | Self::Cas(_)
             | Self::Nobody => None,
         }
     }
@@ -512,7 +579,7 @@ impl Waiting {
     fn given_up(self, why: ErrorKind) -> Option<(RequestId, Error)> {
         let id = self.client()?;
         let error = match self {
-            Self::Write(_) | Self::Flush(..) => Error::maybe_done(why),
+            Self::Write(_) | Self::Flush(..) | Self::Seen(_) => Error::maybe_done(why),
             Self::Read(_)
             | Self::Local(..)
             | Self::Scan(..)
@@ -523,6 +590,7 @@ impl Waiting {
             | Self::Wanted(..)
             | Self::Planting
             | Self::Round(_)
+            | Self::Cas(_)
             | Self::Nobody => Error::not_done(why),
         };
         Some((id, error))

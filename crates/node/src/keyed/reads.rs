@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use althing_api::ErrorKind;
 use althing_api::keyed::{Access, KeyedAnswer};
-use althing_convergent::{Job, evaluate};
+use althing_clock::Coded as _;
+use althing_convergent::{Job, evaluate, evaluate_beside};
 use althing_datatypes::{Message as _, Op};
 use althing_probe::Mutant;
 use althing_quorum::Verdict;
@@ -24,16 +25,28 @@ const HEDGE_AFTER: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) id: RequestId,
-    key: Bytes,
-    op: Op,
+    pub(super) key: Bytes,
+    pub(super) op: Op,
     /// Who has said what it has.
     count: Count,
     /// What replicas have said.
-    states: Vec<(NodeId, Bytes)>,
+    pub(super) states: Vec<(NodeId, Bytes)>,
     pub(super) deadline: Instant,
-    begun: Instant,
+    pub(super) begun: Instant,
     /// Who was asked.
     asked: BTreeSet<NodeId>,
+    sight: Sight,
+}
+
+/// What a read sees of a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sight {
+    /// All.
+    Whole,
+    /// What is there beside a string: that there is none, a round has said.
+    Beside,
+    /// Concurrent values, one by one.
+    Siblings,
 }
 
 impl Read {
@@ -45,7 +58,7 @@ impl Read {
 
 impl Node {
     pub(super) fn keyed_read(&mut self, now: Instant, group: GroupId, asked: Asked, out: &mut Effects) {
-        let Asked { id, key, op, level, deadline } = asked;
+        let Asked { id, key, op, level, deadline, sight, .. } = asked;
         let level = level.unwrap_or_else(|| self.table_level(group, Access::Read));
         let mut alone = self.count(group, level);
         if !self.is_in_reach(now, group, alone.likely()) {
@@ -53,7 +66,7 @@ impl Node {
         }
         let (own, known) = (self.shared.node(), self.knowledge(group));
         alone.answered(own, known.logged, known.applied);
-        if alone.is_met() {
+        if alone.is_met() && sight == Sight::Whole && !self.sessions.has(id) {
             let (now_ms, seed) = (self.shared.wall.at(now), self.shared.rng.u64(..));
             let Some(keyed) = self.keyed.get_mut(&group) else { return };
             let ticket = keyed.ticket(Waiting::Local(id, deadline));
@@ -74,7 +87,7 @@ impl Node {
         }
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let to: Vec<_> = asked.iter().copied().filter(|node| *node != own).collect();
-        let read = Read { id, key: key.clone(), op, count, states: Vec::new(), deadline, begun: now, asked };
+        let read = Read { id, key: key.clone(), op, count, states: Vec::new(), deadline, begun: now, asked, sight };
         let ticket = keyed.ticket(Waiting::Read(Box::new(read)));
         self.agenda.push(group, Job::Read { ticket, key: key.clone() });
         for node in to {
@@ -85,6 +98,19 @@ impl Node {
 
     /// Reads that take long are asked of everybody.
     pub(super) fn ask_more(&mut self, now: Instant, group: GroupId) {
+        let sessions = &mut self.sessions;
+        let Some(keyed) = self.keyed.get(&group) else { return };
+        let mut lacking = Vec::new();
+        for (ticket, waiting) in &keyed.waiting {
+            if let Waiting::Read(read) = waiting
+                && sessions.asks_again(now, read.id)
+            {
+                lacking.push((*ticket, read.key.clone()));
+            }
+        }
+        for (ticket, key) in lacking {
+            self.ask_again(group, ticket, &key);
+        }
         let Some(keyed) = self.keyed.get(&group) else { return };
         let is_slow = |read: &Read| now.since(read.begun) >= HEDGE_AFTER;
         let slow = keyed.waiting.iter().filter(|(_, waiting)| matches!(waiting, Waiting::Read(read) if is_slow(read)));
@@ -100,6 +126,19 @@ impl Node {
         for node in everybody.into_iter().filter(|node| read.asked.insert(*node)) {
             let message = KeyedMessage::Ask { name: ticket, key: read.key.clone() };
             self.shared.peers.send(node, &Message::Keyed(group, message));
+        }
+    }
+
+    /// All replicas are asked for a key again.
+    fn ask_again(&mut self, group: GroupId, ticket: u64, key: &Bytes) {
+        let own = self.shared.node();
+        for node in self.replicas_of(group).everybody() {
+            if node == own {
+                self.agenda.push(group, Job::Read { ticket, key: key.clone() });
+            } else {
+                let message = KeyedMessage::Ask { name: ticket, key: key.clone() };
+                self.shared.peers.send(node, &Message::Keyed(group, message));
+            }
         }
     }
 
@@ -128,11 +167,12 @@ impl Node {
         let known = self.knowledge(group);
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let Some(Waiting::Read(read)) = keyed.waiting.get_mut(&ticket) else { return };
-        if read.count.has_answered(from) {
-            return;
-        }
-        read.count.answered(from, conf, known.applied);
+        // One that is asked again, as it lacked what a session has seen, has more to say.
+        read.states.retain(|(node, _)| *node != from);
         read.states.push((from, state));
+        if !read.count.has_answered(from) {
+            read.count.answered(from, conf, known.applied);
+        }
         if read.count.is_outdated(known) {
             self.renew_read(group, ticket, known);
         }
@@ -146,7 +186,8 @@ impl Node {
     pub(super) fn finish_read(&mut self, now: Instant, group: GroupId, ticket: u64, out: &mut Effects) {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let Some(Waiting::Read(read)) = keyed.waiting.get(&ticket) else { return };
-        if !read.count.is_met() && !althing_probe::is(Mutant::ReadFirstAnswer) {
+        let is_met = read.count.is_met() || althing_probe::is(Mutant::ReadFirstAnswer);
+        if !is_met || !self.sessions.is_covered(group, read) {
             return;
         }
         if let Some(Waiting::Read(read)) = keyed.waiting.remove(&ticket) {
@@ -158,12 +199,21 @@ impl Node {
     fn evaluate_read(&mut self, now: Instant, group: GroupId, read: Read, out: &mut Effects) {
         let (now_ms, seed) = (self.shared.wall.at(now), self.shared.rng.u64(..));
         let (nodes, states): (Vec<_>, Vec<_>) = read.states.into_iter().unzip();
-        match evaluate(&read.op, &states, now_ms, seed) {
+        let evaluated = match read.sight {
+            Sight::Whole | Sight::Siblings => evaluate(&read.op, &states, now_ms, seed),
+            Sight::Beside => evaluate_beside(&read.op, &states, now_ms, seed),
+        };
+        match evaluated {
             Ok(evaluated) => {
-                let answer = match &evaluated.reply {
-                    Ok(_) => KeyedAnswer::Operated(evaluated.reply.encode()),
-                    Err(_) => KeyedAnswer::Refused(evaluated.reply.encode()),
+                let answer = match (&evaluated.reply, read.sight) {
+                    (_, Sight::Siblings) => KeyedAnswer::Siblings {
+                        values: evaluated.state.siblings().cloned().collect(),
+                        context: evaluated.context.encode(),
+                    },
+                    (Ok(_), Sight::Whole | Sight::Beside) => KeyedAnswer::Operated(evaluated.reply.encode()),
+                    (Err(_), Sight::Whole | Sight::Beside) => KeyedAnswer::Refused(evaluated.reply.encode()),
                 };
+                self.sessions.see(group, read.id, &evaluated.known);
                 self.keyed_answer(read.id, answer, out);
                 for (node, delta) in nodes.into_iter().zip(evaluated.missing) {
                     if let Some(delta) = delta {

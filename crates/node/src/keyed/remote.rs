@@ -50,6 +50,12 @@ impl Node {
                 let applied = self.knowledge(group).applied;
                 self.asked(group, Waiting::Attested(from, name, applied), |ticket| Job::Attest { ticket });
             }
+            KeyedMessage::Round { request } => self.round_asked(now, group, from, request, out),
+            KeyedMessage::Rounded { answer } => self.acceptor_spoke(now, group, from, answer, out),
+            KeyedMessage::Registers { name, after } => self.registers_asked(group, from, name, after),
+            KeyedMessage::Copied { name, standing, registers, after } => {
+                self.registers_came(group, from, (name, standing), registers, after);
+            }
             KeyedMessage::Compare { name, question } => {
                 self.asked(group, Waiting::Differs(from, name), |ticket| Job::Respond { ticket, question });
             }
@@ -82,7 +88,7 @@ impl Node {
             Ok(()) => KeyedMessage::Taken { name, conf: self.knowledge(group).logged },
             // It is sent again, and by then there may be room.
             Err(JoinError::TooManyGaps { .. }) => return,
-            Err(JoinError::Decode(_) | JoinError::UnknownOwnEvent { .. }) => {
+            Err(JoinError::Decode(_) | JoinError::UnknownOwnEvent { .. } | JoinError::NotForOthers) => {
                 self.shared.metrics.frames_refused += 1;
                 KeyedMessage::Refused { name }
             }

@@ -288,6 +288,10 @@ impl Node {
             | KeyedMessage::Attest { .. }
             | KeyedMessage::Compare { .. }
             | KeyedMessage::Want { .. }
+            | KeyedMessage::Round { .. }
+            | KeyedMessage::Rounded { .. }
+            | KeyedMessage::Registers { .. }
+            | KeyedMessage::Copied { .. }
             | KeyedMessage::Filled { .. } => {}
         }
     }

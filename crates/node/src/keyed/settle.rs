@@ -57,6 +57,7 @@ impl Node {
             | Outcome::Page { .. }
             | Outcome::Removed { .. }
             | Outcome::Flushed { .. }
+            | Outcome::Rounds { .. }
             | Outcome::Tended { .. } => {}
         }
     }

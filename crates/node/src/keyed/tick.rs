@@ -25,6 +25,7 @@ impl Node {
             return;
         }
         self.look_round(now);
+        self.tick_sessions(now);
         for group in self.agenda.take_due(now) {
             self.shared.metrics.shard_looks += 1;
             self.expire_keyed(now, group, out);
@@ -33,6 +34,7 @@ impl Node {
             self.send_again(now, group);
             self.tick_round(now, group);
             self.tend(now, group);
+            self.tick_rounds(now, group, out);
             self.look_again(now, group);
         }
     }
@@ -55,7 +57,11 @@ impl Node {
         if keyed.is_busy() {
             return self.agenda.wake(group);
         }
-        let at = self.next_round(now, group).min(self.next_tending(now, group));
+        let rounds = self.next_rounds(now, group);
+        if rounds <= now {
+            return self.agenda.wake(group);
+        }
+        let at = self.next_round(now, group).min(self.next_tending(now, group)).min(rounds);
         if at < Instant::FAR_FUTURE {
             self.agenda.look_at(group, at);
         }
@@ -78,6 +84,8 @@ impl Node {
             | Waiting::Wanted(..)
             | Waiting::Planting
             | Waiting::Round(_)
+            | Waiting::Cas(_)
+            | Waiting::Seen(_)
             | Waiting::Nobody => false,
         };
         let outdated = keyed.waiting.iter().filter(|(_, waiting)| is_outdated(waiting));
@@ -117,6 +125,7 @@ impl Node {
     }
 
     fn expire_keyed(&mut self, now: Instant, group: GroupId, out: &mut Effects) {
+        self.expire_sessions(now, group, out);
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let is_late = |waiting: &Waiting| match waiting {
             Waiting::Write(write) => write.deadline <= now,
@@ -131,6 +140,8 @@ impl Node {
             | Waiting::Wanted(..)
             | Waiting::Planting
             | Waiting::Round(_)
+            | Waiting::Cas(_)
+            | Waiting::Seen(_)
             | Waiting::Nobody => false,
         };
         for (_, waiting) in keyed.waiting.extract_if(.., |_, waiting| is_late(waiting)) {

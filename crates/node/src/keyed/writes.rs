@@ -37,7 +37,7 @@ impl Write {
 
 impl Node {
     pub(super) fn keyed_write(&mut self, now: Instant, group: GroupId, asked: Asked, out: &mut Effects) {
-        let Asked { id, key, op, level, deadline } = asked;
+        let Asked { id, key, op, level, deadline, seen, .. } = asked;
         let level = level.unwrap_or_else(|| self.table_level(group, Access::Write));
         let count = self.count(group, level);
         if !self.is_in_reach(now, group, count.likely()) {
@@ -48,12 +48,12 @@ impl Node {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         if althing_probe::every(Mutant::ExecuteTwice, 20) {
             let ticket = keyed.ticket(Waiting::Nobody);
-            let (key, op) = (key.clone(), op.clone());
-            self.agenda.push(group, Job::Execute { ticket, key, op, seen: None, now_ms, seed });
+            let (key, op, seen) = (key.clone(), op.clone(), seen.clone());
+            self.agenda.push(group, Job::Execute { ticket, key, op, seen, now_ms, seed });
         }
         let write = Write { id, count, written: None, deadline, reply: None };
         let ticket = keyed.ticket(Waiting::Write(Box::new(write)));
-        self.agenda.push(group, Job::Execute { ticket, key, op, seen: None, now_ms, seed });
+        self.agenda.push(group, Job::Execute { ticket, key, op, seen, now_ms, seed });
     }
 
     /// Whether those that were heard lately are enough. A hint, which only decides whether it is tried.
@@ -78,13 +78,7 @@ impl Node {
     ) {
         let (own, known) = (self.shared.node(), self.knowledge(group));
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
-        let reply = match reply {
-            Ok(reply) => Ok(KeyedAnswer::Operated(Ok::<_, OpError>(reply).encode())),
-            Err(Refusal::Op(error)) => Ok(KeyedAnswer::Refused(Err::<Reply, _>(error).encode())),
-            Err(refusal @ (Refusal::Reread { .. } | Refusal::TooLarge { .. } | Refusal::KeyTooLong { .. })) => {
-                Err(ErrorKind::InvalidArgument(refusal.to_string()))
-            }
-        };
+        let reply = answer_of(reply);
         let id = keyed.waiting.get(&ticket).and_then(Waiting::client);
         match (reply, delta) {
             (Ok(reply), Some(delta)) => {
@@ -164,5 +158,18 @@ impl Node {
             keyed.waiting.remove(&ticket);
             self.keyed_answer(id, reply, out);
         }
+    }
+}
+
+/// What a client is told of an operation.
+pub(super) fn answer_of(reply: Result<Reply, Refusal>) -> Result<KeyedAnswer, ErrorKind> {
+    match reply {
+        Ok(reply) => Ok(KeyedAnswer::Operated(Ok::<_, OpError>(reply).encode())),
+        Err(Refusal::Op(error)) => Ok(KeyedAnswer::Refused(Err::<Reply, _>(error).encode())),
+        Err(Refusal::Reread { siblings }) => Ok(KeyedAnswer::Reread(siblings as u64)),
+        Err(refusal @ (Refusal::TooLarge { .. } | Refusal::KeyTooLong { .. })) => {
+            Err(ErrorKind::InvalidArgument(refusal.to_string()))
+        }
+        Err(refusal @ Refusal::BadRegister) => Err(ErrorKind::Storage(refusal.to_string())),
     }
 }

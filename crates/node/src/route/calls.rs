@@ -37,7 +37,11 @@ impl Node {
     /// Hands a routed call to the next replica, if there is one that has not refused it.
     fn try_route(&mut self, now: Instant, name: u64) {
         let Some(routed) = self.router.routed.get(&name) else { return };
-        let Some(to) = self.replica_for(now, routed.group, &routed.tried) else { return };
+        // Who coordinates is asked first: what goes through one replica meets no other.
+        let (group, own) = (routed.group, self.shared.node());
+        let coordinator = self.keyed.contains_key(&group).then(|| self.coordinator(now, group));
+        let coordinator = coordinator.filter(|node| *node != own && !routed.tried.contains(node));
+        let Some(to) = coordinator.or_else(|| self.replica_for(now, group, &routed.tried)) else { return };
         let epoch = self.epoch_of(routed.group);
         // Of what would come too late the client is told with the next tick.
         let Some(left) = Deadline::until(routed.deadline).travel(now, WAY) else { return };

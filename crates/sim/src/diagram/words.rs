@@ -62,6 +62,10 @@ fn keyed_word(message: &KeyedMessage) -> &'static str {
         KeyedMessage::Want { .. } => "states?",
         KeyedMessage::States { .. } => "states",
         KeyedMessage::Filled { .. } => "filled",
+        KeyedMessage::Round { .. } => "round?",
+        KeyedMessage::Rounded { .. } => "round",
+        KeyedMessage::Registers { .. } => "registers?",
+        KeyedMessage::Copied { .. } => "registers",
     }
 }
 

@@ -164,11 +164,30 @@ fn data_request() -> impl Strategy<Value = Request> {
 }
 
 fn keyed_request() -> impl Strategy<Value = KeyedRequest> {
+    let in_session = (bytes(), lone_request())
+        .prop_map(|(token, request)| KeyedRequest::InSession { token, request: Box::new(request) });
+    prop_oneof![4 => lone_request(), 1 => in_session]
+}
+
+fn keyed_answer() -> impl Strategy<Value = KeyedAnswer> {
+    let in_session =
+        (bytes(), lone_answer()).prop_map(|(token, answer)| KeyedAnswer::InSession { answer: Box::new(answer), token });
+    prop_oneof![4 => lone_answer(), 1 => in_session]
+}
+
+fn lone_request() -> impl Strategy<Value = KeyedRequest> {
     let access = prop::sample::select(vec![Access::Read, Access::Write]);
-    let level = option::of(prop::sample::select(Level::ALL.to_vec()));
+    let level = || option::of(prop::sample::select(Level::ALL.to_vec()));
     let bytes_or_none = || option::of(bytes());
     prop_oneof![
-        (bytes(), bytes(), access, level).prop_map(|(key, operation, access, level)| KeyedRequest::Operate {
+        (bytes(), level()).prop_map(|(key, level)| KeyedRequest::Siblings { key, level }),
+        (bytes(), bytes(), bytes(), level()).prop_map(|(key, value, context, level)| KeyedRequest::Put {
+            key,
+            value,
+            context,
+            level
+        }),
+        (bytes(), bytes(), access, level()).prop_map(|(key, operation, access, level)| KeyedRequest::Operate {
             key,
             operation,
             access,
@@ -191,8 +210,10 @@ fn transact() -> impl Strategy<Value = KeyedRequest> {
         .prop_map(|(watches, steps, access, moment)| KeyedRequest::Transact { watches, steps, access, moment })
 }
 
-fn keyed_answer() -> impl Strategy<Value = KeyedAnswer> {
+fn lone_answer() -> impl Strategy<Value = KeyedAnswer> {
     prop_oneof![
+        (vec(bytes(), 0..3), bytes()).prop_map(|(values, context)| KeyedAnswer::Siblings { values, context }),
+        any::<u64>().prop_map(KeyedAnswer::Reread),
         bytes().prop_map(KeyedAnswer::Operated),
         bytes().prop_map(KeyedAnswer::Refused),
         (vec(bytes(), 0..3), option::of(bytes())).prop_map(|(keys, after)| KeyedAnswer::Page { keys, after }),

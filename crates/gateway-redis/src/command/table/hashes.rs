@@ -155,7 +155,7 @@ pub const ROWS: &[Command] = &[
         flags: WDF,
         keys: ONE,
         since: "2.0.0",
-        merges: Conditional,
+        merges: StrongOnly,
         summary: "Sets a field that is not there.",
         action: Keyed(hashes::hsetnx),
     },

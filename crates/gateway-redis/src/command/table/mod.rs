@@ -1,5 +1,6 @@
 //! The rows, a file per group.
 
+mod althing;
 mod bits;
 mod clusters;
 mod connections;
@@ -19,8 +20,8 @@ use super::Flag::{
     Admin, Blocking, Denyoom, Fast, Loading, Movablekeys, NoAuth, NoMulti, Noscript, Pubsub, Readonly, Stale, Write,
 };
 use super::Merges::{
-    AddWins, Conditional, Counts, EachKey, LastWriter, LaterDeadline, Nothing, PerField, ReadModifyWrite, Reads,
-    ReadsThenWrites, RemovesSeen, Union,
+    AddWins, AsItSays, Claims, Conditional, Counts, EachKey, LastWriter, LaterDeadline, Nothing, PerField,
+    ReadModifyWrite, Reads, ReadsThenWrites, RemovesSeen, StrongOnly, Union,
 };
 use super::keys::{ALL, Keys, ONE, TWO};
 use super::{Command, Flag, Group};
@@ -35,8 +36,8 @@ const WDF: &[Flag] = &[Write, Denyoom, Fast];
 /// The key after a subcommand's name.
 const THIRD: Keys = Keys::Range { first: 2, last: 2, step: 1 };
 
-/// All rows. Althing's own commands, named `AL.…`, will be a table beside these.
-pub const TABLES: [&[Command]; 13] = [
+/// All rows.
+pub const TABLES: [&[Command]; 14] = [
     generic::ROWS,
     strings::ROWS,
     bits::ROWS,
@@ -50,4 +51,5 @@ pub const TABLES: [&[Command]; 13] = [
     connections::ROWS,
     servers::ROWS,
     clusters::ROWS,
+    althing::ROWS,
 ];
