@@ -224,7 +224,7 @@ impl Keyspace {
     pub(crate) async fn ask_quietly(&self, key: &Bytes, op: Op) -> Result<Operated, Refusal> {
         match self.attempt() {
             Some(_) => self.ask(key, op).await,
-            None => operated(self.start(key.clone(), &op).await),
+            None => self.operated(self.start(key.clone(), &op).await),
         }
     }
 
