@@ -80,7 +80,7 @@ const CONTROL: &[Mutant] = &[
 ];
 
 /// One that shows in few runs, and where.
-const NODE_RARE: (&[Mutant], Range<u64>) = (&[Mutant::BelieveLateRefusal], 640..641);
+const NODE_RARE: (&[Mutant], Range<u64>) = (&[Mutant::BelieveLateRefusal], 305..306);
 
 /// One that needs a longer run.
 const CONTROL_LONG: &[Mutant] = &[Mutant::ReconcileBlindly];

@@ -100,7 +100,7 @@ fn all_faults_at_once_break_no_promise() {
 /// A scenario that is added to the library must be added here.
 #[test]
 fn every_scenario_of_the_library_is_tested() {
-    let here = concat!(include_str!("scenarios.rs"), include_str!("control.rs"));
+    let here = concat!(include_str!("scenarios.rs"), include_str!("control.rs"), include_str!("convergent.rs"));
     for (name, _) in library::LIBRARY {
         assert!(here.contains(&format!("\"{name}\"")), "{name} is not tested");
     }

@@ -105,18 +105,19 @@ impl Settings {
         if peer_tls.as_ref().is_some_and(|tls| tls.ca.is_none()) {
             return Err(invalid("peer_tls_ca", "is needed: nodes always prove themselves to each other"));
         }
-        let client_urls = client_urls(args.advertise_client.clone(), listen_client, client_tls.is_some())?;
-        let redis = RedisPort::resolve(&args, &client_urls)?;
-        if !args.insecure.unwrap_or(false) {
+        let is_insecure = args.insecure.unwrap_or(false);
+        if !is_insecure {
             refuse_insecure("listen_client", listen_client, "client", client_tls.as_ref())?;
             for port in &table_listen {
                 refuse_insecure("table_listen", port.listen, "client", client_tls.as_ref())?;
             }
-            if let Some(port) = &redis {
-                let tls = client_tls.as_ref().filter(|_| port.is_tls);
-                refuse_insecure("listen_redis", port.listen, "client", tls)?;
-            }
             refuse_insecure("listen_peer", listen_peer, "peer", peer_tls.as_ref())?;
+        }
+        let client_urls = client_urls(args.advertise_client.clone(), listen_client, client_tls.is_some())?;
+        let redis = RedisPort::resolve(&args, &client_urls)?;
+        if let Some(port) = redis.as_ref().filter(|_| !is_insecure) {
+            let tls = client_tls.as_ref().filter(|_| port.is_tls);
+            refuse_insecure("listen_redis", port.listen, "client", tls)?;
         }
         let mut members = parse_members(args.initial_cluster.as_deref().unwrap_or_default())?;
         let peer_url = peer_url(&args, &name, &members, listen_peer, peer_tls.is_some())?;

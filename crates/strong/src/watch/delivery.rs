@@ -16,7 +16,7 @@ use super::stream::{Phase, Watch};
 
 /// Changes of one turn up to which live watches are told of each by itself. Etcd does so, and clients count on it: they take a response
 /// for a change, where a replica that is a little late applies some at once. With more of them it is throughput that counts.
-const TOLD_SINGLY: usize = 16;
+const TOLD_SINGLY: usize = 4;
 
 /// What each watch wants of some changes, in order.
 type Hits<'a> = BTreeMap<Slot, Vec<Hit<'a>>>;
