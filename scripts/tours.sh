@@ -77,7 +77,7 @@ if command -v node >/dev/null; then
   tour "clients of Redis for Node.js" node scripts/clients/redis_clients.js "$redis"
 fi
 if [ -f ../shared/clients/redis-cases.py ]; then
-  tour "cases of Redis's commands" ./scripts/clients/redis_cases.sh ../shared/clients/redis-cases.py "${redis%%,*}" 269
+  tour "cases of Redis's commands" ./scripts/clients/redis_cases.sh ../shared/clients/redis-cases.py "${redis%%,*}" 264
 fi
 tour "the convergent table makes way" table tour "guarantee: convergent, shards: 4, redisDb: 1"
 tour "a strong table" table exact "guarantee: strong, redisDb: 0"

@@ -24,6 +24,9 @@ const VERSION: u8 = 1;
 /// Bytes of registers after which a page of them ends: it is one message between nodes.
 const MAX_PAGE_BYTES: usize = 1024 * 1024;
 
+/// Registers by key.
+type Registers = Vec<(Bytes, Register)>;
+
 /// What a replica keeps of rounds beside its values.
 #[derive(Debug)]
 pub(super) struct Rounds {
@@ -243,7 +246,7 @@ impl Shard {
         &mut self,
         after: Option<&Bytes>,
         count: usize,
-    ) -> Result<(Vec<(Bytes, Register)>, Option<Bytes>), ConvergentError> {
+    ) -> Result<(Registers, Option<Bytes>), ConvergentError> {
         self.commit()?;
         let count = count.clamp(1, MAX_PAGE_KEYS);
         let from = bound_after(after, layout::register);
