@@ -3,7 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
-#[allow(dead_code)] // the other tests need the rest
 mod support;
 
 use althing_convergent::rounds::{Task, Then, Told, Wish, state_of};

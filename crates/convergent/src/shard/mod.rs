@@ -257,7 +257,8 @@ impl Shard {
     /// Ends a batch: what has changed is written if it is much, and keys that are too many go.
     fn settle(&mut self) -> Result<(), ConvergentError> {
         let limit = self.config.unwritten_bytes;
-        let is_much = self.dirty.len() >= MAX_UNWRITTEN_KEYS || self.unwritten > limit;
+        let keys = self.dirty.len() + self.rounds.unwritten();
+        let is_much = keys >= MAX_UNWRITTEN_KEYS || self.unwritten > limit;
         if is_much || self.cache.excess() > limit {
             self.commit()?;
         }

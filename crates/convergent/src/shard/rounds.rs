@@ -89,6 +89,11 @@ impl Rounds {
         batch.put(layout::ROUNDS, &head.finish());
     }
 
+    /// Keys of which something has changed since the last commit.
+    pub(super) fn unwritten(&self) -> usize {
+        self.changed.len() + self.reopened.len()
+    }
+
     /// Remembers a record of the acceptor.
     fn remember(&mut self, record: Record) {
         match record {
