@@ -156,6 +156,23 @@ fn a_string_takes_the_place_of_a_set_and_a_removal_of_a_set_converges() {
 }
 
 #[test]
+fn what_an_earlier_run_has_proposed_is_found_again_in_the_log() {
+    let mut replica = Replica::new(1);
+    propose(&mut replica, set(1, Existence::Any, SetExpiry::Clear), &Value::NEVER);
+    let unsettled = |replica: &mut Replica| match told(replica, Task::Unsettled { after: None, count: 9 }) {
+        Told::Unsettled { inherited, .. } => inherited,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(unsettled(&mut replica), Vec::<Bytes>::new(), "this run will tell");
+    crash(&mut replica);
+    assert_eq!(unsettled(&mut replica), [KEY]);
+    told(&mut replica, Task::Resolve { key: KEY });
+    assert_eq!(unsettled(&mut replica), Vec::<Bytes>::new());
+    crash(&mut replica);
+    assert_eq!(unsettled(&mut replica), Vec::<Bytes>::new());
+}
+
+#[test]
 fn what_belongs_to_a_log_is_not_taken_from_others() {
     let (mut one, mut other) = (Replica::new(1), Replica::new(2));
     propose(&mut one, set(1, Existence::Any, SetExpiry::Clear), &Value::NEVER);

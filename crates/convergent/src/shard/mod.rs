@@ -226,7 +226,12 @@ impl Shard {
         {
             self.clock = Hlc::new(self.config.max_clock_skew, self.clock.last().max(time));
         }
+        let issued_for = match &message {
+            Message::Issued(issued) => Some(issued.key.clone()),
+            Message::Key(_) | Message::Attestation(_) | Message::Rounds(_) => None,
+        };
         self.take(message, bytes)?;
+        issued_for.iter().for_each(|key| self.inherit(key));
         self.settle()
     }
 
@@ -338,11 +343,11 @@ impl Shard {
                 return Ok(());
             }
             Message::Rounds(records) => {
-                self.take_records(records);
+                self.take_records(records, bytes);
                 return Ok(());
             }
             Message::Issued(issued) => {
-                self.take_issued(issued);
+                self.take_issued(issued, bytes);
                 return Ok(());
             }
         };

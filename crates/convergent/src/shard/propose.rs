@@ -152,7 +152,7 @@ impl Shard {
         let message = Message::Issued(issued);
         let logged = message.encode();
         if let Message::Issued(issued) = message {
-            self.take_issued(issued);
+            self.take_issued(issued, logged.len());
         }
         (logged, KeyDelta { key, time, delta }.encode())
     }

@@ -108,6 +108,13 @@ impl Rounds {
         }
     }
 
+    /// What was issued for a key was found in the log after a start.
+    fn inherit(&mut self, key: &Bytes) {
+        if self.open.contains_key(key) {
+            self.inherited.insert(own(key));
+        }
+    }
+
     /// Remembers that events were issued for a key.
     fn issue(&mut self, issued: Issued) {
         let last = issued.dots.next_dot(self.actor).counter - 1;
@@ -222,20 +229,27 @@ impl Shard {
         let message = Message::Rounds(records);
         let bytes = message.encode();
         let Message::Rounds(records) = message else { return None };
-        self.take_records(records);
+        self.take_records(records, bytes.len());
         Some(bytes)
     }
 
-    /// Takes records of the acceptor: its own at this moment, or those of the log.
-    pub(super) fn take_records(&mut self, records: Vec<Record>) {
+    /// Takes records of the acceptor, of so many bytes: its own at this moment, or those of the log.
+    pub(super) fn take_records(&mut self, records: Vec<Record>, bytes: usize) {
         records.into_iter().for_each(|record| self.rounds.remember(record));
         self.index += 1;
+        self.unwritten += bytes;
     }
 
-    /// Takes what was issued: at this moment, or in the log.
-    pub(super) fn take_issued(&mut self, issued: Issued) {
+    /// Takes what was issued, of so many bytes: at this moment, or in the log.
+    pub(super) fn take_issued(&mut self, issued: Issued, bytes: usize) {
         self.rounds.issue(issued);
         self.index += 1;
+        self.unwritten += bytes;
+    }
+
+    /// A key's events were issued by an earlier run, which has not told what became of them.
+    pub(super) fn inherit(&mut self, key: &Bytes) {
+        self.rounds.inherit(key);
     }
 
     /// What this acceptor remembers of a key.

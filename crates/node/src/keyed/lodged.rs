@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use althing_api::keyed::{Access, KeyedAnswer, KeyedRequest};
 use althing_api::{Call, ErrorKind, Request};
 use althing_clock::Actor;
+use althing_convergent::rounds::is_of_rounds;
 use althing_convergent::{Blind, write_blindly};
 use althing_datatypes::{Message as _, Op, OpError};
 use althing_quorum::Level;
@@ -16,6 +17,7 @@ use althing_storage::wal::{Record, RecordKind};
 use althing_types::{Duration, GroupId, Instant, NodeId, RequestId};
 use bytes::Bytes;
 
+use super::cas::Course;
 use crate::effects::Effects;
 use crate::envelope::{KeyedMessage, Message};
 use crate::node::Node;
@@ -23,8 +25,9 @@ use crate::peers::Hope;
 
 /// Marks the log of what is lodged for a group, which is beside that of its replica's deltas, if this node has one.
 const LODGED_LOG: u64 = 1 << 62;
-/// Marks the actors of lodged writes among those of replicas, which count spaces.
-const LODGED_ACTOR: u64 = 1 << 62;
+/// Marks the actors of lodged writes among those of replicas, which count spaces, and of their rounds (`althing_convergent::rounds`).
+const LODGED_ACTOR: u64 = 1 << 61;
+const _: () = assert!(!is_of_rounds(Actor::new(0, LODGED_ACTOR)), "what was lodged was decided by no round");
 /// Marks the names of lodged deltas among those of a coordinator.
 const LODGED_NAME: u64 = 1 << 63;
 /// How long until a lodged write is sent again.
@@ -124,9 +127,17 @@ impl Node {
         if level != Level::Any || replicas.is_empty() || !replicas.iter().all(is_gone) {
             return Some(call);
         }
-        match self.lodge_write(now, id, group, key, operation) {
-            Ok(()) => {}
-            Err(error) => out.responses.push((id, Err(error.into()))),
+        let lodged = match Op::decode(operation) {
+            Ok(op) => match self.course(group, &op, Some(level)) {
+                Course::Converge => self.lodge_write(now, id, group, key, op),
+                Course::Refuse(reason) => Err(ErrorKind::Unsupported(reason.to_owned())),
+                // Nobody decides alone.
+                Course::Decide | Course::Unknown => return Some(call),
+            },
+            Err(_) => Err(ErrorKind::InvalidArgument("the operation does not parse".to_owned())),
+        };
+        if let Err(error) = lodged {
+            out.responses.push((id, Err(error.into())));
         }
         None
     }
@@ -137,13 +148,11 @@ impl Node {
         id: RequestId,
         group: GroupId,
         key: &Bytes,
-        operation: &Bytes,
+        op: Op,
     ) -> Result<(), ErrorKind> {
         if self.lodgings.bytes >= MAX_BYTES {
             return Err(ErrorKind::Overloaded);
         }
-        let op =
-            Op::decode(operation).map_err(|_| ErrorKind::InvalidArgument("the operation does not parse".to_owned()))?;
         let (now_ms, seed) = (self.shared.wall.at(now), self.shared.rng.u64(..));
         let actor = Actor::new(self.shared.node().get(), LODGED_ACTOR | self.shared.config.incarnation);
         let lodged = self.lodgings.groups.entry(group).or_default();

@@ -357,6 +357,7 @@ impl Node {
             (Course::Refuse(reason), _) => {
                 out.responses.push((asked.id, Err(ErrorKind::Unsupported(reason.to_owned()).into())));
             }
+            (Course::Unknown, _) => out.responses.push((asked.id, Err(ErrorKind::ShardUnavailable.into()))),
             (Course::Decide, _) => self.decide(now, group, asked, out),
             (Course::Converge, Access::Read) if asked.op.is_read() => self.keyed_read(now, group, asked, out),
             // What says that it writes, and only reads, is done in its order.

@@ -36,10 +36,14 @@ impl Node {
         out: &mut Effects,
     ) {
         let (id, key, level, deadline) = question;
-        if self.conditional(group) == Conditional::Paxos {
-            let reason =
-                "strings of this table are decided by rounds and have no concurrent values: compare and set them";
-            return out.responses.push((id, Err(ErrorKind::Unsupported(reason.to_owned()).into())));
+        match self.conditional(group) {
+            Some(Conditional::Refuse) => {}
+            Some(Conditional::Paxos) => {
+                let reason =
+                    "strings of this table are decided by rounds and have no concurrent values: compare and set them";
+                return out.responses.push((id, Err(ErrorKind::Unsupported(reason.to_owned()).into())));
+            }
+            None => return out.responses.push((id, Err(ErrorKind::ShardUnavailable.into()))),
         }
         let Ok(seen) = DotContext::decode(context) else {
             let error = ErrorKind::InvalidArgument("the context does not parse: take one that was answered".to_owned());

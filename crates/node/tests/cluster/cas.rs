@@ -256,6 +256,26 @@ fn a_newcomer_accepts_once_it_has_copied_what_the_others_remember() {
 }
 
 #[test]
+fn a_node_without_a_replica_takes_nothing_at_any_that_a_round_decides() {
+    let mut cluster = locks();
+    cluster.add_node(4);
+    cluster.until("the newcomer knows the table", |cluster| cluster.lock(4, "lock", &take("first")).is_ok());
+    cluster.cut_off = Some(NodeId(4));
+    cluster.ticks(60);
+    for op in [set("alone"), take("alone"), compare(Some("first"), Some("alone")), INCREMENT, DELETE] {
+        for id in 1..=3 {
+            cluster.all(vec![(NodeId(4), Input::PeerDown(NodeId(id)))]);
+        }
+        cluster.lock_at(4, "lock", &op, Some(Level::Any)).unwrap_err();
+    }
+    cluster.cut_off = None;
+    cluster.ticks(100);
+    for node in 1..=4 {
+        assert_eq!(cluster.lock(node, "lock", &READ), Ok(text("first")));
+    }
+}
+
+#[test]
 fn a_string_expires_by_a_round_and_what_is_gone_is_forgotten() {
     let mut cluster = locks();
     let short = SetExpiry::Set(When::In(5_000));

@@ -3,7 +3,7 @@
 use althing_api::keyed::{Access, KeyedRequest};
 use althing_api::{ErrorKind, Request};
 use althing_consensus::Role;
-use althing_datatypes::op::KeyOp;
+use althing_datatypes::op::{Existence, KeyOp, SetAnswer, SetExpiry, StringOp};
 use althing_datatypes::{Message as _, Op, Reply};
 use althing_manifest::{Object, Schedule};
 use althing_node::envelope::{KeyedMessage, Message, Standing};
@@ -224,6 +224,14 @@ fn a_node_without_a_replica_takes_a_write_at_any_when_nobody_is_there_and_hands_
     assert_eq!(cluster.operate(4, "cart", &set("milk"), Some(Level::Any)), Ok(Reply::Ok));
     let removal = cluster.operate(4, "cart", &Op::Key(KeyOp::Delete), Some(Level::Any)).unwrap_err();
     assert_eq!(removal.kind, ErrorKind::ShardUnavailable, "it would remove nothing");
+    let claim = StringOp::Set {
+        value: "mine".into(),
+        expiry: SetExpiry::Clear,
+        condition: Existence::Absent,
+        answer: SetAnswer::Done,
+    };
+    let claim = cluster.operate(4, "lock", &Op::String(claim), Some(Level::Any)).unwrap_err();
+    assert!(matches!(claim.kind, ErrorKind::Unsupported(_)), "another may be told the same: {claim:?}");
     assert_eq!(cluster.sum(|metrics| metrics.lodging), 2);
     cluster.crash(4);
     assert_eq!(cluster.sum(|metrics| metrics.lodging), 2);

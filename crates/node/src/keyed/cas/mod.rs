@@ -133,6 +133,8 @@ pub(super) enum Course {
     Decide,
     /// Not at all, for this reason.
     Refuse(&'static str),
+    /// Not now: this node's map does not have the table, and so does not say how.
+    Unknown,
 }
 
 impl Cas {
@@ -163,16 +165,17 @@ impl Cas {
 }
 
 impl Node {
-    /// What a table's owner has chosen for conditions.
-    pub(super) fn conditional(&self, group: GroupId) -> Conditional {
+    /// What a table's owner has chosen for conditions, if the map says so here.
+    pub(super) fn conditional(&self, group: GroupId) -> Option<Conditional> {
         let view = &self.control.view;
         let table = view.shard(group).and_then(|shard| view.table(&shard.spec.table));
-        table.map(|table| table.spec.conditional).unwrap_or_default()
+        table.map(|table| table.spec.conditional)
     }
 
     /// How an operation is done.
     pub(super) fn course(&self, group: GroupId, op: &Op, level: Option<Level>) -> Course {
-        match (self.conditional(group), op) {
+        let Some(conditional) = self.conditional(group) else { return Course::Unknown };
+        match (conditional, op) {
             (Conditional::Refuse, op) if op.claims() => Course::Refuse(NEEDS_AGREEMENT),
             (Conditional::Refuse, _) => Course::Converge,
             (Conditional::Paxos, Op::Hash(HashOp::SetIfAbsent { .. })) => Course::Refuse(STRINGS_ONLY),
@@ -280,14 +283,15 @@ impl Node {
         let is_busy = self.keyed.get(&group).is_some_and(|keyed| keyed.cas.is_busy());
         match (self.conditional(group), is_busy) {
             (_, true) => now,
-            (Conditional::Paxos, false) => now + LOOK_AGAIN_AFTER,
-            (Conditional::Refuse, false) => Instant::FAR_FUTURE,
+            // The map comes, or the shard goes with its table.
+            (Some(Conditional::Paxos) | None, false) => now + LOOK_AGAIN_AFTER,
+            (Some(Conditional::Refuse), false) => Instant::FAR_FUTURE,
         }
     }
 
     /// Time passes.
     pub(super) fn tick_rounds(&mut self, now: Instant, group: GroupId, out: &mut crate::Effects) {
-        if self.conditional(group) == Conditional::Paxos {
+        if self.conditional(group) == Some(Conditional::Paxos) {
             self.follow_epoch(now, group, out);
             self.tick_fill(now, group);
             self.tick_care(now, group);
