@@ -97,23 +97,27 @@ const SPLITS: &[Mutant] = &[
 ];
 
 /// Mistakes with convergent shards, by the scenario in which they are looked for.
-const CONVERGENT: [(&str, &[Mutant]); 4] = [
+const CONVERGENT: [(&str, &[Mutant]); 5] = [
     ("partitioned-carts", &[Mutant::ForgetContext, Mutant::ExecuteTwice, Mutant::ReadFirstAnswer, Mutant::DropRetries]),
     ("clocks-an-hour-apart", &[Mutant::LatestWins]),
     ("convergent-churn", &[Mutant::ReuseActor, Mutant::AttestFirst]),
     ("torn-deltas", &[Mutant::TellBeforeDurable, Mutant::AcknowledgeAlone]),
+    // An acceptor that forgets in a crash what it has promised, one that does not keep to it, one that hides what it has accepted, and a
+    // proposer that does a thing twice.
+    (
+        "decided-strings",
+        &[
+            Mutant::TellBeforeDurable,
+            Mutant::PaxosAcceptBelowPromise,
+            Mutant::PaxosHideAccepted,
+            Mutant::PaxosRetrySuperseded,
+        ],
+    ),
 ];
 
-/// Those of a core that no node runs yet, which the core's own simulation notices: `crates/paxos/tests/simulation.rs`.
-const ELSEWHERE: &[Mutant] = &[
-    Mutant::PaxosAcceptBelowPromise,
-    Mutant::PaxosHideAccepted,
-    Mutant::PaxosSendBeforeDurable,
-    Mutant::PaxosForgetFloor,
-    Mutant::PaxosEraseWithQuorum,
-    Mutant::PaxosRetrySuperseded,
-    Mutant::PaxosNewSetOnly,
-];
+/// Those that the simulation of a core by itself notices: `crates/paxos/tests/simulation.rs`.
+const ELSEWHERE: &[Mutant] =
+    &[Mutant::PaxosSendBeforeDurable, Mutant::PaxosForgetFloor, Mutant::PaxosEraseWithQuorum, Mutant::PaxosNewSetOnly];
 
 /// Runs each with the seeds of the CI set until one notices, and fails if none does.
 fn assert_all_noticed(mutants: &[Mutant]) {

@@ -1,5 +1,7 @@
 //! Jobs about one key, and about what is known.
 
+use std::collections::BTreeSet;
+
 use althing_clock::DotContext;
 use althing_crdt::{Join, Seen};
 use althing_datatypes::{Edit, Op, Reply};
@@ -7,13 +9,14 @@ use althing_types::limits::MAX_KEY_BYTES;
 use bytes::Bytes;
 
 use super::{Shard, own};
-use crate::delta::{Attestation, Message};
+use crate::delta::{Attestation, KeyDelta, Message};
 use crate::error::ConvergentError;
 use crate::evaluate::encode_answer;
 use crate::insist;
 use crate::job::{Job, JoinError, Outcome, Refusal};
 use crate::keyed::edit::check;
 use crate::known::MAX_GAPS;
+use crate::rounds::is_of_rounds;
 
 /// What has come of an operation: the answer, and the delta if something has changed.
 type Executed = (Result<Reply, Refusal>, Option<Bytes>);
@@ -131,7 +134,7 @@ impl Shard {
         if let Err(error) = self.check(&message) {
             return Ok(Err(error));
         }
-        if self.has(&message) {
+        if self.has(&message)? {
             return Ok(Ok(News::None));
         }
         self.take(message, bytes)?;
@@ -158,18 +161,39 @@ impl Shard {
     }
 
     /// Whether all of it was taken before.
-    fn has(&self, message: &Message) -> bool {
+    fn has(&mut self, message: &Message) -> Result<bool, ConvergentError> {
         match message {
             Message::Key(message) => {
                 let writes = &message.delta.writes;
-                !writes.is_empty() && self.head.taken.covers(writes)
+                let is_taken = !writes.is_empty() && self.head.taken.covers(writes);
+                Ok(is_taken && (!is_by_rounds(writes) || !self.would_remove(message)?))
             }
             Message::Attestation(Attestation { known, taken }) => {
-                self.head.known.includes(known) && self.head.taken.includes(taken)
+                Ok(self.head.known.includes(known) && self.head.taken.includes(taken))
             }
-            Message::Rounds(_) | Message::Issued(_) => false,
+            Message::Rounds(_) | Message::Issued(_) => Ok(false),
         }
     }
+
+    /// Whether something is held that a delta removes. What a proposer has given up counts as taken; it may have been chosen all the
+    /// same, before a later value was, and come late. Of the value nothing is left then, but what it removes is still to go.
+    fn would_remove(&mut self, message: &KeyDelta) -> Result<bool, ConvergentError> {
+        let mut kept = BTreeSet::new();
+        message.delta.store.dots(&mut |dot| {
+            kept.insert(dot);
+        });
+        let place = self.place(&message.key)?;
+        let mut would_remove = false;
+        self.cache.slot(place).state.dots(&mut |dot| {
+            would_remove |= message.delta.context.contains(dot) && !kept.contains(&dot);
+        });
+        Ok(would_remove)
+    }
+}
+
+/// Whether these are writes of values that rounds decide about.
+fn is_by_rounds(writes: &DotContext) -> bool {
+    writes.cloud().any(|dot| is_of_rounds(dot.actor)) || writes.vector().iter().any(|(actor, _)| is_of_rounds(actor))
 }
 
 /// Whether a delta has told something new.

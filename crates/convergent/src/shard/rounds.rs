@@ -300,7 +300,8 @@ impl Shard {
         Ok((self.remember(records), Told::Copied))
     }
 
-    /// What was issued for a key and is not known never will be joined: it is known from now on, and holds nothing.
+    /// What was issued for a key and is not known was never chosen, or a later value was, which has replaced it: it is known from now
+    /// on, and holds nothing. In the second case what it removes may still have to go here, when its delta comes (`Shard::join`).
     fn resolve(&mut self, key: &Bytes) -> Result<Option<Bytes>, ConvergentError> {
         let Some(dots) = self.rounds.open.get(key).cloned() else { return Ok(None) };
         let mut lost = DotContext::EMPTY;

@@ -189,6 +189,11 @@ impl Node {
             })
             .collect();
         for (id, wanted) in wanted {
+            let voters = self.groups.get(&id).map(|group| group.standing().voters).unwrap_or_default();
+            let stay = voters.intersection(&wanted.replicas).copied().collect::<BTreeSet<_>>();
+            if stay.len() < voters.len() && !self.may_replace(now, id, &stay, voters.len()) {
+                continue;
+            }
             self.with(now, id, out, |group, cx| group.conform(cx, &wanted));
         }
     }

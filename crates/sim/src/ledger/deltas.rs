@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use althing_clock::{Dot, DotContext};
 use althing_convergent::delta::{KeyDelta, Message};
+use althing_convergent::rounds::is_of_rounds;
 use althing_crdt::Join;
 use althing_types::{GroupId, NodeId};
 use bytes::Bytes;
@@ -63,6 +64,9 @@ impl Deltas {
             return Ok(());
         }
         let Ok(Message::Key(delta)) = Message::decode(delta.clone()) else { return Ok(()) };
+        if is_given_up(&delta) {
+            return Ok(());
+        }
         for dot in dots(&delta.delta.writes) {
             let (first, by) = *self.events.entry((group, dot)).or_insert((hash, node));
             if first != hash {
@@ -88,6 +92,13 @@ impl Deltas {
         }
         by_key
     }
+}
+
+/// Whether a delta says that nothing is left of what was proposed to a round. The value may have been chosen, and replaced, and others may
+/// tell of it.
+fn is_given_up(delta: &KeyDelta) -> bool {
+    let KeyDelta { delta, .. } = delta;
+    delta.store.is_bottom() && delta.context == delta.writes && dots(&delta.writes).all(|dot| is_of_rounds(dot.actor))
 }
 
 impl Written {

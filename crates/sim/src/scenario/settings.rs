@@ -213,7 +213,11 @@ pub const SETTINGS: &[Setting] = &[
         "clients of the table whose strings are decided by rounds",
         Field::Count(|to| &mut to.workload.decided_clients),
     ),
-    workload("locks", "locks that they use, and as many counters", Field::Number(|to| &mut to.workload.locks)),
+    workload(
+        "locks",
+        "locks that they use, one of them hot, and three times as many counters",
+        Field::Number(|to| &mut to.workload.locks),
+    ),
     workload("leisure", "the pause of all other clients", Field::Latency(|to| &mut to.workload.leisure)),
     workload(
         "think",

@@ -23,6 +23,9 @@ const LARGE_BYTES: usize = 1500;
 /// What is added to a counter at the most. Nearly every sum says by itself what it is made of.
 const MOST_ADDED: i64 = 1_000_000;
 
+/// Counters for each lock, none of them hot: whether additions that nobody was told of are in a sum has to be tried, each with each.
+const COUNTERS_PER_LOCK: u64 = 3;
+
 /// What a key is used for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Use {
@@ -72,7 +75,10 @@ impl DecidedClient {
                 let action = self.of_lock(&key, cx);
                 (key, action)
             }
-            Use::Counter => (Bytes::from(format!("count/{number:04}")), of_counter(cx)),
+            Use::Counter => {
+                let number = cx.rng.u64(0..COUNTERS_PER_LOCK * cx.options.locks.max(1));
+                (Bytes::from(format!("count/{number:04}")), of_counter(cx))
+            }
         };
         let patience = cx.patience();
         let timeout = cx.rng.bool().then_some(patience);

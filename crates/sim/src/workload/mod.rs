@@ -190,7 +190,7 @@ pub struct WorkloadOptions {
     pub carts: u64,
     /// Clients of the table whose strings are decided by rounds, if there is one. At most [`MAX_REGISTER_CLIENTS`].
     pub decided_clients: usize,
-    /// Locks that they use, and as many counters; of both one is hot.
+    /// Locks that they use, one of them hot, and three times as many counters.
     pub locks: u64,
     /// How long a client on registers, of a convergent table or with a lease pauses between two operations.
     pub think: Latency,

@@ -6,13 +6,18 @@
 //! a configuration replaces one replica by one, both are majorities of the replicas that stay and of the one that goes, so they
 //! meet. What is chosen meanwhile is accepted by a quorum without the newcomer, which every later quorum meets. While it is silent
 //! nothing is forgotten either, since that needs all.
+//!
+//! So the next replica is replaced only when those that stay and accept are most of the next configuration ([`Node::may_replace`]): with two
+//! silent ones of three nobody could copy from a quorum any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use althing_convergent::Job;
 use althing_convergent::rounds::Task;
-use althing_paxos::Ballot;
+use althing_manifest::Conditional;
 use althing_paxos::acceptor::{Record, Shard as Acceptance, Standing};
+use althing_paxos::config::Stage::{Moving, Stable};
+use althing_paxos::{Ballot, Config};
 use althing_types::{Duration, GroupId, Instant, NodeId};
 use bytes::Bytes;
 
@@ -21,6 +26,8 @@ use crate::envelope::{KeyedMessage, Message};
 use crate::keyed::Waiting;
 use crate::node::Node;
 
+/// After all keys, nearly: who asks for registers from there on wants to know whether the other accepts.
+const BEYOND: [u8; 64] = [0xff; 64];
 /// Registers that are sent at once, at the most.
 const PAGE_REGISTERS: usize = 256;
 /// How long a page may be on its way before it is asked for again.
@@ -35,6 +42,10 @@ pub(super) struct Fill {
     /// Where the copy of each other one goes on, and when the next page was asked for.
     pages: BTreeMap<NodeId, (Option<Bytes>, Instant)>,
     floor: Ballot,
+    /// Replicas that are known to accept.
+    accepting: BTreeSet<NodeId>,
+    /// When the others were asked whether they do.
+    probed: Option<Instant>,
 }
 
 /// Whether this replica accepts.
@@ -60,6 +71,19 @@ impl Fill {
     pub(super) fn stands(&mut self, accepts: bool) {
         self.stage = if accepts { Stage::Accepts } else { Stage::Copies };
     }
+
+    /// Whether enough others are copied. A quorum of the former configuration had at least one of them: in a stable one the former
+    /// differs by one replica, so that half of an even number meets each of its quorums, too. With two replicas, one of them new, there
+    /// is no more.
+    fn has_enough(&self, config: &Config) -> bool {
+        match config.stage() {
+            Stable => {
+                let peers = config.peers();
+                peers.iter().filter(|peer| self.done.contains(&peer.node)).count() * 2 >= peers.len()
+            }
+            Moving => config.is_quorum(|peer| self.done.contains(&peer.node)),
+        }
+    }
 }
 
 impl Node {
@@ -76,7 +100,7 @@ impl Node {
         if !peers.iter().any(|peer| peer.node == own) {
             return;
         }
-        if config.is_quorum(|peer| fill.done.contains(&peer.node)) {
+        if fill.has_enough(&config) {
             fill.stage = Stage::Ends;
             let task = Task::Fill { epoch: config.epoch(), stage: config.stage(), floor: fill.floor };
             let ticket = keyed.ticket(Waiting::Cas(Ticket::Own));
@@ -90,6 +114,37 @@ impl Node {
                 self.shared.peers.send(peer.node, &Message::Keyed(group, message));
             }
         }
+    }
+
+    /// Whether a replica of a shard may be replaced, when these stay: most of the next configuration must accept without the newcomer. Whoever
+    /// is not known to accept is asked.
+    pub(crate) fn may_replace(&mut self, now: Instant, group: GroupId, stay: &BTreeSet<NodeId>, size: usize) -> bool {
+        match self.conditional(group) {
+            Some(Conditional::Paxos) => {}
+            Some(Conditional::Refuse) | None => return true,
+        }
+        let own = self.shared.node();
+        let Some(keyed) = self.keyed.get_mut(&group) else { return true };
+        let Some(epoch) = keyed.cas.epoch else { return false };
+        let fill = &mut keyed.cas.fill;
+        // Who copies itself would take what it is told here for a page that it has asked for.
+        if fill.stage != Stage::Accepts {
+            return false;
+        }
+        fill.accepting.insert(own);
+        let have = stay.intersection(&fill.accepting).count();
+        if have * 2 >= size {
+            return true;
+        }
+        if fill.probed.is_none_or(|probed| now.since(probed) >= AGAIN_AFTER) {
+            fill.probed = Some(now);
+            let unknown: Vec<_> = stay.difference(&fill.accepting).copied().filter(|node| *node != own).collect();
+            for node in unknown {
+                let message = KeyedMessage::Registers { name: epoch, after: Some(Bytes::from_static(&BEYOND)) };
+                self.shared.peers.send(node, &Message::Keyed(group, message));
+            }
+        }
+        false
     }
 
     /// A newcomer asks for a page of registers, in the configuration of this epoch.
@@ -127,13 +182,18 @@ impl Node {
     ) {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let cas = &mut keyed.cas;
-        if cas.fill.stage != Stage::Copies || cas.epoch != Some(name) || cas.fill.done.contains(&from) {
+        if cas.epoch != Some(name) {
             return;
         }
         let Ok(Record::Shard(standing)) = Record::decode(standing) else {
             self.shared.metrics.frames_refused += 1;
             return;
         };
+        // Nobody else answers.
+        cas.fill.accepting.insert(from);
+        if cas.fill.stage != Stage::Copies || cas.fill.done.contains(&from) {
+            return;
+        }
         cas.fill.floor = cas.fill.floor.max(standing.floor);
         let ticket = keyed.ticket(Waiting::Cas(Ticket::Copy { from, after }));
         self.agenda.push(group, Job::Rounds { ticket, task: Task::Copy { registers } });
