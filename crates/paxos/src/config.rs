@@ -71,6 +71,12 @@ impl Config {
         }
     }
 
+    /// Whether those for which `has` is true are a majority of the set that a move begins with, or of the only one.
+    pub fn is_quorum_of_old(&self, has: impl Fn(Peer) -> bool) -> bool {
+        let (Sets::One(peers) | Sets::Both { old: peers, .. }) = &self.sets;
+        peers.iter().filter(|peer| has(**peer)).count() * 2 > peers.len()
+    }
+
     /// Whether `has` is true for all.
     pub fn is_all(&self, has: impl Fn(Peer) -> bool) -> bool {
         self.peers().into_iter().all(has)

@@ -185,6 +185,10 @@ impl Node {
         let Some(held) = self.groups.get(&group) else { return };
         let Some((voters, standing)) = held.to_be_compared(own) else { return };
         let Some(keyed) = self.keyed.get(&group) else { return };
+        // Two replicas need both to decide, and whoever is new among them can copy only while the one that goes is there.
+        if standing == Standing::Incoming && self.copies_registers(group) {
+            return;
+        }
         let wanted = held.confs().applied();
         // Who has not heard of a leader, because the group sleeps, tells everybody.
         let told = held.leader().map_or_else(|| voters.to_vec(), |leader| vec![leader]);

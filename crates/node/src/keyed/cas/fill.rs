@@ -16,7 +16,6 @@ use althing_convergent::Job;
 use althing_convergent::rounds::Task;
 use althing_manifest::Conditional;
 use althing_paxos::acceptor::{Record, Shard as Acceptance, Standing};
-use althing_paxos::config::Stage::{Moving, Stable};
 use althing_paxos::{Ballot, Config};
 use althing_types::{Duration, GroupId, Instant, NodeId};
 use bytes::Bytes;
@@ -72,17 +71,15 @@ impl Fill {
         self.stage = if accepts { Stage::Accepts } else { Stage::Copies };
     }
 
-    /// Whether enough others are copied. A quorum of the former configuration had at least one of them: in a stable one the former
-    /// differs by one replica, so that half of an even number meets each of its quorums, too. With two replicas, one of them new, there
-    /// is no more.
+    /// Whether enough others are copied: a quorum of the set that there was before. Once a move is over that set is not known any more, and
+    /// a quorum of the present one is a quorum of that, too, if the newcomer is not counted.
     fn has_enough(&self, config: &Config) -> bool {
-        match config.stage() {
-            Stable => {
-                let peers = config.peers();
-                peers.iter().filter(|peer| self.done.contains(&peer.node)).count() * 2 >= peers.len()
-            }
-            Moving => config.is_quorum(|peer| self.done.contains(&peer.node)),
-        }
+        config.is_quorum_of_old(|peer| self.done.contains(&peer.node))
+    }
+
+    /// Whether this replica is known to accept.
+    pub(super) fn accepts(&self) -> bool {
+        self.stage == Stage::Accepts
     }
 }
 
@@ -114,6 +111,12 @@ impl Node {
                 self.shared.peers.send(peer.node, &Message::Keyed(group, message));
             }
         }
+    }
+
+    /// Whether this replica is not known to accept, in a table of strings by rounds.
+    pub(in crate::keyed) fn copies_registers(&self, group: GroupId) -> bool {
+        let accepts = self.keyed.get(&group).is_some_and(|keyed| keyed.cas.fill.accepts());
+        self.conditional(group) == Some(Conditional::Paxos) && !accepts
     }
 
     /// Whether a replica of a shard may be replaced, when these stay: most of the next configuration must accept without the newcomer. Whoever
