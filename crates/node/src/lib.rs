@@ -39,6 +39,10 @@ mod split;
 mod steady;
 mod transfer;
 
+/// The names of clients' requests ([`Input::Request`]) lie below this one, those that the node gives itself above it. A host that
+/// has given so many begins anew: the first will not wait any more.
+pub const CLIENT_REQUESTS: u64 = 1 << 37;
+
 pub use applier::{Applier, ApplierError, BIRTH};
 pub use config::{
     ControlPlane, DEFAULT_ELECTION_TICKS, DEFAULT_HEARTBEAT_TICKS, DEFAULT_PROGRESS_INTERVAL, DEFAULT_TICK,

@@ -20,7 +20,7 @@ use crate::effects::{Effects, ReadWork};
 use crate::envelope::{self, Message, Told};
 use crate::group::Group;
 use crate::input::{Done, ExportPurpose, Input, ReadDone};
-use crate::keyed::{Agenda, Keyed, Lodgings, Repairing, Sessions, delta_log, group_of_lodged, group_of_log};
+use crate::keyed::{Agenda, AllSeries, Keyed, Lodgings, Repairing, Sessions, delta_log, group_of_lodged, group_of_log};
 use crate::metrics::{GroupMetrics, Metrics};
 use crate::peers::{Heard, PING_AFTER};
 use crate::recover::Recovery;
@@ -69,6 +69,8 @@ pub struct Node {
     pub(crate) keyed: BTreeMap<GroupId, Keyed>,
     /// Clients that want to see what they have seen before.
     pub(crate) sessions: Sessions,
+    /// What clients have asked for at once.
+    pub(crate) series: AllSeries,
     pub(crate) agenda: Agenda,
     pub(crate) repairing: Repairing,
     /// Writes that this node has taken for shards of which it has no replica.
@@ -124,6 +126,7 @@ impl Node {
             control,
             keyed,
             sessions: Sessions::default(),
+            series: AllSeries::default(),
             agenda,
             repairing,
             lodgings: Lodgings::recovered(recovered.lodged),
@@ -228,6 +231,7 @@ impl Node {
     /// Ends a turn: what the groups want becomes frames, one log batch, and work.
     pub fn flush(&mut self, now: Instant, out: &mut Effects) {
         let now = self.clock.read(now);
+        self.gather_series(now, out);
         // A group's turn may make work for itself (a read that is served, a leader that proposes); a few rounds settle
         // it, and what is left keeps the group dirty for the next turn.
         let mut later = BTreeSet::new();

@@ -15,7 +15,7 @@ use althing_api::service::ReplySender;
 use althing_api::watch::{WatchCommand, WatchEvent};
 use althing_api::{Call, Error, Health, SnapshotChunk, Target};
 use althing_env::Clock;
-use althing_node::{DiskSpace, Done, Effects, Input, Node, ReadDone};
+use althing_node::{CLIENT_REQUESTS, DiskSpace, Done, Effects, Input, Node, ReadDone};
 use althing_resilience::{Deadline, Work};
 use althing_storage::engine::{Applied, EngineStats};
 use althing_types::{GroupId, RequestId, SpaceId, StreamId};
@@ -271,7 +271,7 @@ impl Driver {
     fn take(&mut self, event: Event, out: &mut Effects) {
         match event {
             Event::Request { mut call, sender, place } => {
-                self.next_request += 1;
+                self.next_request = (self.next_request + 1) % CLIENT_REQUESTS;
                 let id = RequestId(self.next_request);
                 let (now, admitted) = (self.clock.now(), place.ticket.admitted());
                 self.metrics.inbox_seconds.observe(now.since(admitted).as_secs_f64());
