@@ -79,6 +79,11 @@ impl Keyspace {
         Self { standing: Standing::Nowhere, ..Self::new(shared, Arc::new(table)) }
     }
 
+    /// Whether this is the same table as it was known then, at the same levels.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.table, &other.table) && self.standing == other.standing && self.levels == other.levels
+    }
+
     /// Whether there is no table.
     pub(crate) fn is_nowhere(&self) -> bool {
         self.standing == Standing::Nowhere

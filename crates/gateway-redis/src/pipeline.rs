@@ -20,7 +20,7 @@ use crate::command::{self, Action, Command, Flag, Group};
 use crate::counters::Outcome;
 use crate::hub::{Delivery, Post};
 use crate::run::sorted::pops::{Otherwise, Waiting};
-use crate::keyspace::Operated;
+use crate::keyspace::{Keyspace, Operated};
 use crate::refusal::Refusal;
 use crate::run::{Keyed, refused, wrong_reply};
 use crate::session::{Next, Session, Speech};
@@ -93,6 +93,8 @@ pub struct Pipeline {
     flights: VecDeque<Flight>,
     /// How many of them have gathered and not left.
     gathered: usize,
+    /// Where the connection stood when the first of them came: where they are done.
+    gathered_in: Option<Keyspace>,
     last_series: u64,
     asleep: Option<Asleep>,
 }
@@ -101,7 +103,7 @@ impl Pipeline {
     /// No command has come.
     #[must_use]
     pub fn new(session: Session) -> Self {
-        Self { session, reader: Reader::default(), flights: VecDeque::new(), gathered: 0, last_series: 0, asleep: None }
+        Self { session, reader: Reader::default(), flights: VecDeque::new(), gathered: 0, gathered_in: None, last_series: 0, asleep: None }
     }
 
     /// What the connection is.
@@ -257,9 +259,15 @@ impl Pipeline {
     /// Takes an operation as soon as it cannot overtake another on its key.
     async fn start(&mut self, keyed: Keyed, command: &'static Command, asked: Asked, out: &mut BytesMut) {
         let is_read = command.has(Flag::Readonly);
+        // A table may be known, or another one, only since the last command.
+        let space = self.session.space();
+        if self.gathered_in.as_ref().is_some_and(|before| !before.is_same(space)) {
+            self.depart();
+        }
         while self.must_wait(&keyed.key, is_read) {
             self.land(out).await;
         }
+        self.gathered_in.get_or_insert_with(|| self.session.space().clone());
         self.flights.push_back(Flight {
             stage: Stage::Gathered(keyed.op),
             say: keyed.say,
@@ -297,6 +305,7 @@ impl Pipeline {
 
     /// What has gathered leaves: what is on one key as one.
     fn depart(&mut self) {
+        let Some(space) = self.gathered_in.take() else { return };
         let first = self.flights.len() - std::mem::take(&mut self.gathered);
         let mut by_key: BTreeMap<Bytes, Vec<usize>> = BTreeMap::new();
         let mut order = Vec::new();
@@ -309,11 +318,11 @@ impl Pipeline {
         }
         for key in order {
             let places = by_key.remove(&key).unwrap_or_default();
-            self.depart_together(&key, &places);
+            self.depart_together(&space, &key, &places);
         }
     }
 
-    fn depart_together(&mut self, key: &Bytes, places: &[usize]) {
+    fn depart_together(&mut self, space: &Keyspace, key: &Bytes, places: &[usize]) {
         let mut ops = Vec::with_capacity(places.len());
         self.last_series += 1;
         for place in places {
@@ -324,8 +333,8 @@ impl Pipeline {
         }
         let Some(first) = places.first() else { return };
         self.flights[*first].stage = match &ops[..] {
-            [op] => Stage::Alone(self.session.space().start(key.clone(), op)),
-            ops => Stage::Leads(self.last_series, self.session.space().start_series(key.clone(), ops)),
+            [op] => Stage::Alone(space.start(key.clone(), op)),
+            ops => Stage::Leads(self.last_series, space.start_series(key.clone(), ops)),
         };
     }
 
