@@ -129,6 +129,8 @@ pub enum Wish {
     Operate(Op),
     /// That it goes, if its deadline is past by more than clocks may differ.
     Expire,
+    /// That it goes, whether or not its deadline is past.
+    Remove,
     /// Nothing, but to know what became of what was proposed.
     Settle,
 }

@@ -13,7 +13,7 @@ use althing_types::{Duration, Instant, LeaseId, Revision};
 use bytes::Bytes;
 
 use crate::checker::watch::WatchRecord;
-use crate::checker::{Operation, carts};
+use crate::checker::{Operation, carts, decided};
 
 /// One client. A client that lost track of an operation never comes back.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -42,6 +42,8 @@ pub struct History {
     pub caches: Vec<Cache>,
     /// Operations on the convergent table, in the order of their invocation.
     pub carts: Vec<carts::Operation>,
+    /// Operations on strings that are decided by rounds, in the order of their invocation.
+    pub decided: Vec<decided::Operation>,
 }
 
 /// The clock of a node that led was put forward: to it so much time has passed for every lease.

@@ -27,6 +27,8 @@ pub struct Tables {
     pub split_kib: usize,
     /// Shards of a second table, which is convergent; none if there is no such table.
     pub convergent: usize,
+    /// Shards of a third one, which is convergent, too, and whose strings are decided by rounds; none if there is no such table.
+    pub decided: usize,
     /// Nodes that are registered besides the founders, at most [`MAX_SPARES`].
     pub spares: usize,
     /// How many of these are registered only when the table is there, so that replicas move to them.
@@ -47,6 +49,7 @@ impl Tables {
         shards: 0,
         split_kib: 0,
         convergent: 0,
+        decided: 0,
         spares: 0,
         late: 0,
         joins: Duration::ZERO,
@@ -54,6 +57,12 @@ impl Tables {
         grace: Duration::from_secs(4),
         pace: Episodes::NONE,
     };
+
+    /// Whether there is a convergent table.
+    #[must_use]
+    pub const fn is_convergent(&self) -> bool {
+        self.convergent > 0 || self.decided > 0
+    }
 
     /// The zone of a node; empty if there are none.
     #[must_use]

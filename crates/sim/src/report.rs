@@ -6,7 +6,7 @@ use althing_probe::Hits;
 use althing_types::{Duration, Instant};
 
 use crate::budget::Tally;
-use crate::checker::{Outcome, carts};
+use crate::checker::{Outcome, carts, decided};
 use crate::diagram::Recording;
 use crate::faults::Fault;
 use crate::history::History;
@@ -56,6 +56,8 @@ pub enum Check {
     /// Convergent tables: an event names one write, what was acknowledged stays until somebody has seen it, what was removed stays
     /// away, counters are exact, and reads see the writes that they meet.
     Carts,
+    /// Strings that are decided by rounds: linearizable, and every replica holds in the end what was decided last.
+    Decided,
     /// After all is healed, writes succeed within [`crate::world::WRITE_WITHIN`].
     Progress,
     /// After all is healed, all replicas become equal within [`crate::world::EQUAL_WITHIN`].
@@ -85,6 +87,7 @@ impl fmt::Display for Check {
             Self::Service => "service",
             Self::Control => "control plane",
             Self::Carts => "carts",
+            Self::Decided => "decided strings",
             Self::Progress => "progress",
             Self::Convergence => "convergence",
         })
@@ -344,11 +347,22 @@ impl Report {
     /// Operations that are known to have happened, and those that may have.
     #[must_use]
     pub fn operations(&self) -> (usize, usize) {
-        let count = |wanted: fn(&Outcome) -> bool, of_carts: fn(&carts::Outcome) -> bool| {
-            let of_registers = self.history.operations.iter().filter(|operation| wanted(&operation.outcome)).count();
-            of_registers + self.history.carts.iter().filter(|operation| of_carts(&operation.outcome)).count()
-        };
-        let done = count(|it| matches!(it, Outcome::Done { .. }), |it| matches!(it, carts::Outcome::Done { .. }));
-        (done, count(|it| *it == Outcome::Unknown, |it| *it == carts::Outcome::Unknown))
+        let registers = self.history.operations.iter().map(|operation| match operation.outcome {
+            Outcome::Done { .. } => (1, 0),
+            Outcome::Unknown => (0, 1),
+            Outcome::Refused => (0, 0),
+        });
+        let carts = self.history.carts.iter().map(|operation| match operation.outcome {
+            carts::Outcome::Done { .. } => (1, 0),
+            carts::Outcome::Unknown => (0, 1),
+            carts::Outcome::Refused => (0, 0),
+        });
+        let decided = self.history.decided.iter().map(|operation| match operation.outcome {
+            decided::Outcome::Done { .. } => (1, 0),
+            decided::Outcome::Unknown => (0, 1),
+            decided::Outcome::Refused => (0, 0),
+        });
+        let all = registers.chain(carts).chain(decided);
+        all.fold((0, 0), |(done, unknown), (a, b)| (done + a, unknown + b))
     }
 }

@@ -5,6 +5,7 @@
 
 use althing_quorum::Level;
 use althing_sim::checker::carts::{Action, Operation};
+use althing_sim::checker::decided::{self, Said};
 use althing_sim::scenario::{Scenario, library};
 use althing_sim::{Report, run};
 
@@ -82,4 +83,29 @@ fn deltas_that_were_told_of_are_there_after_power_cuts_and_torn_writes() {
 #[test]
 fn carts_come_through_any_choice_of_faults() {
     reports("carts-in-a-storm");
+}
+
+#[test]
+fn strings_that_are_decided_by_rounds_are_linearizable_on_every_bad_day() {
+    let reports = reports("decided-strings");
+    assert!(total(&reports, |report| report.faults.partitions) >= 10);
+    assert!(total(&reports, |report| report.faults.crashes + report.faults.kills) >= 20);
+    assert!(total(&reports, |report| report.faults.clock_jumps) >= 10);
+    for report in &reports {
+        let said = |wanted: fn(&decided::Action, &Said) -> bool| {
+            let is_wanted = |operation: &&decided::Operation| match &operation.outcome {
+                decided::Outcome::Done { said, .. } => wanted(&operation.action, said),
+                decided::Outcome::Refused | decided::Outcome::Unknown => false,
+            };
+            report.history.decided.iter().filter(is_wanted).count()
+        };
+        let seed = report.seed;
+        assert!(said(|action, said| matches!(action, decided::Action::Claim(_)) && *said == Said::Yes) > 10, "{seed}");
+        assert!(said(|action, said| matches!(action, decided::Action::Claim(_)) && *said == Said::No) > 10, "{seed}");
+        assert!(
+            said(|action, said| matches!(action, decided::Action::Compare { .. }) && *said == Said::Yes) > 10,
+            "{seed}"
+        );
+        assert!(said(|action, _| matches!(action, decided::Action::Count(_))) > 20, "{seed}");
+    }
 }

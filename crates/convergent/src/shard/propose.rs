@@ -75,6 +75,10 @@ impl Shard {
                 let next = if is_there && is_over { Next::Gone } else { Next::Same };
                 Verdict { reply: Ok(Reply::Nil), next, then: Then::Answer }
             }
+            Wish::Remove => {
+                let next = if is_there { Next::Gone } else { Next::Same };
+                Verdict { reply: Ok(Reply::Nil), next, then: Then::Answer }
+            }
             Wish::Operate(op) => judge(op, &view, is_there, now_ms, seed),
         };
         let change = match next {

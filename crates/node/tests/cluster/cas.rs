@@ -336,6 +336,11 @@ fn a_table_of_strings_by_rounds_is_emptied() {
     for number in 0..30 {
         assert_eq!(cluster.lock(1, &format!("k{number}"), &take("first")), Ok(Reply::Ok));
     }
+    // One has expired, and nobody has removed it yet.
+    let brief = put("brief", Existence::Any, SetExpiry::Set(When::At(1_005_000)));
+    assert_eq!(cluster.lock(1, "brief", &brief), Ok(Reply::Ok));
+    cluster.set_wall(START_MS + 5_100);
+    assert_eq!(cluster.lock(1, "brief", &READ), Ok(Reply::Nil));
     let mut flushed = 0;
     for group in cluster.groups_of_locks() {
         let target = althing_api::Target::Group(group);
@@ -345,7 +350,7 @@ fn a_table_of_strings_by_rounds_is_emptied() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(flushed, 30);
+    assert_eq!(flushed, 31);
     for number in 0..30 {
         assert_eq!(cluster.lock(3, &format!("k{number}"), &take("second")), Ok(Reply::Ok));
     }

@@ -12,7 +12,7 @@ use crate::history::History;
 use crate::report::Check;
 
 /// Configurations that the search for a linear order of one register may visit.
-const MAX_CONFIGURATIONS: usize = 2_000_000;
+pub const MAX_CONFIGURATIONS: usize = 2_000_000;
 
 /// A run fails if the search was given up on more than so many of a hundred registers. Of the 1,920
 /// registers of the 240 seeds that this was tried with, it was given up on none.

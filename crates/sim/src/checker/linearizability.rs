@@ -15,16 +15,43 @@
 //! [`Verdict::Undecided`].
 
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash};
 
 use althing_types::{Instant, Revision};
 use bytes::Bytes;
 
 use super::operation::{Action, Answer, Expected, Operation, Outcome, Version};
 
+/// An operation on one key, and what came of it.
+pub trait Step: Clone {
+    /// What a key holds.
+    type State: Clone + Eq + Hash + Default;
+    /// Which key.
+    fn key(&self) -> &Bytes;
+    /// When it was sent.
+    fn invoked(&self) -> Instant;
+    /// How it ended.
+    fn end(&self) -> End;
+    /// What the key holds after it, if it comes next; `None` if it cannot.
+    fn after(&self, state: &Self::State) -> Option<Self::State>;
+    /// Whether it does and answers the same whatever the key holds.
+    fn is_blind(&self) -> bool;
+}
+
+/// How an operation ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// It was answered.
+    Answered(Instant),
+    /// It did not happen, and never will.
+    Refused,
+    /// Nobody knows.
+    Unknown,
+}
+
 /// What the checker found.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Verdict {
+pub enum Verdict<O = Operation> {
     /// An order exists for every key.
     Linearizable,
     /// No order exists for this key.
@@ -34,7 +61,7 @@ pub enum Verdict {
         /// How many of its operations fit into the longest order found.
         fitted: usize,
         /// The operation whose return could not be passed there.
-        stuck_at: Box<Operation>,
+        stuck_at: Box<O>,
     },
     /// The search was given up on these keys, and no other key is violated.
     Undecided {
@@ -45,12 +72,12 @@ pub enum Verdict {
 
 /// Judges all keys; `max_configurations` bounds the search of each.
 #[must_use]
-pub fn check(operations: &[Operation], max_configurations: usize) -> Verdict {
-    let mut keys: BTreeMap<&Bytes, Vec<&Operation>> = BTreeMap::new();
+pub fn check<O: Step>(operations: &[O], max_configurations: usize) -> Verdict<O> {
+    let mut keys: BTreeMap<&Bytes, Vec<&O>> = BTreeMap::new();
     for operation in operations {
-        match operation.outcome {
-            Outcome::Refused => {}
-            Outcome::Done { .. } | Outcome::Unknown => keys.entry(&operation.key).or_default().push(operation),
+        match operation.end() {
+            End::Refused => {}
+            End::Answered(_) | End::Unknown => keys.entry(operation.key()).or_default().push(operation),
         }
     }
     let mut undecided = Vec::new();
@@ -68,25 +95,11 @@ pub fn check(operations: &[Operation], max_configurations: usize) -> Verdict {
 
 /// The register: what a key holds. The revision of a write that was never answered is not known until it is read.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
-struct Register(Option<(Bytes, Option<Revision>)>);
+pub struct Register(Option<(Bytes, Option<Revision>)>);
 
 impl Register {
     fn holding(value: &Bytes, revision: Option<Revision>) -> Self {
         Self(Some((value.clone(), revision)))
-    }
-
-    /// The register after an operation with this outcome, or `None` if it cannot come next.
-    fn after(&self, operation: &Operation) -> Option<Self> {
-        match (&operation.action, &operation.outcome) {
-            (_, Outcome::Refused) => None,
-            (action, Outcome::Done { revision, answer, .. }) => self.answered(action, answer, *revision),
-            (Action::Get, Outcome::Unknown) => None,
-            (Action::Put(value), Outcome::Unknown) => Some(Self::holding(value, None)),
-            (Action::Delete, Outcome::Unknown) => self.0.is_some().then(Self::default),
-            (Action::CompareAndSwap { expected, new }, Outcome::Unknown) => {
-                self.may_be(expected).then(|| Self::holding(new, None))
-            }
-        }
     }
 
     fn answered(&self, action: &Action, answer: &Answer, revision: Revision) -> Option<Self> {
@@ -132,6 +145,46 @@ impl Register {
     }
 }
 
+impl Step for Operation {
+    type State = Register;
+
+    fn key(&self) -> &Bytes {
+        &self.key
+    }
+
+    fn invoked(&self) -> Instant {
+        self.invoked
+    }
+
+    fn end(&self) -> End {
+        match self.outcome {
+            Outcome::Done { returned, .. } => End::Answered(returned),
+            Outcome::Refused => End::Refused,
+            Outcome::Unknown => End::Unknown,
+        }
+    }
+
+    fn after(&self, register: &Register) -> Option<Register> {
+        match (&self.action, &self.outcome) {
+            (_, Outcome::Refused) => None,
+            (action, Outcome::Done { revision, answer, .. }) => register.answered(action, answer, *revision),
+            (Action::Get, Outcome::Unknown) => None,
+            (Action::Put(value), Outcome::Unknown) => Some(Register::holding(value, None)),
+            (Action::Delete, Outcome::Unknown) => register.0.is_some().then(Register::default),
+            (Action::CompareAndSwap { expected, new }, Outcome::Unknown) => {
+                register.may_be(expected).then(|| Register::holding(new, None))
+            }
+        }
+    }
+
+    fn is_blind(&self) -> bool {
+        match self.action {
+            Action::Put(_) => true,
+            Action::Get | Action::Delete | Action::CompareAndSwap { .. } => false,
+        }
+    }
+}
+
 /// Whether the last effect must be seen by the next operation, because nobody was told of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Owed {
@@ -140,27 +193,27 @@ enum Owed {
 }
 
 impl Owed {
-    const fn after(operation: &Operation) -> Self {
-        match operation.outcome {
-            Outcome::Unknown => Self::Witness,
-            Outcome::Done { .. } | Outcome::Refused => Self::Nothing,
+    fn after(operation: &impl Step) -> Self {
+        match operation.end() {
+            End::Unknown => Self::Witness,
+            End::Answered(_) | End::Refused => Self::Nothing,
         }
     }
 
     /// Whether `operation` may follow: a blind write is no witness.
-    const fn allows(self, operation: &Operation) -> bool {
-        match (self, &operation.action) {
-            (Self::Witness, Action::Put(_)) => false,
-            (Self::Witness, Action::Get | Action::Delete | Action::CompareAndSwap { .. }) | (Self::Nothing, _) => true,
+    fn allows(self, operation: &impl Step) -> bool {
+        match self {
+            Self::Witness => !operation.is_blind(),
+            Self::Nothing => true,
         }
     }
 }
 
 /// Where the search stands: which operations are lifted out, and what the register holds then.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-struct Configuration {
+struct Configuration<S> {
     lifted: Vec<u64>,
-    register: Register,
+    state: S,
     owed: Owed,
 }
 
@@ -171,15 +224,15 @@ enum Entry {
     Return { operation: usize },
 }
 
-enum Found {
+enum Found<O> {
     Order,
-    None { fitted: usize, stuck_at: Operation },
+    None { fitted: usize, stuck_at: O },
     GaveUp,
 }
 
 /// The list of one key's calls and returns. Place 0 is its head; `next` of the last is 0.
-struct Search<'a> {
-    operations: Vec<&'a Operation>,
+struct Search<'a, O> {
+    operations: Vec<&'a O>,
     entries: Vec<Option<Entry>>,
     next: Vec<usize>,
     previous: Vec<usize>,
@@ -187,12 +240,12 @@ struct Search<'a> {
     unplaced: usize,
 }
 
-impl<'a> Search<'a> {
-    fn new(operations: Vec<&'a Operation>) -> Self {
+impl<'a, O: Step> Search<'a, O> {
+    fn new(operations: Vec<&'a O>) -> Self {
         let mut events: Vec<(Instant, bool, usize)> = Vec::new();
         for (number, operation) in operations.iter().enumerate() {
-            events.push((operation.invoked, false, number));
-            if let Outcome::Done { returned, .. } = operation.outcome {
+            events.push((operation.invoked(), false, number));
+            if let End::Answered(returned) = operation.end() {
                 // At one instant calls come before returns: who cannot be told apart is concurrent.
                 events.push((returned, true, number));
             }
@@ -223,11 +276,11 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn run(mut self, max_configurations: usize) -> Found {
+    fn run(mut self, max_configurations: usize) -> Found<O> {
         let words = self.operations.len().div_ceil(64);
-        let mut here = Configuration { lifted: vec![0; words], register: Register::default(), owed: Owed::Nothing };
-        let mut seen: HashSet<Configuration, BuildHasherDefault<DefaultHasher>> = HashSet::default();
-        let mut choices: Vec<(usize, Configuration)> = Vec::new();
+        let mut here = Configuration { lifted: vec![0; words], state: O::State::default(), owed: Owed::Nothing };
+        let mut seen: HashSet<Configuration<O::State>, BuildHasherDefault<DefaultHasher>> = HashSet::default();
+        let mut choices: Vec<(usize, Configuration<O::State>)> = Vec::new();
         let mut best = (0, None);
         let mut place = self.next[0];
         while self.unplaced > 0 {
@@ -257,18 +310,18 @@ impl<'a> Search<'a> {
         Found::Order
     }
 
-    fn choose(&self, here: &Configuration, operation: usize) -> Option<Configuration> {
+    fn choose(&self, here: &Configuration<O::State>, operation: usize) -> Option<Configuration<O::State>> {
         let chosen = self.operations[operation];
         if !here.owed.allows(chosen) {
             return None;
         }
-        let register = here.register.after(chosen)?;
+        let state = chosen.after(&here.state)?;
         let mut lifted = here.lifted.clone();
         lifted[operation / 64] |= 1 << (operation % 64);
-        Some(Configuration { lifted, register, owed: Owed::after(chosen) })
+        Some(Configuration { lifted, state, owed: Owed::after(chosen) })
     }
 
-    fn stuck(&self, (fitted, end): (usize, Option<Entry>)) -> Found {
+    fn stuck(&self, (fitted, end): (usize, Option<Entry>)) -> Found<O> {
         let number = match end {
             Some(Entry::Return { operation } | Entry::Call { operation, .. }) => operation,
             None => 0,

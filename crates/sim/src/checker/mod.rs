@@ -12,9 +12,11 @@
 //! * [`caches`]: paged lists and followed copies are the table at their revision;
 //! * [`updates`]: no guarded update is lost;
 //! * [`refusals`]: a refusal says what is so;
-//! * [`carts`]: a convergent table keeps what was acknowledged until somebody has seen it and replaces it.
+//! * [`carts`]: a convergent table keeps what was acknowledged until somebody has seen it and replaces it;
+//! * [`decided`]: what strings are that are decided by rounds, for [`linearizability`].
 //!
-//! [`judge`] asks all of them but the last, which the world asks (`world::carts`). What nodes do, rather than what clients see, is watched by the [`crate::ledger`].
+//! [`judge`] asks all of them but the last two, which the world asks (`world::carts`, `world::decided`). What nodes do, rather than what
+//! clients see, is watched by the [`crate::ledger`].
 //!
 //! A search for a linear order may give up; a run in which more than [`MAX_UNDECIDED_PERCENT`] of the registers stay
 //! undecided has not shown what it is to show, and fails.
@@ -26,6 +28,7 @@ pub mod bank;
 pub mod caches;
 pub mod carts;
 pub mod cycles;
+pub mod decided;
 pub mod exact;
 pub mod fencing;
 mod judgement;
@@ -39,7 +42,7 @@ mod truth;
 pub mod updates;
 pub mod watch;
 
-pub use judgement::{Judgement, MAX_UNDECIDED_PERCENT, judge};
+pub use judgement::{Judgement, MAX_CONFIGURATIONS, MAX_UNDECIDED_PERCENT, judge};
 pub use operation::{Action, Answer, Expected, Operation, Outcome, Version};
 pub use table::Table;
 pub use truth::Truth;

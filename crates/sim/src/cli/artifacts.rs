@@ -63,6 +63,7 @@ fn failed_at(finding: &Finding) -> Instant {
         | Check::Caches
         | Check::LostUpdates
         | Check::Carts
+        | Check::Decided
         | Check::Refusals => moments.max().unwrap_or(finding.at),
     }
 }

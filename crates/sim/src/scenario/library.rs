@@ -19,6 +19,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     file!("clocks-that-jump"),
     file!("compaction-under-a-slow-watcher"),
     file!("convergent-churn"),
+    file!("decided-strings"),
     file!("everything"),
     file!("full-disk"),
     file!("gray-network"),

@@ -121,6 +121,11 @@ pub const SETTINGS: &[Setting] = &[
         "shards of a second table, which is convergent; there must be a first one, too",
         Field::Count(|to| &mut to.tables.convergent),
     ),
+    control(
+        "decided",
+        "shards of a third table, which is convergent, and whose strings are decided by rounds",
+        Field::Count(|to| &mut to.tables.decided),
+    ),
     control("spares", "nodes that are registered besides `nodes`", Field::Count(|to| &mut to.tables.spares)),
     control("late", "of these, nodes that come when the table is there", Field::Count(|to| &mut to.tables.late)),
     control("joins", "from one late node to the next", Field::Time(|to| &mut to.tables.joins)),
@@ -178,7 +183,7 @@ pub const SETTINGS: &[Setting] = &[
     workload("hot", "operations that go to the hot register", Field::Percent(|to| &mut to.workload.hot_percent)),
     workload(
         "large",
-        "values on registers and in carts that are large",
+        "values on registers, in carts and of decided strings that are large",
         Field::Percent(|to| &mut to.workload.large_percent),
     ),
     workload("lease_clients", "clients with leases", Field::Count(|to| &mut to.workload.lease_clients)),
@@ -203,6 +208,12 @@ pub const SETTINGS: &[Setting] = &[
     workload("compactors", "clients that compact as in Kubernetes", Field::Count(|to| &mut to.workload.compactors)),
     workload("cart_clients", "clients of the convergent table", Field::Count(|to| &mut to.workload.cart_clients)),
     workload("carts", "keys of each kind that they use", Field::Number(|to| &mut to.workload.carts)),
+    workload(
+        "decided_clients",
+        "clients of the table whose strings are decided by rounds",
+        Field::Count(|to| &mut to.workload.decided_clients),
+    ),
+    workload("locks", "locks that they use, and as many counters", Field::Number(|to| &mut to.workload.locks)),
     workload("leisure", "the pause of all other clients", Field::Latency(|to| &mut to.workload.leisure)),
     workload(
         "think",

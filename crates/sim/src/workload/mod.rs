@@ -14,6 +14,7 @@
 //! * [`range`]: reads ranges in every way, at revisions of the past and of the future;
 //! * [`controller`], [`reflector`], [`compactor`]: what Kubernetes does with its objects;
 //! * [`cart`]: a client of a convergent table;
+//! * [`decided`]: a client of one whose strings are decided by rounds;
 //! * [`operator`]: adds members, gives them a vote, removes others;
 //! * [`steward`]: where there is a control plane, creates the table, registers nodes, drains them;
 //! * [`auditor`]: when all others have ended, reads everything once more and compares the replicas.
@@ -24,6 +25,7 @@ pub mod bank;
 pub mod cart;
 pub mod compactor;
 pub mod controller;
+pub mod decided;
 pub mod keeper;
 pub mod lease;
 pub mod list;
@@ -186,6 +188,10 @@ pub struct WorkloadOptions {
     pub cart_clients: usize,
     /// Keys of each kind that they use, one of them hot.
     pub carts: u64,
+    /// Clients of the table whose strings are decided by rounds, if there is one. At most [`MAX_REGISTER_CLIENTS`].
+    pub decided_clients: usize,
+    /// Locks that they use, and as many counters; of both one is hot.
+    pub locks: u64,
     /// How long a client on registers, of a convergent table or with a lease pauses between two operations.
     pub think: Latency,
     /// How long the others pause.
@@ -220,6 +226,8 @@ impl Default for WorkloadOptions {
             compactors: 1,
             cart_clients: 0,
             carts: 4,
+            decided_clients: 0,
+            locks: 4,
             think: Latency::even(Duration::from_millis(1), Duration::from_millis(60)),
             leisure: Latency::even(Duration::from_millis(30), Duration::from_millis(300)),
             least_patience: Duration::from_millis(500),
@@ -374,6 +382,8 @@ pub enum Client {
     Compactor(compactor::Compactor),
     /// Of a convergent table.
     Cart(cart::CartClient),
+    /// Of a table whose strings are decided by rounds.
+    Decided(decided::DecidedClient),
     /// Changing the members.
     Operator(operator::Operator),
     /// Changing objects of the control plane.
@@ -401,6 +411,7 @@ impl Client {
             Self::Reflector(client) => client.handle(news, cx),
             Self::Compactor(client) => client.handle(news, cx),
             Self::Cart(client) => client.handle(news, cx),
+            Self::Decided(client) => client.handle(news, cx),
             Self::Operator(client) => client.handle(news, cx),
             Self::Steward(client) => client.handle(news, cx),
             Self::Auditor(client) => client.handle(news, cx),
@@ -422,6 +433,7 @@ impl Client {
             Self::Reflector(client) => client.finish(),
             Self::Compactor(client) => client.finish(),
             Self::Cart(client) => client.finish(),
+            Self::Decided(client) => client.finish(),
             Self::Operator(client) => client.finish(),
             Self::Steward(client) => client.finish(),
             Self::Auditor(_) => {}
@@ -445,6 +457,7 @@ impl Client {
             | Self::Controller(_)
             | Self::Compactor(_)
             | Self::Cart(_)
+            | Self::Decided(_)
             | Self::Operator(_)
             | Self::Steward(_)
             | Self::Auditor(_) => {}
@@ -467,6 +480,7 @@ impl Client {
             Self::Reflector(_) => "reflector",
             Self::Compactor(_) => "compactor",
             Self::Cart(_) => "cart",
+            Self::Decided(_) => "decided",
             Self::Operator(_) => "operator",
             Self::Steward(_) => "steward",
             Self::Auditor(_) => "auditor",
@@ -503,6 +517,11 @@ pub fn clients(run: &Options, shared: &mut Shared) -> Vec<Client> {
     add(&mut clients, options.reflectors, || Client::Reflector(reflector::Reflector::default()));
     add(&mut clients, options.compactors, || Client::Compactor(compactor::Compactor::default()));
     add(&mut clients, options.cart_clients, || Client::Cart(cart::CartClient::default()));
+    assert!(
+        options.decided_clients <= MAX_REGISTER_CLIENTS,
+        "at most {MAX_REGISTER_CLIENTS} clients on decided strings"
+    );
+    add(&mut clients, options.decided_clients, || Client::Decided(decided::DecidedClient::default()));
     clients.push(match &run.tables {
         None => Client::Operator(operator::Operator::new(run.faults.membership, run.nodes)),
         Some(tables) => Client::Steward(steward::Steward::new(tables.clone(), run.nodes)),

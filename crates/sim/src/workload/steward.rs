@@ -8,13 +8,14 @@ use althing_api::kv::{
 use althing_api::request::{Answer, Body, Request};
 use althing_api::{Call, Error, Target};
 use althing_manifest::{
-    Cluster, ClusterSpec, Guarantee, Liveness, Node, NodeSpec, Object, Schedule, Split, Table, TableSpec, kind,
-    parse_key,
+    Cluster, ClusterSpec, Conditional, Guarantee, Liveness, Node, NodeSpec, Object, Schedule, Split, Table, TableSpec,
+    kind, parse_key,
 };
 use althing_types::{Duration, GroupId, Instant, NodeId, Revision, TableName};
 use bytes::Bytes;
 
 use super::cart::CARTS;
+use super::decided::LOCKS;
 use super::{Ask, Context, Drive, News, Ticket};
 use crate::options::Tables;
 
@@ -172,6 +173,12 @@ impl Steward {
             let shards = u32::try_from(self.tables.convergent).unwrap_or(u32::MAX);
             let spec = TableSpec { guarantee: Guarantee::Convergent, shards, ..TableSpec::default() };
             tables.push(Object::Table(Table::new(CARTS, spec)));
+        }
+        if self.tables.decided > 0 {
+            let shards = u32::try_from(self.tables.decided).unwrap_or(u32::MAX);
+            let (guarantee, conditional) = (Guarantee::Convergent, Conditional::Paxos);
+            let spec = TableSpec { guarantee, conditional, shards, ..TableSpec::default() };
+            tables.push(Object::Table(Table::new(LOCKS, spec)));
         }
         tables
     }

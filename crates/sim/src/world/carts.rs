@@ -25,17 +25,17 @@ const PAGE: usize = 1000;
 
 /// All that one replica holds.
 #[derive(PartialEq, Eq, Debug)]
-struct Held {
+pub(super) struct Held {
     /// By key the hash of its state, and the state with what is known.
-    keys: BTreeMap<Bytes, (u128, Bytes)>,
+    pub(super) keys: BTreeMap<Bytes, (u128, Bytes)>,
     /// What is known.
     known: Bytes,
 }
 
 impl World {
-    /// Two replicas of a convergent shard that are not equal, in words.
-    pub(super) fn unequal_carts(&self) -> Option<String> {
-        self.cart_shards().into_iter().find_map(|shard| {
+    /// Two replicas of a shard of one of these tables that are not equal, in words.
+    pub(super) fn unequal_replicas(&self, tables: &[&str]) -> Option<String> {
+        tables.iter().flat_map(|table| self.shards_of(table)).find_map(|shard| {
             let group = shard.spec.group;
             let mut first: Option<(NodeId, Held)> = None;
             for node in &shard.status.voters {
@@ -98,7 +98,7 @@ impl World {
     /// What is held under each key, by the first replica of its shard.
     fn final_carts(&self) -> BTreeMap<Bytes, Final> {
         let mut ends = BTreeMap::new();
-        for shard in self.cart_shards() {
+        for shard in self.shards_of(CARTS) {
             let Some(node) = shard.status.voters.first() else { continue };
             let Ok(held) = self.held_of(*node, shard.spec.group) else { continue };
             ends.extend(held.keys.into_iter().map(|(key, (_, state))| {
@@ -109,13 +109,14 @@ impl World {
         ends
     }
 
-    fn cart_shards(&self) -> Vec<Arc<ShardObject>> {
+    /// The shards of a table, by the newest map.
+    pub(super) fn shards_of(&self, table: &str) -> Vec<Arc<ShardObject>> {
         let Some(map) = self.newest_map() else { return Vec::new() };
-        map.shards().filter(|shard| shard.spec.table == CARTS).cloned().collect()
+        map.shards().filter(|shard| shard.spec.table == table).cloned().collect()
     }
 
     /// What the replica of a node holds.
-    fn held_of(&self, node: NodeId, group: GroupId) -> Result<Held, String> {
+    pub(super) fn held_of(&self, node: NodeId, group: GroupId) -> Result<Held, String> {
         let host = self.hosts.get(&node).ok_or("there is no such machine")?;
         let Stage::Running(process) = &host.stage else { return Err("it does not run".to_owned()) };
         let space = process.node.keyed_space(group).ok_or("there is no replica")?;

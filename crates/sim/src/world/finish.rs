@@ -3,11 +3,13 @@
 use althing_types::{Duration, NodeId};
 
 use super::{Event, Phase, World};
-use crate::checker::carts;
+use crate::checker::{carts, decided};
 use crate::faults::{DiskFaults, NetworkFaults};
+use crate::options::Tables;
 use crate::report::Check;
 use crate::workload::auditor::{Audit, Auditor};
 use crate::workload::cart::CARTS;
+use crate::workload::decided::LOCKS;
 use crate::workload::{Client, News, Slot};
 
 /// After all is healed, a write must succeed within this time of the world.
@@ -71,7 +73,7 @@ impl World {
     /// How long replicas may take to become equal, and to come to where they belong: the more nodes, the more may have to move.
     fn equal_within(&self) -> Duration {
         let spares = self.options.tables.as_ref().map_or(0, |tables| tables.spares);
-        let is_convergent = self.options.tables.as_ref().is_some_and(|tables| tables.convergent > 0);
+        let is_convergent = self.options.tables.as_ref().is_some_and(Tables::is_convergent);
         let has_lost_hints = self.counts.restarts > 0 || !self.voters.is_empty();
         let repaired = if is_convergent && has_lost_hints { REPAIRED_WITHIN } else { Duration::ZERO };
         EQUAL_WITHIN + repaired + PER_SPARE * u32::try_from(spares).unwrap_or(u32::MAX)
@@ -109,6 +111,11 @@ impl World {
         let answered = self.shared.history.carts.iter().any(is_answered);
         if !answered && self.options.workload.cart_clients > 0 {
             self.find(Check::Progress, format!("no client of {CARTS} was answered within {WRITE_WITHIN:?}"));
+        }
+        let is_answered = |operation: &decided::Operation| operation.invoked >= healed && operation.done().is_some();
+        let answered = self.shared.history.decided.iter().any(is_answered);
+        if !answered && self.options.workload.decided_clients > 0 {
+            self.find(Check::Progress, format!("no client of {LOCKS} was answered within {WRITE_WITHIN:?}"));
         }
     }
 

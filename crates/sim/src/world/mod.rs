@@ -10,6 +10,7 @@
 //! * `links`: connections between nodes, and who is let in;
 //! * `witness`: what the ledger is shown, and what nodes keep in memory;
 //! * `carts`: what replicas of a convergent table hold in the end, and its judging;
+//! * `decided`: judging of strings that are decided by rounds;
 //! * `tables`: judging and settling where there is a control plane; `stretch`: who serves meanwhile; `hearsay`: what nodes are
 //!   told of the cluster;
 //! * `record`: what a diagram shows of it;
@@ -18,6 +19,7 @@
 mod carts;
 mod clients;
 mod damage;
+mod decided;
 mod describe;
 mod finish;
 mod havoc;

@@ -19,6 +19,7 @@ use crate::host::{End, Stage};
 use crate::options::Tables;
 use crate::report::{Check, ControlCounts};
 use crate::workload::cart::CARTS;
+use crate::workload::decided::LOCKS;
 use crate::workload::steward::TABLE;
 
 /// Replicas that the table of clients wants.
@@ -48,6 +49,7 @@ impl World {
         }
         if self.findings.is_empty() {
             judgement.broken.extend(self.judge_carts().into_iter().map(|text| (Check::Carts, text)));
+            self.judge_decided(&mut judgement);
         }
         judgement
     }
@@ -232,7 +234,7 @@ impl World {
                     (there != *wanted).then(|| format!("group {group}: wanted on {wanted:?}, held by {there:?}"))
                 })
             })
-            .or_else(|| self.unequal_carts())
+            .or_else(|| self.unequal_replicas(&[CARTS, LOCKS]))
     }
 }
 
@@ -242,9 +244,10 @@ fn incomplete(map: &View, tables: &Tables) -> Option<String> {
     if let Some(shard) = shards().find(|shard| shard.spec.phase != Phase::Serving) {
         return Some(format!("group {} is {}", shard.spec.group, shard.spec.phase.name()));
     }
-    let carts = map.shards().filter(|shard| shard.spec.table == CARTS).count();
-    if carts != tables.convergent {
-        return Some(format!("table {CARTS} has not all its shards"));
+    for (table, wanted) in [(CARTS, tables.convergent), (LOCKS, tables.decided)] {
+        if map.shards().filter(|shard| shard.spec.table == table).count() != wanted {
+            return Some(format!("table {table} has not all its shards"));
+        }
     }
     let is_whole = if tables.split_kib > 0 { shards().count() > 0 } else { shards().count() == tables.shards };
     (!is_whole).then(|| format!("table {TABLE} has not all its shards"))

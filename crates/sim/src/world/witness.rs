@@ -80,7 +80,7 @@ impl World {
     /// What it appends to the logs of others must be what its own has. Frames are read for that where speed is not what
     /// counts, and where there is a convergent table.
     fn witness_frame(&mut self, node: NodeId, frame: &Bytes) {
-        if !althing_probe::ARMED && self.options.tables.as_ref().is_none_or(|tables| tables.convergent == 0) {
+        if !althing_probe::ARMED && self.options.tables.as_ref().is_none_or(|tables| !tables.is_convergent()) {
             return;
         }
         let Ok((_, mut reader)) = open_frame(frame.clone()) else { return };

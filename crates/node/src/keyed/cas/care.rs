@@ -3,8 +3,6 @@
 use althing_api::keyed::KeyedAnswer;
 use althing_convergent::Job;
 use althing_convergent::rounds::{Task, Wish};
-use althing_datatypes::Op;
-use althing_datatypes::op::KeyOp;
 use althing_paxos::proposer::Kind;
 use althing_types::{Duration, GroupId, Instant, RequestId};
 use bytes::Bytes;
@@ -81,8 +79,7 @@ impl Node {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         if let Some(Waiting::Flush(..)) = keyed.waiting.get(&ticket) {
             keyed.cas.flushes.entry(ticket).or_default().left += 1;
-            let wish = Wish::Operate(Op::Key(KeyOp::Delete));
-            return self.own_round(now, group, Whose::Flush(ticket), key, wish, out);
+            return self.own_round(now, group, Whose::Flush(ticket), key, Wish::Remove, out);
         }
         self.care_for(now, group, key, (Wish::Expire, Kind::Change), out);
     }

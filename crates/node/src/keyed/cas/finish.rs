@@ -115,7 +115,7 @@ impl Node {
             return out.responses.push((id, Err(Error::maybe_done(ErrorKind::Timeout))));
         };
         match (then, pending.wish) {
-            (Then::Answer, _) | (Then::Converge, Wish::Expire | Wish::Settle) => {
+            (Then::Answer, _) | (Then::Converge, Wish::Expire | Wish::Remove | Wish::Settle) => {
                 self.respond(id, answer_of(reply), out)
             }
             (Then::Converge, Wish::Operate(op)) => {
