@@ -19,9 +19,9 @@ use crate::asleep::Asleep;
 use crate::command::{self, Action, Command, Flag, Group};
 use crate::counters::Outcome;
 use crate::hub::{Delivery, Post};
-use crate::run::sorted::pops::{Otherwise, Waiting};
 use crate::keyspace::{Keyspace, Operated};
 use crate::refusal::Refusal;
+use crate::run::sorted::pops::{Otherwise, Waiting};
 use crate::run::{Keyed, refused, wrong_reply};
 use crate::session::{Next, Session, Speech};
 use crate::tables::TableKind;
@@ -103,7 +103,15 @@ impl Pipeline {
     /// No command has come.
     #[must_use]
     pub fn new(session: Session) -> Self {
-        Self { session, reader: Reader::default(), flights: VecDeque::new(), gathered: 0, gathered_in: None, last_series: 0, asleep: None }
+        Self {
+            session,
+            reader: Reader::default(),
+            flights: VecDeque::new(),
+            gathered: 0,
+            gathered_in: None,
+            last_series: 0,
+            asleep: None,
+        }
     }
 
     /// What the connection is.

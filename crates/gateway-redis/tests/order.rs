@@ -110,7 +110,8 @@ fn operations_on_different_keys_are_under_way_together() {
 fn operations_on_one_key_go_to_the_node_as_one_and_are_answered_in_their_order() {
     for table in [0, 2] {
         let said: String = "INCR hits\r\n".repeat(100);
-        let (answer, most) = told(&format!("SELECT {table}\r\n{said}APPEND hits x\r\nINCR hits\r\nGET hits\r\n"), vec![5]);
+        let (answer, most) =
+            told(&format!("SELECT {table}\r\n{said}APPEND hits x\r\nINCR hits\r\nGET hits\r\n"), vec![5]);
         let counted: String = (1..=100).map(|number| format!(":{number}\r\n")).collect();
         let error = "-ERR value is not an integer or out of range\r\n";
         assert_eq!(answer, format!("+OK\r\n{counted}:4\r\n{error}$4\r\n100x\r\n+OK\r\n"), "database {table}");

@@ -99,6 +99,24 @@ impl Node {
         out.responses.push((id, Err(ErrorKind::InvalidArgument(error).into())));
     }
 
+    /// A series whose parts are begun by who asks for this: their names. None if there are none or too many.
+    pub(super) fn series_apart(
+        &mut self,
+        id: RequestId,
+        group: GroupId,
+        key: &Bytes,
+        count: usize,
+    ) -> Option<Vec<RequestId>> {
+        if !(1..=MAX_SERIES).contains(&count) {
+            return None;
+        }
+        let first = self.series.names(count);
+        let answers = (0..count).map(|_| None).collect();
+        let (key, deadline, rest) = (key.clone(), Instant::FAR_FUTURE, VecDeque::new());
+        self.series.open.insert(RequestId(first), Series { id, group, key, deadline, answers, rest, left: count });
+        Some((first..).map(RequestId).take(count).collect())
+    }
+
     /// Begins the next part of a series, or all that are left where they keep their order by themselves.
     fn next_part(&mut self, now: Instant, first: RequestId, out: &mut Effects) {
         while let Some(series) = self.series.open.get_mut(&first) {

@@ -1,6 +1,7 @@
 //! What makes replicas whole again: hints that outlive their coordinator, hash trees, and counting across a move.
 
-use althing_api::keyed::{Access, KeyedRequest};
+use althing_api::keyed::{Access, KeyedAnswer, KeyedRequest};
+use althing_api::request::Body;
 use althing_api::{ErrorKind, Request};
 use althing_consensus::Role;
 use althing_datatypes::op::{Existence, KeyOp, SetAnswer, SetExpiry, StringOp};
@@ -222,6 +223,18 @@ fn a_node_without_a_replica_takes_a_write_at_any_when_nobody_is_there_and_hands_
     }
     assert_eq!(cluster.operate(4, "hits", &INCREMENT, Some(Level::Any)), Ok(Reply::Int(1)));
     assert_eq!(cluster.operate(4, "cart", &set("milk"), Some(Level::Any)), Ok(Reply::Ok));
+    let together = KeyedRequest::Series {
+        key: "visits".into(),
+        operations: vec![INCREMENT.encode(); 3],
+        access: Access::Write,
+        read_level: None,
+        write_level: Some(Level::Any),
+    };
+    let together = cluster.call(NodeId(4), call("carts", Request::Keyed(together))).unwrap().body;
+    assert!(
+        matches!(&together, Body::Keyed(KeyedAnswer::Series(all)) if all.iter().all(Result::is_ok)),
+        "{together:?}"
+    );
     let removal = cluster.operate(4, "cart", &Op::Key(KeyOp::Delete), Some(Level::Any)).unwrap_err();
     assert_eq!(removal.kind, ErrorKind::ShardUnavailable, "it would remove nothing");
     let claim = StringOp::Set {
@@ -232,9 +245,9 @@ fn a_node_without_a_replica_takes_a_write_at_any_when_nobody_is_there_and_hands_
     };
     let claim = cluster.operate(4, "lock", &Op::String(claim), Some(Level::Any)).unwrap_err();
     assert!(matches!(claim.kind, ErrorKind::Unsupported(_)), "another may be told the same: {claim:?}");
-    assert_eq!(cluster.sum(|metrics| metrics.lodging), 2);
+    assert_eq!(cluster.sum(|metrics| metrics.lodging), 5);
     cluster.crash(4);
-    assert_eq!(cluster.sum(|metrics| metrics.lodging), 2);
+    assert_eq!(cluster.sum(|metrics| metrics.lodging), 5);
     cluster.cut_off = None;
     cluster.ticks(200);
     assert_eq!(cluster.sum(|metrics| metrics.lodging), 0);
@@ -242,4 +255,5 @@ fn a_node_without_a_replica_takes_a_write_at_any_when_nobody_is_there_and_hands_
     let counted: i64 = String::from_utf8_lossy(&counted).parse().unwrap();
     assert_eq!(cluster.ask_key(1, "hits", &READ), text(&(counted + 1).to_string()), "once");
     assert_eq!(cluster.ask_key(2, "cart", &READ), text("milk"));
+    assert_eq!(cluster.ask_key(3, "visits", &READ), text("3"));
 }

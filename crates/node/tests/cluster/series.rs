@@ -81,8 +81,7 @@ fn a_series_of_none_or_too_many_is_refused() {
         let refused = asked(&mut cluster, 1, series("hits", &vec![add(1); count])).unwrap_err();
         assert!(matches!(refused.kind, ErrorKind::InvalidArgument(_)), "{refused:?}");
     }
-    let in_session =
-        KeyedRequest::InSession { token: Bytes::new(), request: Box::new(series("hits", &[add(1)])) };
+    let in_session = KeyedRequest::InSession { token: Bytes::new(), request: Box::new(series("hits", &[add(1)])) };
     let refused = asked(&mut cluster, 1, in_session).unwrap_err();
     assert!(matches!(refused.kind, ErrorKind::InvalidArgument(_)), "{refused:?}");
 }
