@@ -70,6 +70,8 @@ pub enum Compared {
         question: Bytes,
         /// What differs, as far as it is known.
         wants: Vec<Want>,
+        /// Keys that these are: one that both have is wanted twice.
+        found: u64,
         /// How far the comparison is.
         progress: Progress,
     },
@@ -77,6 +79,8 @@ pub enum Compared {
     Over {
         /// What differs, besides what was said before.
         wants: Vec<Want>,
+        /// Keys that these are: one that both have is wanted twice.
+        found: u64,
         /// How far it has come: to the end.
         progress: Progress,
     },
@@ -254,6 +258,8 @@ pub struct Mended {
     pub keys: u64,
     /// Those of which this replica lacked something.
     pub joined: u64,
+    /// Those of which one of the two did, or both.
+    pub mended: u64,
     /// What the other lacks ([`crate::Job::Join`]).
     pub lacking: Vec<Bytes>,
     /// Whether all of it is known here now.

@@ -68,10 +68,10 @@ pub struct Metrics {
     pub repair_bytes: u64,
     /// Rounds that are under way.
     pub repair_running: u64,
-    /// Parts of their trees that are compared in these.
-    pub repair_compared: u64,
-    /// All parts of their trees.
-    pub repair_total: u64,
+    /// Parts of these that are done: a bucket of a tree counts when what differed in it is mended, and the end is a part of its own.
+    pub repair_done: u64,
+    /// All their parts.
+    pub repair_parts: u64,
     /// Writes of level ANY that this node has taken for shards of which it has no replica.
     pub lodged: u64,
     /// Those of them that wait to be handed over.

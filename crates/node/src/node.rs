@@ -269,8 +269,8 @@ impl Node {
     pub fn metrics(&self) -> Metrics {
         let mut metrics = self.shared.metrics;
         let repair = self.repair_standings();
-        (metrics.repair_running, metrics.repair_compared, metrics.repair_total) =
-            (repair.rounds, repair.compared, repair.total);
+        (metrics.repair_running, metrics.repair_done, metrics.repair_parts) =
+            (repair.rounds, repair.done, repair.parts);
         metrics.lodging = self.lodgings.len() as u64;
         metrics.wal_in_flight = self.shared.wal.in_flight() as u64;
         metrics.snapshots_leaving = self.groups.values().map(Group::snapshots_leaving).sum::<usize>() as u64;

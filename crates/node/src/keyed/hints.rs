@@ -80,6 +80,11 @@ impl Outstanding {
         self.deltas.is_empty()
     }
 
+    /// How many there are, and their bytes.
+    pub(super) fn size(&self) -> (u64, u64) {
+        (self.deltas.len() as u64, self.bytes as u64)
+    }
+
     /// The first index of the log that it lacks.
     fn lacks(&self) -> Option<u64> {
         let index = |sent: &Sent| match sent.logged {

@@ -7,10 +7,10 @@ use althing_datatypes::op::KeyOp;
 use althing_datatypes::{Message as _, Op, Reply};
 use althing_manifest::{Object, Schedule};
 use althing_node::envelope::{KeyedMessage, Message, Standing};
-use althing_node::{GroupMetrics, Input, Metrics, NodeConfig, RepairConfig};
+use althing_node::{GroupMetrics, Input, Metrics, NodeConfig, RepairConfig, RepairMetrics, RoundMetrics};
 use althing_quorum::Level;
 use althing_storage::wal::RecordKind;
-use althing_types::{GroupId, NodeId, RequestId};
+use althing_types::{Duration, GroupId, NodeId, RequestId};
 
 use super::Cluster;
 use super::control::{call, cluster, cluster_with};
@@ -32,6 +32,14 @@ impl Cluster {
             _ => None,
         };
         self.objects().into_values().find_map(group).unwrap()
+    }
+
+    /// How a node's replica stands with another one.
+    fn stands(&self, own: u64, other: u64) -> RepairMetrics {
+        let node = &self.nodes[&NodeId(own)].node;
+        let found: Vec<_> = node.repair_metrics(self.now).filter(|one| one.peer == NodeId(other)).collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0]
     }
 
     /// Only this replica lacks these writes, and nobody is left who would send them again.
@@ -82,6 +90,89 @@ fn repaired(keys: usize, differing: usize) -> (u64, u64) {
 fn only_what_differs_is_moved() {
     let (moved, all) = repaired(4_000, 20);
     assert!(moved * 8 < all, "{moved} bytes of {all}");
+}
+
+/// Only the third node repairs, slowly.
+fn third_repairs_slowly(config: NodeConfig) -> NodeConfig {
+    let bytes_per_second = if config.node == NodeId(3) { 24 * 1024 } else { 0 };
+    let burst = Duration::from_millis(100);
+    NodeConfig { repair: RepairConfig { bytes_per_second, keys_per_second: 2_000, burst }, ..config }
+}
+
+#[test]
+fn a_round_says_truly_how_far_it_is() {
+    let (keys, differing) = (3_000, 700);
+    let mut cluster = carts_of(cluster_with(third_repairs_slowly), 1);
+    let key = |number: usize| format!("user/{number:015}");
+    for number in 0..keys {
+        cluster.operate(1, &key(number), &set("v"), Some(Level::All)).unwrap();
+    }
+    cluster.make_differ((0..differing).map(|number| key(number * 4)));
+    assert_eq!(cluster.stands(3, 1).round, None);
+    assert_eq!(cluster.stands(1, 3).last, None, "this one makes no rounds");
+    let before = cluster.nodes[&NodeId(3)].node.metrics();
+    cluster.cut_off = None;
+    let healed = cluster.now;
+    let mut seen: Vec<RoundMetrics> = Vec::new();
+    let ended = |cluster: &Cluster| cluster.stands(3, 1).last.filter(|last| last.tally.differing > 0);
+    for _ in 0..4_000 {
+        cluster.tick();
+        seen.extend(cluster.stands(3, 1).round);
+        let joined = cluster.nodes[&NodeId(3)].node.metrics().repair_joined - before.repair_joined;
+        if let Some(round) = cluster.stands(3, 1).round {
+            assert!(round.tally.mended <= joined, "no more is said than is done");
+        }
+        if ended(&cluster).is_some() {
+            break;
+        }
+    }
+    let last = ended(&cluster).expect("the round comes to its end");
+    assert_eq!((last.tally.differing, last.tally.mended), (differing as u64, differing as u64));
+    let counted = cluster.nodes[&NodeId(3)].node.metrics();
+    assert_eq!(counted.repair_joined - before.repair_joined, differing as u64);
+    assert_eq!(cluster.stands(3, 1).round, None);
+    assert_eq!(cluster.stands(3, 1).broken, 0);
+    // It takes its time and tells of it: each figure only grows, and not all parts are done before the end.
+    let grows = |of: fn(&RoundMetrics) -> u64| seen.iter().map(of).is_sorted();
+    assert!(grows(|round| round.done) && grows(|round| round.tally.differing), "{seen:?}");
+    assert!(grows(|round| round.tally.mended) && grows(|round| round.tally.bytes), "{seen:?}");
+    assert!(seen.iter().all(|round| round.parts == 0 || round.done < round.parts), "{seen:?}");
+    let steps: std::collections::BTreeSet<u64> = seen.iter().map(|round| round.done).collect();
+    assert!(steps.len() >= 4, "{steps:?}");
+    // What is compared and not mended does not count: a key is mended for each that differs in what is done.
+    let at = |done: u64| seen.iter().filter(|round| round.done >= done).map(|round| round.tally.mended).min();
+    let (most, parts) = (*steps.last().unwrap(), seen.last().unwrap().parts);
+    assert!(at(most).unwrap() > 0 && most < parts, "{most} of {parts}");
+    let most_bytes = seen.last().unwrap().tally.bytes;
+    assert!(last.tally.bytes >= most_bytes && most_bytes > 0);
+    // The next one, with the other replica, finds nothing.
+    cluster.until("the next round ends", |cluster| {
+        cluster.stands(3, 2).last.is_some_and(|last| last.ago < cluster.now.since(healed))
+    });
+    assert_eq!(cluster.stands(3, 2).last.unwrap().tally.mended, 0);
+    cluster.ticks(40);
+    assert!(cluster.stands(3, 1).last.unwrap().ago >= Duration::from_secs(1));
+}
+
+#[test]
+fn what_waits_for_a_replica_that_is_away_is_told_in_numbers() {
+    let mut cluster = carts_of(cluster_with(unrepaired), 1);
+    cluster.operate(1, "shared", &set("1"), Some(Level::All)).unwrap();
+    cluster.ticks(100);
+    assert_eq!((1..=2).map(|own| cluster.stands(own, 3).hints).sum::<u64>(), 0);
+    cluster.cut_off = Some(NodeId(3));
+    cluster.ticks(60);
+    for number in 0..50 {
+        cluster.operate(1, &format!("k{number}"), &set("v"), Some(Level::Quorum)).unwrap();
+    }
+    cluster.ticks(10);
+    let waiting = |cluster: &Cluster| (1..=2).map(|own| cluster.stands(own, 3).hints).sum::<u64>();
+    assert_eq!(waiting(&cluster), 50);
+    assert_eq!(cluster.stands(1, 2).hints + cluster.stands(2, 1).hints, 0, "these have acknowledged");
+    assert!(cluster.stands(1, 3).hint_bytes + cluster.stands(2, 3).hint_bytes >= 50 * 20);
+    cluster.cut_off = None;
+    cluster.until("all are acknowledged", |cluster| waiting(cluster) == 0);
+    assert_eq!(cluster.stands(1, 3).hint_bytes + cluster.stands(2, 3).hint_bytes, 0);
 }
 
 /// The aim of repair, at its full size: run it by hand, it takes a minute or two.
