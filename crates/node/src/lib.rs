@@ -41,8 +41,8 @@ mod transfer;
 
 pub use applier::{Applier, ApplierError, BIRTH};
 pub use config::{
-    ControlPlane, DEFAULT_ELECTION_TICKS, DEFAULT_HEARTBEAT_TICKS, DEFAULT_PROGRESS_INTERVAL, DEFAULT_TICK,
-    GroupConfig, MAX_INCARNATION, NodeConfig, RepairConfig, WatchBuffers,
+    ControlPlane, DEFAULT_ELECTION_TICKS, DEFAULT_HEARTBEAT_TICKS, DEFAULT_HINT_BYTES, DEFAULT_PROGRESS_INTERVAL,
+    DEFAULT_TICK, GroupConfig, MAX_INCARNATION, NodeConfig, RepairConfig, WatchBuffers,
 };
 pub use download::{SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SnapshotFileError, snapshot_pages};
 pub use effects::{Effects, Membership, ReadWork, WalBatch, Work};

@@ -80,6 +80,10 @@ pub struct Metrics {
     pub hints_sent: u64,
     /// Deltas that were read back from the log after a start, for replicas that had not acknowledged them.
     pub hints_found: u64,
+    /// Deltas that were sent once and are not kept for who has not acknowledged them, for want of room: repair brings them.
+    pub hints_forgone: u64,
+    /// Bytes of deltas that are kept for who has not acknowledged them.
+    pub hint_bytes: u64,
     /// Writes that this node's reconcilers have proposed.
     pub reconciled: u64,
     /// Bytes of the engine on disk, as the host has said last.

@@ -20,7 +20,7 @@ use crate::effects::{Effects, ReadWork};
 use crate::envelope::{self, Message, Told};
 use crate::group::Group;
 use crate::input::{Done, ExportPurpose, Input, ReadDone};
-use crate::keyed::{Agenda, Keyed, Lodgings, Repairing, delta_log, group_of_lodged, group_of_log};
+use crate::keyed::{Agenda, HintRoom, Keyed, Lodgings, Repairing, delta_log, group_of_lodged, group_of_log};
 use crate::metrics::{GroupMetrics, Metrics};
 use crate::peers::{Heard, PING_AFTER};
 use crate::recover::Recovery;
@@ -69,6 +69,7 @@ pub struct Node {
     pub(crate) keyed: BTreeMap<GroupId, Keyed>,
     pub(crate) agenda: Agenda,
     pub(crate) repairing: Repairing,
+    pub(crate) hint_room: HintRoom,
     /// Writes that this node has taken for shards of which it has no replica.
     pub(crate) lodgings: Lodgings,
     lifecycle: Lifecycle,
@@ -103,7 +104,7 @@ impl Node {
         let all: BTreeSet<_> = groups.keys().copied().collect();
         let incarnation = config.incarnation;
         let control = Control::new(&config, control::recovered(recovered.map));
-        let repairing = Repairing::new(config.repair);
+        let (repairing, hint_room) = (Repairing::new(config.repair), HintRoom::new(config.hint_bytes));
         let mut agenda = Agenda::default();
         keyed.keys().for_each(|group| agenda.wake(*group));
         let mut node = Self {
@@ -123,6 +124,7 @@ impl Node {
             keyed,
             agenda,
             repairing,
+            hint_room,
             lodgings: Lodgings::recovered(recovered.lodged),
             lifecycle: Lifecycle::Running,
             group_peers: Vec::new(),
@@ -271,6 +273,7 @@ impl Node {
         let repair = self.repair_standings();
         (metrics.repair_running, metrics.repair_done, metrics.repair_parts) =
             (repair.rounds, repair.done, repair.parts);
+        metrics.hint_bytes = self.hint_room.taken() as u64;
         metrics.lodging = self.lodgings.len() as u64;
         metrics.wal_in_flight = self.shared.wal.in_flight() as u64;
         metrics.snapshots_leaving = self.groups.values().map(Group::snapshots_leaving).sum::<usize>() as u64;

@@ -339,6 +339,8 @@ fn encode_repair(encoder: &mut Encoder<'_, '_>, node: &Metrics) -> Result<(), Er
         "Deltas read back from the log after a start, for others",
         node.hints_found,
     )?;
+    encoder.counter("althing_hints_forgone", "Deltas sent once and not kept, for want of room", node.hints_forgone)?;
+    encoder.gauge("althing_hints_bytes", "Bytes of deltas kept for who has not acknowledged them", node.hint_bytes)?;
     encoder.counter("althing_writes_lodged", "Writes at ANY taken without a replica", node.lodged)?;
     encoder.gauge("althing_writes_lodging", "Those that wait to be handed over", node.lodging)?;
     encoder.counter("althing_shard_looks", "Looks at convergent replicas as time went by", node.shard_looks)
@@ -384,10 +386,11 @@ fn encode_replicas(encoder: &mut Encoder<'_, '_>, pairs: &[RepairMetrics]) -> Re
     for (name, help, value) in rows {
         encoder.gauges(name, help, lasts().map(|(label, last)| (label, value(&last.tally) as f64)))?;
     }
-    let rows: [(&str, &str, fn(&RepairMetrics) -> u64); 3] = [
+    let rows: [(&str, &str, fn(&RepairMetrics) -> u64); 4] = [
         ("althing_repair_broken", "Rounds broken off since the last complete one", |one| one.broken),
         ("althing_hints_waiting", "Deltas kept for a replica that has not acknowledged them", |one| one.hints),
         ("althing_hints_waiting_bytes", "Their bytes", |one| one.hint_bytes),
+        ("althing_hints_left_to_repair", "Deltas not kept for it, which the next round brings", |one| one.forgone),
     ];
     for (name, help, value) in rows {
         let found = pairs.iter().map(|one| (pair(one), value(one) as f64)).filter(|(_, value)| *value > 0.0);
@@ -579,9 +582,18 @@ mod tests {
             broken: 0,
             hints: 0,
             hint_bytes: 0,
+            forgone: 0,
         };
-        let busy =
-            RepairMetrics { peer: NodeId(0xab), round, last: None, broken: 2, hints: 4, hint_bytes: 80, ..quiet };
+        let busy = RepairMetrics {
+            peer: NodeId(0xab),
+            round,
+            last: None,
+            broken: 2,
+            hints: 4,
+            hint_bytes: 80,
+            forgone: 3,
+            ..quiet
+        };
         *published.repair.lock().unwrap() = vec![quiet, busy];
         ShellMetrics::default().register(&mut registry, published);
         let mut page = String::new();
@@ -604,6 +616,7 @@ mod tests {
                 "althing_repair_broken{group=\"17\",peer=\"ab\"} 2.0",
                 "althing_hints_waiting{group=\"17\",peer=\"ab\"} 4.0",
                 "althing_hints_waiting_bytes{group=\"17\",peer=\"ab\"} 80.0",
+                "althing_hints_left_to_repair{group=\"17\",peer=\"ab\"} 3.0",
             ]
         );
     }

@@ -92,6 +92,8 @@ pub struct Hints {
     pub count: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Those that are not kept besides, which the next round brings.
+    pub left_to_repair: u64,
 }
 
 /// Asks every node that has a replica of the shard.
@@ -154,7 +156,11 @@ fn read(page: &str, shard: &Shard, (own, other): (NodeId, NodeId), names: &Names
         round,
         last,
         broken: count("althing_repair_broken"),
-        hints: Hints { count: count("althing_hints_waiting"), bytes: count("althing_hints_waiting_bytes") },
+        hints: Hints {
+            count: count("althing_hints_waiting"),
+            bytes: count("althing_hints_waiting_bytes"),
+            left_to_repair: count("althing_hints_left_to_repair"),
+        },
     }
 }
 
@@ -170,6 +176,17 @@ impl Tally {
             (differing, mended) => {
                 format!("{} differed, {mended} mended, {}", many(differing, "key"), words::bytes(self.bytes))
             }
+        }
+    }
+}
+
+impl Hints {
+    fn words(self) -> String {
+        let Self { count, bytes, left_to_repair } = self;
+        match (count, left_to_repair) {
+            (0, 0) => "-".to_owned(),
+            (count, 0) => format!("{count}, {}", words::bytes(bytes)),
+            (count, left) => format!("{count}, {}; {left} more left to repair", words::bytes(bytes)),
         }
     }
 }
@@ -195,11 +212,7 @@ impl Repair {
                 |last| format!("{} ago, in {}; {}", time(last.seconds_ago), time(last.seconds), last.tally.words()),
             );
             let broken = if pair.broken == 0 { String::new() } else { format!(", {} broken off", pair.broken) };
-            let hints = match pair.hints.count {
-                0 => "-".to_owned(),
-                count => format!("{count}, {}", words::bytes(pair.hints.bytes)),
-            };
-            vec![format!("  {}", pair.replica), pair.with.clone(), round, last + &broken, hints]
+            vec![format!("  {}", pair.replica), pair.with.clone(), round, last + &broken, pair.hints.words()]
         });
         let silent = self.unreached.iter().map(|name| {
             let dash = || "-".to_owned();

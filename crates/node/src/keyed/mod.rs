@@ -48,9 +48,9 @@ use althing_types::{GroupId, Instant, NodeId, RequestId, SpaceId, limits};
 use bytes::Bytes;
 
 pub(crate) use self::agenda::Agenda;
-pub(crate) use self::hints::Acknowledged;
 pub use self::hints::Hints;
 use self::hints::Outstanding;
+pub(crate) use self::hints::{Acknowledged, HintRoom};
 pub(crate) use self::lodged::{Lodgings, group_of_lodged};
 pub use self::progress::{LastRound, RepairMetrics, RoundMetrics, RoundStage, Tally};
 use self::reads::Read;
@@ -487,6 +487,7 @@ impl Node {
         if keyed.rounds.is_under_way() {
             self.repairing.end();
         }
+        keyed.outstanding.into_values().for_each(|outstanding| outstanding.drop_all(&mut self.hint_room));
         let told = keyed.waiting.into_values().filter_map(|waiting| waiting.given_up(ErrorKind::Stopped));
         out.responses.extend(told.map(|(id, error)| (id, Err(error))));
     }

@@ -100,6 +100,8 @@ pub struct RepairMetrics {
     pub hints: u64,
     /// Their bytes.
     pub hint_bytes: u64,
+    /// Deltas that it was sent, has not been seen to take, and that are not kept for it: the next round brings them.
+    pub forgone: u64,
 }
 
 /// What is remembered of the rounds with one replica.
@@ -189,7 +191,8 @@ impl Node {
             let last =
                 last.map(|Ended { begun, at, tally }| LastRound { ago: now.since(at), took: at.since(begun), tally });
             let (hints, hint_bytes) = keyed.outstanding.get(&peer).map_or((0, 0), |kept| kept.size());
-            RepairMetrics { group, peer, round: keyed.rounds.round_with(now, peer), last, broken, hints, hint_bytes }
+            let (round, forgone) = (keyed.rounds.round_with(now, peer), keyed.rounds.forgone(peer));
+            RepairMetrics { group, peer, round, last, broken, hints, hint_bytes, forgone }
         })
     }
 

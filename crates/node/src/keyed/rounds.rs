@@ -36,6 +36,8 @@ const RESEND_AFTER: Duration = Duration::from_secs(1);
 const ROUND_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long after a round with a replica the next one is due.
 const ROUND_EVERY: Duration = Duration::from_secs(300);
+/// The same, if there are deltas that the replica was sent and that are not kept for it.
+const ROUND_SOON: Duration = Duration::from_secs(10);
 /// How long it takes until a round is tried again that could not begin.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// How often a replica that is to be filled says that it is: its leader may be another one by then.
@@ -51,6 +53,8 @@ pub(super) struct Rounds {
     /// The last round with each other replica that was over.
     done: BTreeMap<NodeId, Done>,
     pub(super) current: Option<Round>,
+    /// Deltas that each replica was sent, was not seen to take, and is not kept, since the last round with it began.
+    forgone: BTreeMap<NodeId, u64>,
     /// What those were, for people.
     pub(super) history: History,
 }
@@ -75,6 +79,8 @@ pub(super) struct Round {
     since: Instant,
     /// How far the other has applied the Raft log.
     applied: u64,
+    /// Deltas that were not kept when it began: it brings them.
+    forgone: u64,
     /// Keys that differ.
     pub(super) wants: VecDeque<Want>,
     /// What is to be asked when they are mended.
@@ -108,6 +114,7 @@ impl Round {
             begun: now,
             since: now,
             applied: 0,
+            forgone: 0,
             wants: VecDeque::new(),
             question: None,
             progress: Self::NOTHING,
@@ -135,9 +142,28 @@ impl Rounds {
         self.done.remove(&node);
     }
 
+    /// A delta is not kept for a replica.
+    pub(super) fn forgo(&mut self, node: NodeId) {
+        *self.forgone.entry(node).or_default() += 1;
+    }
+
+    /// Deltas that were not kept for a replica, and come by the next round.
+    pub(super) fn forgone(&self, node: NodeId) -> u64 {
+        self.forgone.get(&node).copied().unwrap_or(0)
+    }
+
+    /// A round with a replica came to its end: it has brought what was not kept when it began.
+    fn brought(&mut self, node: NodeId, forgone: u64) {
+        match self.forgone(node).saturating_sub(forgone) {
+            0 => drop(self.forgone.remove(&node)),
+            rest => drop(self.forgone.insert(node, rest)),
+        }
+    }
+
     /// When a round with a replica is due that knows of the configuration up to an index.
     fn due(&self, node: NodeId, applied: u64) -> Instant {
         match self.done.get(&node) {
+            Some(done) if done.applied >= applied && self.forgone(node) > 0 => done.at + ROUND_SOON,
             Some(done) if done.applied >= applied => done.at + ROUND_EVERY,
             Some(_) | None => Instant::ZERO,
         }
@@ -153,6 +179,7 @@ impl Node {
         let rounds = &mut keyed.rounds;
         rounds.done.retain(|node, _| audience.contains(node));
         rounds.history.retain(&audience);
+        rounds.forgone.retain(|node, _| audience.contains(node));
         if let Some(round) = &rounds.current {
             if now.since(round.since) < ROUND_TIMEOUT && audience.contains(&round.with) {
                 return self.see_to_round(now, group);
@@ -167,7 +194,8 @@ impl Node {
         if self.repairing.begin(now, MAX_ROUNDS) {
             keyed.last_ticket += 1;
             let name = keyed.last_ticket;
-            keyed.rounds.current = Some(Round::begin(now, with, name));
+            let forgone = keyed.rounds.forgone(with);
+            keyed.rounds.current = Some(Round { forgone, ..Round::begin(now, with, name) });
             self.round_job(group, |ticket| Job::Plant { ticket, budget: PLANTED_AT_ONCE });
         }
     }
@@ -421,9 +449,10 @@ impl Node {
         match finished {
             Finished::Known(_) => {
                 let (with, done) = (round.with, Done { at: now, applied: round.applied });
-                let (begun, tally) = (round.begun, round.tally);
+                let (begun, tally, forgone) = (round.begun, round.tally, round.forgone);
                 if let Some(keyed) = self.keyed.get_mut(&group) {
                     keyed.rounds.done.insert(with, done);
+                    keyed.rounds.brought(with, forgone);
                     keyed.rounds.history.ended(with, begun, now, tally);
                     keyed.rounds.current = None;
                 }
