@@ -24,7 +24,8 @@ use crate::delta::{KeyDelta, check_version, read_key};
 use crate::keyed::{Keyed, diff};
 use crate::known::Known;
 
-const VERSION: u8 = 1;
+/// The second: actors of one node share its name in what is known.
+const VERSION: u8 = 2;
 
 /// What a read from several replicas comes to.
 #[derive(Clone, PartialEq, Debug)]

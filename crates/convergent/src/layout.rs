@@ -26,8 +26,8 @@ const DEADLINES: u8 = 2;
 const MARKS: u8 = 3;
 const POSITIONS: u8 = 4;
 const VERSION: u8 = 1;
-/// The head's: with its second version came the keys by position.
-const HEAD_VERSION: u8 = 2;
+/// The head's: with its second version came the keys by position, with its third actors of one node share its name.
+const HEAD_VERSION: u8 = 3;
 
 /// The prefix of all keys.
 pub(crate) const KEYS_PREFIX: &[u8] = &[KEYS];

@@ -201,5 +201,5 @@ fn the_context_of_a_shard_grows_by_an_actor_and_not_by_a_write() {
     }
     let crowded = replica.shard.context_bytes();
     assert!(alone < 40, "{alone} bytes for one actor");
-    assert_eq!((crowded - alone) / 100, 36, "bytes for each of a hundred actors");
+    assert_eq!((crowded - alone) / 100, 8, "bytes for each of a hundred actors of one node");
 }
