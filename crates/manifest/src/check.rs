@@ -117,6 +117,18 @@ fn resource<Spec: DeserializeOwned, Status: DeserializeOwned + std::default::Def
     Ok(Resource { metadata: given.metadata, spec, status: given.status.unwrap_or_default() })
 }
 
+/// A name without underscores, with a capital after each.
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let mut camel = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let mut letters = word.chars();
+        camel.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        camel.push_str(letters.as_str());
+    }
+    camel
+}
+
 struct Checker {
     kind: Kind,
     mistakes: Vec<Mistake>,
@@ -125,6 +137,7 @@ struct Checker {
 impl Checker {
     /// Checks the fields below a path, and takes out those that are wrong.
     fn fields(&mut self, path: &str, map: &mut Map<String, Value>) {
+        self.respell(path, map);
         map.retain(|name, value| {
             let child = children(self.kind, path).find(|field| schema::name(field) == name);
             match (child, value) {
@@ -143,6 +156,22 @@ impl Checker {
                 self.mistakes.push(Mistake::missing(field.path, fix));
             }
             map.entry(schema::name(field)).or_insert_with(|| stand_in(field.shape));
+        }
+    }
+
+    /// Takes `redis_db` for `redisDb`: what generates YAML often writes names with underscores. A field that is given in both
+    /// spellings is not guessed at.
+    fn respell(&self, path: &str, map: &mut Map<String, Value>) {
+        let odd: Vec<String> = map.keys().filter(|name| name.contains('_')).cloned().collect();
+        for name in odd {
+            let camel = camel_case(&name);
+            let is_field = children(self.kind, path).any(|field| schema::name(field) == camel);
+            if is_field
+                && !map.contains_key(&camel)
+                && let Some(value) = map.remove(&name)
+            {
+                map.insert(camel, value);
+            }
         }
     }
 

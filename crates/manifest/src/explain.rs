@@ -104,7 +104,7 @@ pub const fn writer(field: &Field) -> &'static str {
 pub fn reference() -> String {
     let mut page = String::from(
         "# Objects\n\nWhat a cluster is told and says, field by field. Made from the program's own definitions; a test keeps it \
-         true. `althing explain table.spec.shards` says the same.\n",
+         true. `althing explain table.spec.shards` says the same. A field may also be written with underscores (`redis_db`).\n",
     );
     for kind in Kind::ALL {
         let _ = write!(page, "\n## {kind}\n\n{}\n\n", about(kind));

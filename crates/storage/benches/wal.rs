@@ -208,6 +208,7 @@ impl Bench {
         let before = self.wal.stats().bytes;
         self.wal.append(&self.records).expect("there is space");
         self.wal.sync().expect("the disk works");
+        self.wal.prepare().expect("the disk works");
         self.since_release += self.wal.stats().bytes - before;
         if self.since_release > OPTIONS.segment_bytes {
             (0..4000).for_each(|group| self.wal.release(GroupId(group), self.next_index));

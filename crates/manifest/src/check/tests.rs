@@ -277,3 +277,17 @@ proptest! {
         prop_assert!(Object::from_value(value).map_or_else(|mistakes| !mistakes.0.is_empty(), |_| true));
     }
 }
+
+#[test]
+fn names_with_underscores_are_those_of_the_same_fields_but_not_beside_them() {
+    let Ok(Object::Table(found)) =
+        Object::from_value(table(json!({"guarantee": "convergent", "redis_db": 4, "write_level": "one"})))
+    else {
+        panic!("it is right")
+    };
+    assert_eq!(found.spec.redis_db, Some(4));
+    let twice = mistakes(table(json!({"guarantee": "convergent", "redis_db": 4, "redisDb": 5})));
+    assert_eq!(twice, "spec.redis_db: 4 is in a field that a Table does not have; did you mean redisDb?");
+    let unknown = mistakes(table(json!({"redis_table": 4})));
+    assert!(unknown.contains("spec.redis_table: 4 is in a field that a Table does not have"), "{unknown}");
+}

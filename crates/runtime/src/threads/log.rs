@@ -161,6 +161,9 @@ impl LogThread {
         if let Some(seq) = round.last_seq {
             (self.report)(Report::Persisted(seq));
         }
+        if round.sync {
+            self.wal.prepare().map_err(Fatal::Log)?;
+        }
         if round.released {
             self.wal.recycle().map_err(Fatal::Log)?;
             let pinned = self.wal.pinned().into_iter().map(|pinned| pinned.group);

@@ -152,6 +152,7 @@ impl Writer {
         match durability {
             Durability::Sync if !althing_probe::is(Mutant::AcknowledgeBeforeSync) => {
                 self.wal.sync()?;
+                self.wal.prepare()?;
             }
             Durability::Sync | Durability::Later => {}
         }

@@ -40,6 +40,8 @@ pub struct Wal {
     pub(super) tail: u64,
     /// All before this is synced.
     pub(super) durable: u64,
+    /// Where the tail was when some of the next segment was preallocated.
+    pub(super) prepared: u64,
     pub(super) epoch: u64,
     /// The last checksum before the tail.
     pub(super) chain: u32,
@@ -136,16 +138,26 @@ impl Wal {
         Ok(Position::at(self.tail))
     }
 
-    /// Makes all that was appended durable, and returns where that ends. It then preallocates a little of the next segment
-    /// while that is behind.
+    /// Makes all that was appended durable, and returns where that ends.
     pub fn sync(&mut self) -> Result<Position, WalError> {
         self.check_health()?;
-        // Twice as fast as the log itself grows: a spare that is behind catches up, and no sync does it all at once.
-        let step = self.options.grow_bytes.max(2 * (self.tail - self.durable));
         self.sync_current()?;
-        let ahead = self.pool.grow_ahead(self.offset() + self.options.grow_bytes, step);
-        self.fatal(ahead)?;
         Ok(Position::at(self.durable))
+    }
+
+    /// Preallocates some of the next segment if that is behind. To be called after each sync, when whoever waits for the sync has
+    /// been told: it takes a sync of its own, once for every [`WalOptions::grow_bytes`] by which the log has grown.
+    pub fn prepare(&mut self) -> Result<(), WalError> {
+        self.check_health()?;
+        let grow = self.options.grow_bytes;
+        if self.pool.ready_bytes() >= (self.offset() + grow).min(self.options.segment_bytes) {
+            return Ok(());
+        }
+        // Twice as fast as the log itself grows: a spare that is behind catches up, and no call does it all at once.
+        let step = grow.max(2 * (self.tail - self.prepared));
+        self.prepared = self.tail;
+        let ahead = self.pool.grow_ahead(self.offset() + 2 * grow, step);
+        self.fatal(ahead)
     }
 
     /// Entries of `group` with an index below `keep_from` are no longer needed. A smaller `keep_from` than before changes

@@ -127,7 +127,7 @@ fn act(wal: &mut Wal, model: &mut Model, random: &mut fastrand::Rng) -> Result<(
         6..9 => {
             wal.sync()?;
             model.synced = model.log.len();
-            Ok(())
+            wal.prepare()
         }
         9 => {
             let group = GroupId(random.u64(1..=GROUPS));

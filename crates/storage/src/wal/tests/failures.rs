@@ -97,6 +97,7 @@ fn headroom_is_what_a_full_disk_still_takes() {
     for index in 1..=5 {
         wal.append(&[entries(1, index, 500)]).unwrap();
         wal.sync().unwrap();
+        wal.prepare().unwrap();
     }
     let used = disk.files().iter().map(|(_, len)| len).sum();
     disk.set_capacity(Some(used));
@@ -113,6 +114,7 @@ fn the_next_segment_is_preallocated_while_the_current_one_fills() {
     for index in 1..=6 {
         wal.append(&[entries(1, index, 500)]).unwrap();
         wal.sync().unwrap();
+        wal.prepare().unwrap();
     }
     assert_eq!((wal.stats().segments, wal.stats().spares), (1, 1));
     disk.set_capacity(Some(0));

@@ -117,6 +117,23 @@ fn one_append_and_one_sync_are_one_write_and_one_sync() {
 }
 
 #[test]
+fn the_next_segment_costs_a_sync_for_all_that_it_grows_by_and_not_for_each_of_the_log() {
+    let disk = FaultDisk::new();
+    let options = WalOptions { grow_bytes: 8 * 1024, segment_bytes: 256 * 1024, ..SMALL };
+    let (mut wal, _) = Wal::open(Arc::new(disk.clone()), Path::new(DIR), IDENTITY, options).unwrap();
+    let before = disk.counters().syncs;
+    let begun = wal.stats().bytes;
+    for index in 1..=200 {
+        wal.append(&[entries(1, index, 300)]).unwrap();
+        wal.sync().unwrap();
+        wal.prepare().unwrap();
+    }
+    let grown = (wal.stats().bytes - begun).div_ceil(options.grow_bytes);
+    let spent = disk.counters().syncs - before - 200;
+    assert!((1..=grown + 2).contains(&spent), "{spent} syncs for {grown} steps");
+}
+
+#[test]
 fn more_records_than_fit_into_a_batch_are_split_and_one_that_never_fits_is_refused() {
     let disk = FaultDisk::new();
     let (mut wal, _) = open(&disk).unwrap();
