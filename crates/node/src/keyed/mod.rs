@@ -24,6 +24,7 @@ mod cas;
 mod count;
 mod hints;
 mod lodged;
+mod progress;
 mod reads;
 mod remote;
 mod repairing;
@@ -53,10 +54,11 @@ use bytes::Bytes;
 
 pub(crate) use self::agenda::Agenda;
 use self::cas::{Cas, Course, Ticket};
-pub(crate) use self::hints::Acknowledged;
 pub use self::hints::Hints;
 use self::hints::Outstanding;
+pub(crate) use self::hints::{Acknowledged, HintRoom};
 pub(crate) use self::lodged::{Lodgings, group_of_lodged};
+pub use self::progress::{LastRound, RepairMetrics, RoundMetrics, RoundStage, Tally};
 use self::reads::{Read, Sight};
 pub(crate) use self::repairing::Repairing;
 use self::rounds::Rounds;
@@ -560,6 +562,7 @@ impl Node {
         if keyed.rounds.is_under_way() {
             self.repairing.end();
         }
+        keyed.outstanding.into_values().for_each(|outstanding| outstanding.drop_all(&mut self.hint_room));
         let told = keyed.waiting.into_values().filter_map(|waiting| waiting.given_up(ErrorKind::Stopped));
         out.responses.extend(told.map(|(id, error)| (id, Err(error))));
     }

@@ -253,6 +253,8 @@ impl Driver {
             }
         }
         let numbers = (self.node.metrics(), groups);
+        let repair = self.node.repair_metrics(self.clock.now()).collect();
+        *self.published.repair.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = repair;
         *self.published.lobby.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = self.node.lobby();
         *self.published.node.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = numbers;
     }
