@@ -346,6 +346,9 @@ fn encode_repair(encoder: &mut Encoder<'_, '_>, node: &Metrics) -> Result<(), Er
     encoder.counter("althing_shard_looks", "Looks at convergent replicas as time went by", node.shard_looks)
 }
 
+/// The name of a family, what it says, and its figure.
+type Row<T, V> = (&'static str, &'static str, fn(&T) -> V);
+
 /// How each replica of a convergent shard stands with each other one. Only what is there is shown: a round that is under way, one that
 /// came to its end, hints that wait. `althing describe shard` reads these.
 fn encode_replicas(encoder: &mut Encoder<'_, '_>, pairs: &[RepairMetrics]) -> Result<(), Error> {
@@ -360,7 +363,7 @@ fn encode_replicas(encoder: &mut Encoder<'_, '_>, pairs: &[RepairMetrics]) -> Re
         "How long a round under way has taken, and what it does",
         seconds,
     )?;
-    let rows: [(&str, &str, fn(&RoundMetrics) -> u64); 5] = [
+    let rows: [Row<RoundMetrics, u64>; 5] = [
         ("althing_repair_round_parts_done", "Parts of a round under way that are done", |round| round.done),
         ("althing_repair_round_parts", "All its parts; 0 until its tree is made", |round| round.parts),
         ("althing_repair_round_differing", "Keys that it has found to differ", |round| round.tally.differing),
@@ -371,14 +374,14 @@ fn encode_replicas(encoder: &mut Encoder<'_, '_>, pairs: &[RepairMetrics]) -> Re
         encoder.gauges(name, help, rounds().map(|(label, round)| (label, value(&round) as f64)))?;
     }
     let lasts = || pairs.iter().filter_map(|one| Some((pair(one), one.last?)));
-    let times: [(&str, &str, fn(&LastRound) -> f64); 2] = [
+    let times: [Row<LastRound, f64>; 2] = [
         ("althing_repair_last_seconds", "Since when the last round is complete", |last| last.ago.as_secs_f64()),
         ("althing_repair_last_took_seconds", "How long it took", |last| last.took.as_secs_f64()),
     ];
     for (name, help, value) in times {
         encoder.gauges(name, help, lasts().map(|(label, last)| (label, value(&last))))?;
     }
-    let rows: [(&str, &str, fn(&Tally) -> u64); 3] = [
+    let rows: [Row<Tally, u64>; 3] = [
         ("althing_repair_last_differing", "Keys that the last complete round found to differ", |tally| tally.differing),
         ("althing_repair_last_mended", "Keys that it mended", |tally| tally.mended),
         ("althing_repair_last_bytes", "Bytes that it sent and received", |tally| tally.bytes),
@@ -386,7 +389,7 @@ fn encode_replicas(encoder: &mut Encoder<'_, '_>, pairs: &[RepairMetrics]) -> Re
     for (name, help, value) in rows {
         encoder.gauges(name, help, lasts().map(|(label, last)| (label, value(&last.tally) as f64)))?;
     }
-    let rows: [(&str, &str, fn(&RepairMetrics) -> u64); 4] = [
+    let rows: [Row<RepairMetrics, u64>; 4] = [
         ("althing_repair_broken", "Rounds broken off since the last complete one", |one| one.broken),
         ("althing_hints_waiting", "Deltas kept for a replica that has not acknowledged them", |one| one.hints),
         ("althing_hints_waiting_bytes", "Their bytes", |one| one.hint_bytes),
