@@ -7,6 +7,8 @@ use althing_quorum::Level;
 use althing_types::Revision;
 use bytes::Bytes;
 
+use crate::Error;
+
 /// Whether an operation may change its key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Access {
@@ -106,6 +108,21 @@ pub enum KeyedRequest {
         /// The request; none of this kind.
         request: Box<KeyedRequest>,
     },
+    /// Operations on one key that a client asks for at once, one after the other: each is begun before the next and answered by itself,
+    /// and those of other clients may come between. It saves the ways that each would go alone. At most [`MAX_SERIES`].
+    Series {
+        /// The key.
+        key: Bytes,
+        /// The operations, as the crate `datatypes` writes them. On a table whose replicas agree on no order, a read is seen to be
+        /// after the writes before it, but perhaps after those behind it too: whoever minds does not ask for these together.
+        operations: Vec<Bytes>,
+        /// Whether any of them may change the key.
+        access: Access,
+        /// How many replicas must have answered a read; `None` for what the table says.
+        read_level: Option<Level>,
+        /// How many replicas must have a write; `None` for what the table says.
+        write_level: Option<Level>,
+    },
     /// Operations that happen together, if no watched key has changed: none sees or leaves a part of it. What one of them is refused
     /// does not stop the others. Only tables whose replicas agree on an order can do it.
     Transact {
@@ -122,6 +139,10 @@ pub enum KeyedRequest {
 
 /// Bytes of a session's token at the most: some sixty for each shard that it has seen, and more where a replica lacks something.
 pub const MAX_TOKEN_BYTES: usize = 256 * 1024;
+
+/// Operations of one [series](KeyedRequest::Series) at the most: some of them on each of many connections must not be more than a node
+/// lets wait.
+pub const MAX_SERIES: usize = 64;
 
 /// What is answered.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -158,6 +179,8 @@ pub enum KeyedAnswer {
         /// What has been seen now.
         token: Bytes,
     },
+    /// To `Series`: what each came to; none of these is of this kind.
+    Series(Vec<Result<KeyedAnswer, Error>>),
     /// To `Transact`: it was done.
     Transacted {
         /// What each step came to: a result of a reply or a refusal, as the crate `datatypes` writes it.
@@ -175,11 +198,13 @@ impl KeyedRequest {
     pub fn is_read_only(&self) -> bool {
         match self {
             Self::Operate { access: Access::Read, .. }
+            | Self::Series { access: Access::Read, .. }
             | Self::Transact { access: Access::Read, .. }
             | Self::Scan { .. }
             | Self::Siblings { .. }
             | Self::Count => true,
             Self::Operate { access: Access::Write, .. }
+            | Self::Series { access: Access::Write, .. }
             | Self::Transact { access: Access::Write, .. }
             | Self::Put { .. }
             | Self::Flush => false,
@@ -191,7 +216,10 @@ impl KeyedRequest {
     #[must_use]
     pub fn key(&self) -> Option<&Bytes> {
         match self {
-            Self::Operate { key, .. } | Self::Siblings { key, .. } | Self::Put { key, .. } => Some(key),
+            Self::Operate { key, .. }
+            | Self::Series { key, .. }
+            | Self::Siblings { key, .. }
+            | Self::Put { key, .. } => Some(key),
             Self::InSession { request, .. } => request.key(),
             Self::Scan { .. } | Self::Count | Self::Flush | Self::Transact { .. } => None,
         }
@@ -203,6 +231,7 @@ impl KeyedRequest {
         let key = self.key().map_or(0, Bytes::len);
         match self {
             Self::Operate { operation, .. } => key + operation.len(),
+            Self::Series { operations, .. } => key + operations.iter().map(Bytes::len).sum::<usize>(),
             Self::Put { value, context, .. } => key + value.len() + context.len(),
             Self::InSession { token, request } => token.len() + request.weight(),
             Self::Transact { watches, steps, .. } => {

@@ -28,7 +28,9 @@ impl Liveness {
     }
 }
 
-fn age(seconds: f64) -> String {
+/// A time in words, for people.
+#[must_use]
+pub fn age(seconds: f64) -> String {
     let seconds = seconds.max(0.0) as u64;
     match seconds {
         0..60 => format!("{seconds} s"),

@@ -1,10 +1,13 @@
 //! The objects of a cluster, asked for over HTTP (`docs/http-api.md`).
 
+use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::task::Poll;
 
 use althing_gateway_http::status::{Reason, Status};
 use althing_manifest::{Kind, Object, Unreadable};
-use althing_types::Revision;
+use althing_types::{NodeId, Revision};
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Request, Response};
@@ -25,10 +28,16 @@ pub type Body = UnsyncBoxBody<Bytes, String>;
 /// An answer to come.
 pub type Answering<'a> = Pin<Box<dyn Future<Output = Result<Response<Body>, CliError>> + 'a>>;
 
+/// A metrics page to come.
+pub type Paging<'a> = Pin<Box<dyn Future<Output = Result<String, CliError>> + 'a>>;
+
 /// The way to one node: a connection, or, in tests, a gateway in this process.
 pub trait Door {
     /// Sends a request.
     fn send(&self, request: Request<Bytes>) -> Answering<'_>;
+
+    /// The metrics page of whichever node is at this URL: what each node says of itself only it can be asked.
+    fn page<'a>(&'a self, url: &'a str) -> Paging<'a>;
 }
 
 /// Why something was not done.
@@ -135,6 +144,10 @@ impl Door for Endpoint {
             Ok(response.map(|body| body.map_err(|status| status_text(&status)).boxed_unsync()))
         })
     }
+
+    fn page<'a>(&'a self, url: &'a str) -> Paging<'a> {
+        Box::pin(self.remote.metrics(url))
+    }
 }
 
 #[derive(Deserialize)]
@@ -215,6 +228,24 @@ impl Cluster {
     pub async fn get(&self, kind: Kind, name: &str) -> Result<Object, Refused> {
         let (_, body) = self.ask(Method::GET, &path_of(kind, name), None).await?;
         read_bytes(kind, &body)
+    }
+
+    /// The metrics pages of nodes, of those that answer. All are asked at once.
+    pub async fn pages(&self, nodes: Vec<(NodeId, &str)>) -> BTreeMap<NodeId, String> {
+        let mut asked: Vec<_> = nodes.into_iter().map(|(id, url)| (id, self.door.page(url))).collect();
+        let mut pages = BTreeMap::new();
+        poll_fn(|context| {
+            asked.retain_mut(|(id, page)| match page.as_mut().poll(context) {
+                Poll::Pending => true,
+                Poll::Ready(answered) => {
+                    pages.extend(answered.ok().map(|page| (*id, page)));
+                    false
+                }
+            });
+            if asked.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        pages
     }
 
     /// One object, if it is there.

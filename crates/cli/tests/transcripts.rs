@@ -10,14 +10,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use althing_cli::objects::{Answering, Cluster, Door};
+use althing_cli::objects::{Answering, Cluster, Door, Paging};
 use althing_cli::screen::{Look, Progress, Screen};
 use althing_cli::{Cli, CliError, Command, remote};
 use althing_gateway_http::testing::TestNode;
 use althing_gateway_http::{Gateway, router};
 use althing_manifest::{
-    Cluster as ClusterObject, ClusterSpec, Condition, Liveness, Node, NodeSpec, Object, Phase, Shard, ShardSpec, Slice,
-    Split, Table, TableSpec, Truth, condition, shard::RangeSlice,
+    Cluster as ClusterObject, ClusterSpec, Condition, Guarantee, Liveness, Node, NodeSpec, Object, Phase, Shard,
+    ShardSpec, Slice, Split, Table, TableSpec, Truth, condition, shard::RangeSlice,
 };
 use althing_types::{GroupId, NodeId};
 use bytes::Bytes;
@@ -35,6 +35,14 @@ impl Door for InProcess {
             let response = self.0.handle(request.map(Full::new)).await;
             Ok(response.map(|body| body.map_err(|never| match never {}).boxed_unsync()))
         })
+    }
+
+    /// Of the nodes of this cluster the second does not answer.
+    fn page<'a>(&'a self, url: &'a str) -> Paging<'a> {
+        let name = url.trim_start_matches("http://10.0.0.").trim_end_matches(":2379");
+        let path = format!("{}/tests/files/metrics-n{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        let page = std::fs::read_to_string(path).map_err(CliError::failed);
+        Box::pin(async move { page })
     }
 }
 
@@ -211,7 +219,23 @@ macro_rules! transcripts {
     };
 }
 
+/// The same cluster with a convergent table, of which one shard is being repaired.
+fn convergent_world() -> TestNode {
+    let world = world();
+    let mut carts = table("carts", 2, 2);
+    carts.spec.guarantee = Guarantee::Convergent;
+    put(&world, carts);
+    put(&world, shard("carts", 80, (0, 2), &[1, 2, 3], &[1, 2, 3], 1));
+    put(&world, shard("carts", 81, (1, 2), &[1, 3], &[1, 3], 3));
+    world
+}
+
 transcripts! { getting, describing, applying, deleting, nodes_that_are_set_aside, explaining, top }
+
+#[test]
+fn repairing() {
+    transcript("repairing", &convergent_world());
+}
 
 #[test]
 fn splitting() {

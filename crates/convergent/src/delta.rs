@@ -16,9 +16,10 @@ use crate::known::Known;
 
 const VERSION: u8 = 1;
 const KEY: u8 = 0;
-const ATTESTATION: u8 = 1;
 const ROUNDS: u8 = 2;
 const ISSUED: u8 = 3;
+/// 1 were attestations that name the node of each actor.
+const ATTESTATION: u8 = 4;
 
 /// What a shard can be told.
 #[derive(Clone, PartialEq, Debug)]

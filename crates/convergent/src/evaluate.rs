@@ -25,7 +25,8 @@ use crate::keyed::{Keyed, diff};
 use crate::known::Known;
 use crate::text::Text;
 
-const VERSION: u8 = 1;
+/// The second: actors of one node share its name in what is known.
+const VERSION: u8 = 2;
 
 /// What a read from several replicas comes to.
 #[derive(Clone, PartialEq, Debug)]

@@ -11,6 +11,9 @@
 //! the next million while it is told the first: that are two runs here, and a million dots there. So it is written with every
 //! batch, and sent with every answer, in as many bytes as there are gaps.
 //!
+//! An actor whose replica has gone stays for good: its runs are what tells a value that was removed from one that is new. So those of one
+//! node, which are most of them, share its name in the bytes, and are told by how much their generations grow.
+//!
 //! The joins of `crdt` ask a context only about the dots of the states in hand, so they are given just these
 //! ([`Known::among`]).
 
@@ -19,6 +22,7 @@ use std::collections::BTreeMap;
 use althing_clock::coded::ascending;
 use althing_clock::{Actor, Coded, Dot, DotContext, DotRange, VersionVector};
 use althing_codec::{DecodeError, Reader, Writer};
+use althing_types::NodeId;
 
 /// Gaps that a replica keeps in mind. Past this it refuses what would make another one, until older deltas or a repair have closed
 /// some: the set is written with every batch, and so must stay some tens of kilobytes.
@@ -143,31 +147,61 @@ impl Coded for Known {
     const NAME: &'static str = "what is known";
 
     fn write(&self, writer: &mut Writer) {
-        writer.u64(self.0.len() as u64);
+        let mut nodes = BTreeMap::<NodeId, Vec<(u64, &[Run])>>::new();
         for (actor, runs) in &self.0 {
-            actor.write(writer);
-            writer.u64(runs.len() as u64);
+            nodes.entry(actor.node).or_default().push((actor.generation, runs));
+        }
+        writer.u64(nodes.len() as u64);
+        for (node, lives) in nodes {
+            writer.fixed_u64(node.get());
+            writer.u64(lives.len() as u64);
             let mut before = 0;
-            for run in runs {
-                writer.u64(run.first - before - 1);
-                writer.u64(run.last - run.first);
-                before = run.last;
+            for (generation, runs) in lives {
+                writer.u64(generation - before);
+                write_runs(writer, runs);
+                before = generation;
             }
         }
     }
 
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let count = reader.count("known actors")?;
-        if count > MAX_ACTORS {
-            return Err(DecodeError::Unknown { field: "known actors", value: count as u64 });
-        }
-        let mut known = BTreeMap::new();
-        for place in 0..count {
-            let actor = Actor::read(reader)?;
-            ascending(known.last_key_value().map(|(last, _)| last), &actor, place, "the order of known actors")?;
-            known.insert(actor, read_runs(reader)?);
+        let nodes = reader.count("known nodes")?;
+        let mut known = BTreeMap::<Actor, Vec<Run>>::new();
+        for place in 0..nodes {
+            let node = NodeId(reader.fixed_u64("a known actor's node")?);
+            let last = known.last_key_value().map(|(last, _)| last.node);
+            ascending(last.as_ref(), &node, place, "the order of known nodes")?;
+            let lives = reader.count("known actors")?;
+            if lives == 0 || known.len() + lives > MAX_ACTORS {
+                return Err(DecodeError::Unknown { field: "known actors", value: lives as u64 });
+            }
+            let mut before = None;
+            for _ in 0..lives {
+                let generation = next_generation(before, reader.u64("a known actor's generation")?)?;
+                known.insert(Actor { node, generation }, read_runs(reader)?);
+                before = Some(generation);
+            }
         }
         Ok(Self(known))
+    }
+}
+
+/// The generation that is so much above the one before.
+fn next_generation(before: Option<u64>, step: u64) -> Result<u64, DecodeError> {
+    let next = match before {
+        None => Some(step),
+        Some(before) => before.checked_add(step).filter(|_| step > 0),
+    };
+    next.ok_or(DecodeError::Unknown { field: "a known actor's generation", value: step })
+}
+
+fn write_runs(writer: &mut Writer, runs: &[Run]) {
+    writer.u64(runs.len() as u64);
+    let mut before = 0;
+    for run in runs {
+        writer.u64(run.first - before - 1);
+        writer.u64(run.last - run.first);
+        before = run.last;
     }
 }
 
@@ -205,6 +239,14 @@ mod tests {
         proptest::collection::vec(dot, 0..24)
     }
 
+    /// Those of many lives of a few nodes.
+    fn dots_of_many() -> impl Strategy<Value = Vec<Dot>> {
+        let generation = prop_oneof![0_u64..8, any::<u64>(), Just(u64::MAX)];
+        let dot = (0_u64..4, generation, 1_u64..6);
+        let dot = dot.prop_map(|(node, generation, counter)| Dot::new(Actor::new(node, generation), counter));
+        proptest::collection::vec(dot, 0..40)
+    }
+
     fn known(dots: &[Dot]) -> Known {
         let mut known = Known::default();
         known.extend(&dots.iter().copied().collect());
@@ -237,7 +279,7 @@ mod tests {
         }
 
         #[test]
-        fn bytes_come_back_as_they_were(dots in dots(), place: usize, byte: u8) {
+        fn bytes_come_back_as_they_were(dots in dots_of_many(), place: usize, byte: u8) {
             let value = known(&dots);
             let bytes = value.encode();
             prop_assert_eq!(Known::decode(bytes.clone()), Ok(value));

@@ -33,8 +33,8 @@ pub(crate) const ROUNDS: &[u8] = &[5];
 const REGISTERS: u8 = 6;
 const OPEN: u8 = 7;
 const VERSION: u8 = 1;
-/// The head's: with its second version came the keys by position.
-const HEAD_VERSION: u8 = 2;
+/// The head's: with its second version came the keys by position, with its third actors of one node share its name.
+const HEAD_VERSION: u8 = 3;
 
 /// The prefix of all keys.
 pub(crate) const KEYS_PREFIX: &[u8] = &[KEYS];

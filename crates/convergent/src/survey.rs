@@ -47,6 +47,8 @@ pub(crate) const STATES_BYTES: usize = 1024 * 1024;
 pub const MAX_WANTS: usize = 256;
 
 const VERSION: u8 = 1;
+/// Of states: in the second, actors of one node share its name in what is known.
+const STATES_VERSION: u8 = 2;
 const KEY: u8 = 0;
 const POSITION: u8 = 1;
 
@@ -70,6 +72,8 @@ pub enum Compared {
         question: Bytes,
         /// What differs, as far as it is known.
         wants: Vec<Want>,
+        /// Keys that these are: one that both have is wanted twice.
+        found: u64,
         /// How far the comparison is.
         progress: Progress,
     },
@@ -77,6 +81,8 @@ pub enum Compared {
     Over {
         /// What differs, besides what was said before.
         wants: Vec<Want>,
+        /// Keys that these are: one that both have is wanted twice.
+        found: u64,
         /// How far it has come: to the end.
         progress: Progress,
     },
@@ -168,7 +174,7 @@ impl StatesWriter {
 
     pub(crate) fn finish(self) -> Bytes {
         let mut writer = Writer::with_capacity(self.known.len() + self.states.len() + 16);
-        writer.u8(VERSION);
+        writer.u8(STATES_VERSION);
         writer.raw(&self.known.finish());
         writer.u64(self.count);
         writer.raw(&self.states.finish());
@@ -179,7 +185,7 @@ impl StatesWriter {
 impl States {
     pub(crate) fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
-        check_version(&mut reader, "states of keys", VERSION)?;
+        check_version(&mut reader, "states of keys", STATES_VERSION)?;
         let known = Known::read(&mut reader)?;
         let count = reader.count("states of keys")?;
         let mut states = Vec::new();
@@ -254,6 +260,8 @@ pub struct Mended {
     pub keys: u64,
     /// Those of which this replica lacked something.
     pub joined: u64,
+    /// Those of which one of the two did, or both.
+    pub mended: u64,
     /// What the other lacks ([`crate::Job::Join`]).
     pub lacking: Vec<Bytes>,
     /// Whether all of it is known here now.

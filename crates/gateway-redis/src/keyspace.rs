@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use althing_api::keyed::{Access, KeyedAnswer, KeyedRequest};
+use althing_api::keyed::{Access, KeyedAnswer, KeyedRequest, Step};
 use althing_api::request::Body;
 use althing_api::{Answer, Call, Error, ErrorKind, Reply as Coming, Request, Target};
 use althing_datatypes::codec::Message;
@@ -77,6 +77,11 @@ impl Keyspace {
             other_copies: 0,
         };
         Self { standing: Standing::Nowhere, ..Self::new(shared, Arc::new(table)) }
+    }
+
+    /// Whether this is the same table as it was known then, at the same levels.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.table, &other.table) && self.standing == other.standing && self.levels == other.levels
     }
 
     /// Whether there is no table.
@@ -167,6 +172,47 @@ impl Keyspace {
         let (access, level) =
             if op.is_read() { (Access::Read, self.levels.read) } else { (Access::Write, self.levels.write) };
         self.begin(KeyedRequest::Operate { key, operation: op.encode(), access, level })
+    }
+
+    /// Starts operations on one key, one after the other, at once: at most [`MAX_SERIES`]. They run whether or not the replies are
+    /// waited for.
+    ///
+    /// [`MAX_SERIES`]: althing_api::keyed::MAX_SERIES
+    #[must_use]
+    pub fn start_series(&self, key: Bytes, ops: &[Op]) -> Coming {
+        let access = if ops.iter().all(Op::is_read) { Access::Read } else { Access::Write };
+        let operations = ops.iter().map(Op::encode);
+        self.begin(match self.table.kind {
+            TableKind::Convergent => {
+                let Levels { read: read_level, write: write_level } = self.levels;
+                KeyedRequest::Series { key, operations: operations.collect(), access, read_level, write_level }
+            }
+            // Its log has them as one entry.
+            TableKind::Strong => {
+                let steps = operations.map(|operation| Step { key: key.clone(), operation }).collect();
+                KeyedRequest::Transact { watches: Vec::new(), steps, access, moment: None }
+            }
+        })
+    }
+
+    /// What operations came to that were [started](Keyspace::start_series) at once, in their order. All fail where the node could do
+    /// none of them.
+    #[must_use]
+    pub fn series(&self, answer: Result<Answer, Error>, count: usize) -> Vec<Result<Operated, Refusal>> {
+        let answers: Result<Vec<_>, _> = self.answered(answer).and_then(|answer| match answer {
+            KeyedAnswer::Series(answers) => {
+                Ok(answers.into_iter().map(|answer| operation(answer.map_err(Refusal::from)?)).collect())
+            }
+            KeyedAnswer::Transacted { replies, .. } => {
+                Ok(replies.into_iter().map(|reply| operation(KeyedAnswer::Operated(reply))).collect())
+            }
+            other => Err(operation(other).err().unwrap_or_else(wrong_reply)),
+        });
+        match answers {
+            Ok(answers) if answers.len() == count => answers,
+            Ok(_) => vec![Err(wrong_reply()); count],
+            Err(refusal) => vec![Err(refusal); count],
+        }
     }
 
     /// Starts a request about one key.
@@ -349,6 +395,7 @@ impl Keyspace {
             | KeyedAnswer::Refused(_)
             | KeyedAnswer::Count(_)
             | KeyedAnswer::Flushed(_)
+            | KeyedAnswer::Series(_)
             | KeyedAnswer::Siblings { .. }
             | KeyedAnswer::Reread(_)
             | KeyedAnswer::InSession { .. }
@@ -407,6 +454,7 @@ impl Keyspace {
                 KeyedAnswer::Operated(_)
                 | KeyedAnswer::Refused(_)
                 | KeyedAnswer::Page { .. }
+                | KeyedAnswer::Series(_)
                 | KeyedAnswer::Siblings { .. }
                 | KeyedAnswer::Reread(_)
                 | KeyedAnswer::InSession { .. }
@@ -470,6 +518,7 @@ pub(crate) fn operation(answer: KeyedAnswer) -> Result<Operated, Refusal> {
         KeyedAnswer::Page { .. }
         | KeyedAnswer::Count(_)
         | KeyedAnswer::Flushed(_)
+        | KeyedAnswer::Series(_)
         | KeyedAnswer::Siblings { .. }
         | KeyedAnswer::InSession { .. }
         | KeyedAnswer::Transacted { .. }

@@ -1,16 +1,17 @@
 //! The commands of one connection: read, run and answered in their order.
 //!
 //! A client may send many commands before it reads an answer. Those that came together are run without a look at the socket in
-//! between. Operations on single keys of a convergent table are started side by side as long as their keys differ (or all only
-//! read), so that a pipeline does not wait for a quorum as many times as it has commands; what touches a key that is still
-//! being written waits for it, and every other command waits for all before it. So the order of effects of one connection
-//! is kept for each key, as much as a convergent table has one. On a strong table, whose order spans keys, one
-//! command runs at a time.
+//! between, so that a pipeline does not wait for a quorum as many times as it has commands. Operations on single keys gather, and
+//! leave together when there are many or no more have come: those on one key as a series, which the node does in its order, those
+//! on different keys of a convergent table side by side. What touches a key that is still being written waits for it, and every
+//! other command waits for all before it. So the order of effects of one connection is kept for each key, as much as a convergent table
+//! has one. On a strong table, whose order spans keys, only operations on one key go together.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use althing_api::Reply as Coming;
-use althing_datatypes::Reply;
+use althing_api::keyed::MAX_SERIES;
+use althing_datatypes::{Op, Reply};
 use althing_types::Instant;
 use bytes::{Bytes, BytesMut};
 
@@ -18,15 +19,17 @@ use crate::asleep::Asleep;
 use crate::command::{self, Action, Command, Flag, Group};
 use crate::counters::Outcome;
 use crate::hub::{Delivery, Post};
+use crate::keyspace::{Keyspace, Operated};
+use crate::refusal::Refusal;
 use crate::run::sorted::pops::{Otherwise, Waiting};
-use crate::run::{Keyed, refused};
+use crate::run::{Keyed, refused, wrong_reply};
 use crate::session::{Next, Session, Speech};
 use crate::tables::TableKind;
 use crate::wire::request::Words;
 use crate::wire::{Reader, Value, write};
 
 /// Operations of one connection that are under way at the same time.
-const MAX_IN_FLIGHT: usize = 128;
+const MAX_IN_FLIGHT: usize = 2 * MAX_SERIES;
 /// Bytes of answers at which they are sent before more is run: a client that does not read is not answered on.
 const MAX_OUTPUT_BYTES: usize = 256 * 1024;
 
@@ -41,14 +44,28 @@ pub enum State {
     Ended,
 }
 
-/// One operation that is under way.
+/// One operation that has gathered or is under way.
 struct Flight {
-    coming: Coming,
+    stage: Stage,
     say: fn(Reply) -> Value,
     key: Bytes,
     is_read: bool,
     command: &'static Command,
     asked: Asked,
+}
+
+/// How far an operation is.
+enum Stage {
+    /// It has not left.
+    Gathered(Op),
+    /// It has, alone.
+    Alone(Coming),
+    /// It has, as the first of the series of this number.
+    Leads(u64, Coming),
+    /// It has, in the series of this number; what came of it comes to the first of it.
+    Follows(u64),
+    /// This came of it.
+    Landed(Result<Operated, Refusal>),
 }
 
 /// How a command is answered and counted.
@@ -72,7 +89,13 @@ pub enum Happening {
 pub struct Pipeline {
     session: Session,
     reader: Reader,
+    /// What has left, and behind it what has gathered.
     flights: VecDeque<Flight>,
+    /// How many of them have gathered and not left.
+    gathered: usize,
+    /// Where the connection stood when the first of them came: where they are done.
+    gathered_in: Option<Keyspace>,
+    last_series: u64,
     asleep: Option<Asleep>,
 }
 
@@ -80,7 +103,15 @@ impl Pipeline {
     /// No command has come.
     #[must_use]
     pub fn new(session: Session) -> Self {
-        Self { session, reader: Reader::default(), flights: VecDeque::new(), asleep: None }
+        Self {
+            session,
+            reader: Reader::default(),
+            flights: VecDeque::new(),
+            gathered: 0,
+            gathered_in: None,
+            last_series: 0,
+            asleep: None,
+        }
     }
 
     /// What the connection is.
@@ -233,45 +264,147 @@ impl Pipeline {
         }
     }
 
-    /// Starts an operation as soon as it cannot overtake another on its key.
+    /// Takes an operation as soon as it cannot overtake another on its key.
     async fn start(&mut self, keyed: Keyed, command: &'static Command, asked: Asked, out: &mut BytesMut) {
         let is_read = command.has(Flag::Readonly);
+        // A table may be known, or another one, only since the last command.
+        let space = self.session.space();
+        if self.gathered_in.as_ref().is_some_and(|before| !before.is_same(space)) {
+            self.depart();
+        }
         while self.must_wait(&keyed.key, is_read) {
             self.land(out).await;
         }
-        let coming = self.session.space().start(keyed.key.clone(), &keyed.op);
-        self.flights.push_back(Flight { coming, say: keyed.say, key: keyed.key, is_read, command, asked });
+        self.gathered_in.get_or_insert_with(|| self.session.space().clone());
+        self.flights.push_back(Flight {
+            stage: Stage::Gathered(keyed.op),
+            say: keyed.say,
+            key: keyed.key,
+            is_read,
+            command,
+            asked,
+        });
+        self.gathered += 1;
+        if self.gathered >= MAX_SERIES {
+            self.depart();
+        }
     }
 
     fn must_wait(&self, key: &Bytes, is_read: bool) -> bool {
+        if self.flights.len() >= MAX_IN_FLIGHT {
+            return true;
+        }
         if self.session.space().is_in_session() {
             return !self.flights.is_empty();
         }
         match self.session.space().table().kind {
-            TableKind::Strong => !self.flights.is_empty(),
-            TableKind::Convergent => {
-                let collides = |flight: &Flight| flight.key == *key && !(is_read && flight.is_read);
-                self.flights.len() >= MAX_IN_FLIGHT || self.flights.iter().any(collides)
+            TableKind::Strong => self.flights.iter().any(|flight| flight.key != *key || flight.has_left()),
+            // A read is answered by several replicas, and must not come to one of them behind a write that it goes before.
+            TableKind::Convergent => self.flights.iter().any(|flight| {
+                flight.key == *key
+                    && match (flight.is_read, is_read) {
+                        (true, true) => false,
+                        (true, false) => true,
+                        (false, _) => flight.has_left(),
+                    }
+            }),
+        }
+    }
+
+    /// What has gathered leaves: what is on one key as one.
+    fn depart(&mut self) {
+        let Some(space) = self.gathered_in.take() else { return };
+        let first = self.flights.len() - std::mem::take(&mut self.gathered);
+        let mut by_key: BTreeMap<Bytes, Vec<usize>> = BTreeMap::new();
+        let mut order = Vec::new();
+        for (place, flight) in self.flights.iter().enumerate().skip(first) {
+            let places = by_key.entry(flight.key.clone()).or_default();
+            if places.is_empty() {
+                order.push(flight.key.clone());
+            }
+            places.push(place);
+        }
+        for key in order {
+            let places = by_key.remove(&key).unwrap_or_default();
+            self.depart_together(&space, &key, &places);
+        }
+    }
+
+    fn depart_together(&mut self, space: &Keyspace, key: &Bytes, places: &[usize]) {
+        let mut ops = Vec::with_capacity(places.len());
+        self.last_series += 1;
+        for place in places {
+            let stage = Stage::Follows(self.last_series);
+            if let Stage::Gathered(op) = std::mem::replace(&mut self.flights[*place].stage, stage) {
+                ops.push(op);
             }
         }
+        let Some(first) = places.first() else { return };
+        self.flights[*first].stage = match &ops[..] {
+            [op] => Stage::Alone(space.start(key.clone(), op)),
+            ops => Stage::Leads(self.last_series, space.start_series(key.clone(), ops)),
+        };
     }
 
     /// Waits for the oldest operation under way and says what it came to.
     async fn land(&mut self, out: &mut BytesMut) {
+        if self.flights.front().is_some_and(|flight| !flight.has_left()) {
+            self.depart();
+        }
         let Some(flight) = self.flights.pop_front() else { return };
-        let answer = flight.coming.await;
-        let reply = self.session.space().operated(answer);
+        let operated = match flight.stage {
+            Stage::Alone(coming) => {
+                let answer = coming.await;
+                self.session.space().operated(answer)
+            }
+            Stage::Leads(series, coming) => {
+                let answer = coming.await;
+                self.land_series(series, answer)
+            }
+            Stage::Landed(operated) => operated,
+            Stage::Gathered(_) | Stage::Follows(_) => Err(wrong_reply()),
+        };
         if !flight.is_read {
             self.session.space().wrote(&flight.key);
         }
-        let answer = reply.and_then(|reply| reply.map(flight.say).map_err(|error| refused(error, flight.command.name)));
+        let answer =
+            operated.and_then(|reply| reply.map(flight.say).map_err(|error| refused(error, flight.command.name)));
         self.say(answer, flight.asked, out);
+    }
+
+    /// Says to the others of a series what came of them, and gives what came of the first.
+    fn land_series(
+        &mut self,
+        series: u64,
+        answer: Result<althing_api::Answer, althing_api::Error>,
+    ) -> Result<Operated, Refusal> {
+        let mut others: Vec<_> = self
+            .flights
+            .iter_mut()
+            .filter(|flight| matches!(flight.stage, Stage::Follows(of) if of == series))
+            .collect();
+        let mut operated = self.session.space().series(answer, others.len() + 1).into_iter();
+        let first = operated.next().unwrap_or_else(|| Err(wrong_reply()));
+        for (flight, operated) in others.iter_mut().zip(operated) {
+            flight.stage = Stage::Landed(operated);
+        }
+        first
     }
 
     /// Waits for all that is under way.
     async fn settle(&mut self, out: &mut BytesMut) {
         while !self.flights.is_empty() {
             self.land(out).await;
+        }
+    }
+}
+
+impl Flight {
+    /// Whether the node has it.
+    const fn has_left(&self) -> bool {
+        match self.stage {
+            Stage::Gathered(_) => false,
+            Stage::Alone(_) | Stage::Leads(..) | Stage::Follows(_) | Stage::Landed(_) => true,
         }
     }
 }

@@ -107,6 +107,26 @@ fn operations_on_different_keys_are_under_way_together() {
 }
 
 #[test]
+fn operations_on_one_key_go_to_the_node_as_one_and_are_answered_in_their_order() {
+    for table in [0, 2] {
+        let said: String = "INCR hits\r\n".repeat(100);
+        let (answer, most) =
+            told(&format!("SELECT {table}\r\n{said}APPEND hits x\r\nINCR hits\r\nGET hits\r\n"), vec![5]);
+        let counted: String = (1..=100).map(|number| format!(":{number}\r\n")).collect();
+        let error = "-ERR value is not an integer or out of range\r\n";
+        assert_eq!(answer, format!("+OK\r\n{counted}:4\r\n{error}$4\r\n100x\r\n+OK\r\n"), "database {table}");
+        assert_eq!(most, 1, "database {table}");
+    }
+}
+
+#[test]
+fn a_write_behind_a_read_of_its_key_waits_for_it_and_nothing_else_does() {
+    let (answer, most) = told("SET a 1\r\nGET a\r\nSET a 2\r\nGET a\r\nSET b 3\r\nGET b\r\n", vec![7, 3]);
+    assert_eq!(answer, "+OK\r\n$1\r\n1\r\n+OK\r\n$1\r\n2\r\n+OK\r\n$1\r\n3\r\n+OK\r\n");
+    assert_eq!(most, 2);
+}
+
+#[test]
 fn on_a_strong_table_they_are_not() {
     let said: String = (0..20).map(|key| format!("SET k{key} {key}\r\n")).collect();
     let (_, most) = told(&format!("SELECT 2\r\n{said}"), vec![5]);

@@ -79,6 +79,8 @@ pub struct NodeConfig {
     pub watch_buffers: WatchBuffers,
     /// What repair of convergent tables may cost.
     pub repair: RepairConfig,
+    /// Bytes of deltas that are kept for replicas which have not acknowledged them, of all convergent shards together.
+    pub hint_bytes: usize,
     /// Seed of all randomness of the node.
     pub seed: u64,
 }
@@ -134,6 +136,9 @@ impl Default for WatchBuffers {
 /// The greatest incarnation: what fits beside the counter of requests.
 pub const MAX_INCARNATION: u64 = (1 << 24) - 1;
 
+/// Bytes of hints that a node keeps unless told otherwise: a small part of its memory. What is beyond costs a comparison of trees, and
+/// not a write.
+pub const DEFAULT_HINT_BYTES: usize = 128 * 1024 * 1024;
 /// What one tick is unless told otherwise.
 pub const DEFAULT_TICK: Duration = Duration::from_millis(25);
 /// Election timeouts unless told otherwise: 150 to 300 ms.
@@ -173,6 +178,7 @@ impl NodeConfig {
             snapshot_chunk_bytes: limits::SNAPSHOT_CHUNK_BYTES,
             watch_buffers: WatchBuffers::default(),
             repair: RepairConfig::default(),
+            hint_bytes: DEFAULT_HINT_BYTES,
             seed: node.get(),
         }
     }

@@ -39,17 +39,21 @@ mod split;
 mod steady;
 mod transfer;
 
+/// The names of clients' requests ([`Input::Request`]) lie below this one, those that the node gives itself above it. A host that
+/// has given so many begins anew: the first will not wait any more.
+pub const CLIENT_REQUESTS: u64 = 1 << 37;
+
 pub use applier::{Applier, ApplierError, BIRTH};
 pub use config::{
-    ControlPlane, DEFAULT_ELECTION_TICKS, DEFAULT_HEARTBEAT_TICKS, DEFAULT_PROGRESS_INTERVAL, DEFAULT_TICK,
-    GroupConfig, MAX_INCARNATION, NodeConfig, RepairConfig, WatchBuffers,
+    ControlPlane, DEFAULT_ELECTION_TICKS, DEFAULT_HEARTBEAT_TICKS, DEFAULT_HINT_BYTES, DEFAULT_PROGRESS_INTERVAL,
+    DEFAULT_TICK, GroupConfig, MAX_INCARNATION, NodeConfig, RepairConfig, WatchBuffers,
 };
 pub use download::{SNAPSHOT_MAGIC, SNAPSHOT_VERSION, SnapshotFileError, snapshot_pages};
 pub use effects::{Effects, Membership, ReadWork, WalBatch, Work};
 pub use footprint::Footprint;
 pub use group::GroupLog;
 pub use input::{DiskSpace, Done, GroupState, Input, KeyedState, ReadDone};
-pub use keyed::Hints;
+pub use keyed::{Hints, LastRound, RepairMetrics, RoundMetrics, RoundStage, Tally};
 pub use metrics::{GroupMetrics, Metrics};
 pub use node::Node;
 pub use presence::{Content, Presence, Promise, ReplicaBirth};

@@ -68,10 +68,10 @@ pub struct Metrics {
     pub repair_bytes: u64,
     /// Rounds that are under way.
     pub repair_running: u64,
-    /// Parts of their trees that are compared in these.
-    pub repair_compared: u64,
-    /// All parts of their trees.
-    pub repair_total: u64,
+    /// Parts of these that are done: a bucket of a tree counts when what differed in it is mended, and the end is a part of its own.
+    pub repair_done: u64,
+    /// All their parts.
+    pub repair_parts: u64,
     /// Writes of level ANY that this node has taken for shards of which it has no replica.
     pub lodged: u64,
     /// Those of them that wait to be handed over.
@@ -80,6 +80,10 @@ pub struct Metrics {
     pub hints_sent: u64,
     /// Deltas that were read back from the log after a start, for replicas that had not acknowledged them.
     pub hints_found: u64,
+    /// Deltas that were sent once and are not kept for who has not acknowledged them, for want of room: repair brings them.
+    pub hints_forgone: u64,
+    /// Bytes of deltas that are kept for who has not acknowledged them.
+    pub hint_bytes: u64,
     /// Writes that this node's reconcilers have proposed.
     pub reconciled: u64,
     /// Bytes of the engine on disk, as the host has said last.

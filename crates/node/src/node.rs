@@ -20,7 +20,9 @@ use crate::effects::{Effects, ReadWork};
 use crate::envelope::{self, Message, Told};
 use crate::group::Group;
 use crate::input::{Done, ExportPurpose, Input, ReadDone};
-use crate::keyed::{Agenda, Keyed, Lodgings, Repairing, Sessions, delta_log, group_of_lodged, group_of_log};
+use crate::keyed::{
+    Agenda, AllSeries, HintRoom, Keyed, Lodgings, Repairing, Sessions, delta_log, group_of_lodged, group_of_log,
+};
 use crate::metrics::{GroupMetrics, Metrics};
 use crate::peers::{Heard, PING_AFTER};
 use crate::recover::Recovery;
@@ -69,8 +71,11 @@ pub struct Node {
     pub(crate) keyed: BTreeMap<GroupId, Keyed>,
     /// Clients that want to see what they have seen before.
     pub(crate) sessions: Sessions,
+    /// What clients have asked for at once.
+    pub(crate) series: AllSeries,
     pub(crate) agenda: Agenda,
     pub(crate) repairing: Repairing,
+    pub(crate) hint_room: HintRoom,
     /// Writes that this node has taken for shards of which it has no replica.
     pub(crate) lodgings: Lodgings,
     lifecycle: Lifecycle,
@@ -105,7 +110,7 @@ impl Node {
         let all: BTreeSet<_> = groups.keys().copied().collect();
         let incarnation = config.incarnation;
         let control = Control::new(&config, control::recovered(recovered.map));
-        let repairing = Repairing::new(config.repair);
+        let (repairing, hint_room) = (Repairing::new(config.repair), HintRoom::new(config.hint_bytes));
         let mut agenda = Agenda::default();
         keyed.keys().for_each(|group| agenda.wake(*group));
         let mut node = Self {
@@ -124,8 +129,10 @@ impl Node {
             control,
             keyed,
             sessions: Sessions::default(),
+            series: AllSeries::default(),
             agenda,
             repairing,
+            hint_room,
             lodgings: Lodgings::recovered(recovered.lodged),
             lifecycle: Lifecycle::Running,
             group_peers: Vec::new(),
@@ -228,6 +235,7 @@ impl Node {
     /// Ends a turn: what the groups want becomes frames, one log batch, and work.
     pub fn flush(&mut self, now: Instant, out: &mut Effects) {
         let now = self.clock.read(now);
+        self.gather_series(now, out);
         // A group's turn may make work for itself (a read that is served, a leader that proposes); a few rounds settle
         // it, and what is left keeps the group dirty for the next turn.
         let mut later = BTreeSet::new();
@@ -272,8 +280,9 @@ impl Node {
     pub fn metrics(&self) -> Metrics {
         let mut metrics = self.shared.metrics;
         let repair = self.repair_standings();
-        (metrics.repair_running, metrics.repair_compared, metrics.repair_total) =
-            (repair.rounds, repair.compared, repair.total);
+        (metrics.repair_running, metrics.repair_done, metrics.repair_parts) =
+            (repair.rounds, repair.done, repair.parts);
+        metrics.hint_bytes = self.hint_room.taken() as u64;
         metrics.lodging = self.lodgings.len() as u64;
         metrics.wal_in_flight = self.shared.wal.in_flight() as u64;
         metrics.snapshots_leaving = self.groups.values().map(Group::snapshots_leaving).sum::<usize>() as u64;

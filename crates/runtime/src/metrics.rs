@@ -11,7 +11,7 @@ use althing_api::Way;
 use althing_api::service::DEFAULT_GROUP;
 use althing_consensus::Role;
 use althing_gossip::{Dropped, Liveness};
-use althing_node::{GroupMetrics, Metrics};
+use althing_node::{GroupMetrics, LastRound, Metrics, RepairMetrics, RoundMetrics, Tally};
 use althing_resilience::admission::{Figures, Refused};
 use althing_storage::engine::EngineStats;
 use althing_storage::wal::WalStats;
@@ -100,6 +100,8 @@ impl ShellMetrics {
 #[derive(Debug)]
 pub(crate) struct Published {
     pub node: Mutex<(Metrics, Vec<GroupMetrics>)>,
+    /// How replicas of convergent shards stand with the other ones.
+    pub repair: Mutex<Vec<RepairMetrics>>,
     pub wal: Arc<Mutex<WalStats>>,
     pub engine: Mutex<EngineStats>,
     pub transport: Arc<TransportMetrics>,
@@ -114,6 +116,7 @@ impl Published {
     pub(crate) fn new(transport: Arc<TransportMetrics>, doors: Arc<Doors>, mail: Arc<MailCounters>) -> Self {
         Self {
             node: Mutex::new((Metrics::default(), Vec::new())),
+            repair: Mutex::default(),
             wal: Arc::default(),
             engine: Mutex::default(),
             transport,
@@ -233,6 +236,7 @@ impl Collector for NodeCollector {
         let (node, groups) = copy(&self.0.node);
         encode_node(&mut encoder, &node)?;
         encode_groups(&mut encoder, &groups)?;
+        encode_replicas(&mut encoder, &copy(&self.0.repair))?;
         encode_wal(&mut encoder, &copy(&self.0.wal))?;
         encode_engine(&mut encoder, &copy(&self.0.engine))?;
         encode_for_dashboards(&mut encoder, &node, &groups, &copy(&self.0.engine))?;
@@ -327,21 +331,75 @@ fn encode_repair(encoder: &mut Encoder<'_, '_>, node: &Metrics) -> Result<(), Er
     encoder.counter("althing_repair_sent", "Those of which the other one did", node.repair_sent)?;
     encoder.counter("althing_repair_bytes", "Bytes that rounds have sent and received", node.repair_bytes)?;
     encoder.gauge("althing_repair_running", "Rounds of repair under way", node.repair_running)?;
-    encoder.gauge(
-        "althing_repair_buckets_compared",
-        "Buckets compared in the rounds under way",
-        node.repair_compared,
-    )?;
-    encoder.gauge("althing_repair_buckets", "All buckets of the rounds under way", node.repair_total)?;
+    encoder.gauge("althing_repair_parts_done", "Parts of the rounds under way that are done", node.repair_done)?;
+    encoder.gauge("althing_repair_parts", "All parts of the rounds under way", node.repair_parts)?;
     encoder.counter("althing_hints_sent", "Deltas sent again, for they were not acknowledged", node.hints_sent)?;
     encoder.counter(
         "althing_hints_found",
         "Deltas read back from the log after a start, for others",
         node.hints_found,
     )?;
+    encoder.counter("althing_hints_forgone", "Deltas sent once and not kept, for want of room", node.hints_forgone)?;
+    encoder.gauge("althing_hints_bytes", "Bytes of deltas kept for who has not acknowledged them", node.hint_bytes)?;
     encoder.counter("althing_writes_lodged", "Writes at ANY taken without a replica", node.lodged)?;
     encoder.gauge("althing_writes_lodging", "Those that wait to be handed over", node.lodging)?;
     encoder.counter("althing_shard_looks", "Looks at convergent replicas as time went by", node.shard_looks)
+}
+
+/// The name of a family, what it says, and its figure.
+type Row<T, V> = (&'static str, &'static str, fn(&T) -> V);
+
+/// How each replica of a convergent shard stands with each other one. Only what is there is shown: a round that is under way, one that
+/// came to its end, hints that wait. `althing describe shard` reads these.
+fn encode_replicas(encoder: &mut Encoder<'_, '_>, pairs: &[RepairMetrics]) -> Result<(), Error> {
+    let pair = |one: &RepairMetrics| [("group", one.group.get().to_string()), ("peer", one.peer.to_string())];
+    let rounds = || pairs.iter().filter_map(|one| Some((pair(one), one.round?)));
+    let seconds = rounds().map(|([group, peer], round)| {
+        let label = [group, peer, ("stage", round.stage.name().to_owned())];
+        (label, round.taken.as_secs_f64())
+    });
+    encoder.gauges(
+        "althing_repair_round_seconds",
+        "How long a round under way has taken, and what it does",
+        seconds,
+    )?;
+    let rows: [Row<RoundMetrics, u64>; 5] = [
+        ("althing_repair_round_parts_done", "Parts of a round under way that are done", |round| round.done),
+        ("althing_repair_round_parts", "All its parts; 0 until its tree is made", |round| round.parts),
+        ("althing_repair_round_differing", "Keys that it has found to differ", |round| round.tally.differing),
+        ("althing_repair_round_mended", "Keys that it has mended", |round| round.tally.mended),
+        ("althing_repair_round_bytes", "Bytes that it has sent and received", |round| round.tally.bytes),
+    ];
+    for (name, help, value) in rows {
+        encoder.gauges(name, help, rounds().map(|(label, round)| (label, value(&round) as f64)))?;
+    }
+    let lasts = || pairs.iter().filter_map(|one| Some((pair(one), one.last?)));
+    let times: [Row<LastRound, f64>; 2] = [
+        ("althing_repair_last_seconds", "Since when the last round is complete", |last| last.ago.as_secs_f64()),
+        ("althing_repair_last_took_seconds", "How long it took", |last| last.took.as_secs_f64()),
+    ];
+    for (name, help, value) in times {
+        encoder.gauges(name, help, lasts().map(|(label, last)| (label, value(&last))))?;
+    }
+    let rows: [Row<Tally, u64>; 3] = [
+        ("althing_repair_last_differing", "Keys that the last complete round found to differ", |tally| tally.differing),
+        ("althing_repair_last_mended", "Keys that it mended", |tally| tally.mended),
+        ("althing_repair_last_bytes", "Bytes that it sent and received", |tally| tally.bytes),
+    ];
+    for (name, help, value) in rows {
+        encoder.gauges(name, help, lasts().map(|(label, last)| (label, value(&last.tally) as f64)))?;
+    }
+    let rows: [Row<RepairMetrics, u64>; 4] = [
+        ("althing_repair_broken", "Rounds broken off since the last complete one", |one| one.broken),
+        ("althing_hints_waiting", "Deltas kept for a replica that has not acknowledged them", |one| one.hints),
+        ("althing_hints_waiting_bytes", "Their bytes", |one| one.hint_bytes),
+        ("althing_hints_left_to_repair", "Deltas not kept for it, which the next round brings", |one| one.forgone),
+    ];
+    for (name, help, value) in rows {
+        let found = pairs.iter().map(|one| (pair(one), value(one) as f64)).filter(|(_, value)| *value > 0.0);
+        encoder.gauges(name, help, found)?;
+    }
+    Ok(())
 }
 
 fn encode_groups(encoder: &mut Encoder<'_, '_>, groups: &[GroupMetrics]) -> Result<(), Error> {
@@ -506,6 +564,64 @@ mod tests {
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
         }
+    }
+
+    #[test]
+    fn repair_is_shown_by_shard_and_by_the_other_replica_as_far_as_there_is_something() {
+        use althing_node::RoundStage;
+        use althing_types::{Duration, GroupId, NodeId};
+
+        let mut registry = Registry::default();
+        let published = Arc::new(Published::new(Arc::default(), doors(), Arc::default()));
+        let tally = Tally { differing: 7, mended: 5, bytes: 900 };
+        let (stage, taken) = (RoundStage::Mending, Duration::from_millis(1_500));
+        let round = Some(RoundMetrics { stage, taken, done: 3, parts: 9, tally });
+        let last = Some(LastRound { ago: Duration::from_secs(60), took: Duration::from_secs(2), tally });
+        let quiet = RepairMetrics {
+            group: GroupId(17),
+            peer: NodeId(0xc),
+            round: None,
+            last,
+            broken: 0,
+            hints: 0,
+            hint_bytes: 0,
+            forgone: 0,
+        };
+        let busy = RepairMetrics {
+            peer: NodeId(0xab),
+            round,
+            last: None,
+            broken: 2,
+            hints: 4,
+            hint_bytes: 80,
+            forgone: 3,
+            ..quiet
+        };
+        *published.repair.lock().unwrap() = vec![quiet, busy];
+        ShellMetrics::default().register(&mut registry, published);
+        let mut page = String::new();
+        text::encode(&mut page, &registry).unwrap();
+        let found: Vec<_> = page.lines().filter(|line| line.contains("{group=\"17\",peer=")).collect();
+        assert_eq!(
+            found,
+            [
+                "althing_repair_round_seconds{group=\"17\",peer=\"ab\",stage=\"mending\"} 1.5",
+                "althing_repair_round_parts_done{group=\"17\",peer=\"ab\"} 3.0",
+                "althing_repair_round_parts{group=\"17\",peer=\"ab\"} 9.0",
+                "althing_repair_round_differing{group=\"17\",peer=\"ab\"} 7.0",
+                "althing_repair_round_mended{group=\"17\",peer=\"ab\"} 5.0",
+                "althing_repair_round_bytes{group=\"17\",peer=\"ab\"} 900.0",
+                "althing_repair_last_seconds{group=\"17\",peer=\"c\"} 60.0",
+                "althing_repair_last_took_seconds{group=\"17\",peer=\"c\"} 2.0",
+                "althing_repair_last_differing{group=\"17\",peer=\"c\"} 7.0",
+                "althing_repair_last_mended{group=\"17\",peer=\"c\"} 5.0",
+                "althing_repair_last_bytes{group=\"17\",peer=\"c\"} 900.0",
+                "althing_repair_broken{group=\"17\",peer=\"ab\"} 2.0",
+                "althing_hints_waiting{group=\"17\",peer=\"ab\"} 4.0",
+                "althing_hints_waiting_bytes{group=\"17\",peer=\"ab\"} 80.0",
+                "althing_hints_left_to_repair{group=\"17\",peer=\"ab\"} 3.0",
+            ]
+        );
     }
 
     #[test]

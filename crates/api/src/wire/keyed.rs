@@ -4,7 +4,8 @@ use althing_codec::{DecodeError, Reader, Writer};
 use althing_quorum::Level;
 use althing_types::Revision;
 
-use super::{read_list, read_option, unknown, write_list, write_option};
+use super::{read_error, read_list, read_option, unknown, write_error, write_list, write_option};
+use crate::Error;
 use crate::keyed::{Access, KeyedAnswer, KeyedRequest, MAX_TOKEN_BYTES, Moment, Step, Watched};
 
 mod tag {
@@ -19,6 +20,8 @@ mod tag {
     pub(super) const PUT: u8 = 9;
     pub(super) const IN_SESSION: u8 = 10;
     pub(super) const REREAD: u8 = 11;
+    pub(super) const READ_SERIES: u8 = 12;
+    pub(super) const WRITE_SERIES: u8 = 13;
 }
 
 const fn level_tag(level: Level) -> u8 {
@@ -76,6 +79,16 @@ pub(super) fn write_keyed(writer: &mut Writer, request: &KeyedRequest) {
             writer.u8(tag::IN_SESSION);
             writer.bytes(token);
             write_keyed(writer, request);
+        }
+        KeyedRequest::Series { key, operations, access, read_level, write_level } => {
+            writer.u8(match access {
+                Access::Read => tag::READ_SERIES,
+                Access::Write => tag::WRITE_SERIES,
+            });
+            writer.bytes(key);
+            write_list(writer, operations, |writer, operation| writer.bytes(operation));
+            writer.u8(read_level.map_or(0, level_tag));
+            writer.u8(write_level.map_or(0, level_tag));
         }
         KeyedRequest::Transact { watches, steps, access, moment } => {
             writer.u8(match access {
@@ -161,7 +174,18 @@ fn read_alone(reader: &mut Reader, tag: u8) -> Result<KeyedRequest, DecodeError>
             level: read_level(reader)?,
         })
     };
+    let series = |reader: &mut Reader, access| {
+        Ok(KeyedRequest::Series {
+            key: reader.bytes("key")?,
+            operations: read_list(reader, "operations", |reader| reader.bytes("operation"))?,
+            access,
+            read_level: read_level(reader)?,
+            write_level: read_level(reader)?,
+        })
+    };
     match tag {
+        tag::READ_SERIES => series(reader, Access::Read),
+        tag::WRITE_SERIES => series(reader, Access::Write),
         tag::READ => operate(reader, Access::Read),
         tag::WRITE => operate(reader, Access::Write),
         tag::SCAN => Ok(KeyedRequest::Scan {
@@ -230,6 +254,19 @@ pub(super) fn write_keyed_answer(writer: &mut Writer, answer: &KeyedAnswer) {
             writer.bytes(token);
             write_keyed_answer(writer, answer);
         }
+        KeyedAnswer::Series(answers) => {
+            writer.u8(tag::WRITE_SERIES);
+            write_list(writer, answers, |writer, answer| match answer {
+                Ok(answer) => {
+                    writer.u8(1);
+                    write_keyed_answer(writer, answer);
+                }
+                Err(error) => {
+                    writer.u8(0);
+                    write_error(writer, error);
+                }
+            });
+        }
         KeyedAnswer::Transacted { replies, revisions } => {
             writer.u8(tag::WRITE_TOGETHER);
             write_list(writer, replies, |writer, reply| writer.bytes(reply));
@@ -246,7 +283,20 @@ pub(super) fn read_keyed_answer(reader: &mut Reader) -> Result<KeyedAnswer, Deco
             let tag = reader.u8("keyed answer")?;
             Ok(KeyedAnswer::InSession { answer: Box::new(read_answer_alone(reader, tag)?), token })
         }
+        tag::WRITE_SERIES => Ok(KeyedAnswer::Series(read_list(reader, "answers", read_part)?)),
         tag => read_answer_alone(reader, tag),
+    }
+}
+
+/// The answer to one of a series.
+fn read_part(reader: &mut Reader) -> Result<Result<KeyedAnswer, Error>, DecodeError> {
+    match reader.u8("what came of one of a series")? {
+        0 => read_error(reader).map(Err),
+        1 => {
+            let tag = reader.u8("keyed answer")?;
+            read_answer_alone(reader, tag).map(Ok)
+        }
+        tag => unknown("what came of one of a series", tag),
     }
 }
 

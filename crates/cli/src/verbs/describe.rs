@@ -7,13 +7,17 @@ use althing_manifest::{
     Cluster as ClusterObject, Condition, Guarantee, Kind, Metadata, Node, Object, Phase, Shard, Table, condition,
 };
 use clap::Args;
+use serde::Serialize;
+use serde_json::json;
 
 use super::get::get_one;
 use super::kinds::{self, Meant};
 use super::picture;
+use super::repair::{self, Repair, Repairs};
 use super::words::{self, Names, many, node_of, shard_of};
+use crate::args::OutputFormat;
 use crate::error::CliError;
-use crate::objects::Cluster;
+use crate::objects::{Cluster, Refused};
 use crate::remote::RemoteArgs;
 use crate::screen::{Ink, Look, Screen};
 use crate::table;
@@ -24,6 +28,9 @@ pub struct DescribeArgs {
     /// A kind, then names, if not all are meant; or KIND/NAME.
     #[arg(value_name = "KIND [NAME] | KIND/NAME", required = true)]
     pub what: Vec<String>,
+    /// The form of the answer: for programs the objects, and with shards of convergent tables how their repair stands.
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub output: OutputFormat,
     /// Where to ask.
     #[command(flatten)]
     pub remote: RemoteArgs,
@@ -34,14 +41,25 @@ struct World {
     nodes: Vec<Object>,
     shards: Vec<Object>,
     names: Names,
+    repairs: Repairs,
     look: Look,
+}
+
+/// An object, and what its nodes say of it.
+#[derive(Serialize)]
+struct Described<'a> {
+    #[serde(flatten)]
+    object: &'a Object,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repair: Option<&'a Repair>,
 }
 
 /// Describes objects.
 pub async fn run(args: &DescribeArgs, cluster: &Cluster, screen: &mut Screen<'_>) -> Result<(), CliError> {
-    let mut objects = Vec::new();
+    let (mut objects, mut is_one) = (Vec::new(), false);
     match kinds::parse(&args.what)? {
         Meant::Objects(meant) => {
+            is_one = meant.len() == 1;
             for (kind, name) in &meant {
                 objects.push(get_one(cluster, *kind, name).await?);
             }
@@ -55,9 +73,34 @@ pub async fn run(args: &DescribeArgs, cluster: &Cluster, screen: &mut Screen<'_>
     let nodes = cluster.list(Kind::Node, None).await?.items;
     let mut shards = cluster.list(Kind::Shard, None).await?.items;
     shards.sort_by_key(|object| shard_of(object).map(|shard| shard.spec.group));
-    let world = World { names: Names::of(&nodes), nodes, shards, look: screen.look };
-    let pages: Vec<String> = objects.iter().map(|object| world.page(object)).collect();
-    screen.out.write_all(pages.join("\n").as_bytes()).map_err(CliError::failed)
+    let names = Names::of(&nodes);
+    let repairs = repairs(cluster, &objects, &nodes, &names).await?;
+    let world = World { names, nodes, shards, repairs, look: screen.look };
+    let text = match args.output {
+        OutputFormat::Table => objects.iter().map(|object| world.page(object)).collect::<Vec<_>>().join("\n"),
+        OutputFormat::Json => world.json(&objects, is_one).map_err(CliError::failed)? + "\n",
+    };
+    screen.out.write_all(text.as_bytes()).map_err(CliError::failed)
+}
+
+/// How the repair of the shards among the objects stands, as far as their tables are convergent.
+async fn repairs(cluster: &Cluster, objects: &[Object], nodes: &[Object], names: &Names) -> Result<Repairs, Refused> {
+    let mut repairs = Repairs::new();
+    let shards: Vec<&Shard> = objects.iter().filter_map(shard_of).collect();
+    if shards.is_empty() {
+        return Ok(repairs);
+    }
+    let tables = cluster.list(Kind::Table, None).await?.items;
+    let is_convergent = |object: &Object| match object {
+        Object::Table(table) => table.spec.guarantee == Guarantee::Convergent,
+        Object::Cluster(_) | Object::Node(_) | Object::Shard(_) => false,
+    };
+    let convergent: BTreeSet<&str> = tables.iter().filter(|table| is_convergent(table)).map(Object::name).collect();
+    let nodes: Vec<&Node> = nodes.iter().filter_map(node_of).collect();
+    for shard in shards.into_iter().filter(|shard| convergent.contains(shard.spec.table.as_str())) {
+        repairs.insert(shard.name().to_owned(), repair::ask(cluster, shard, &nodes, names).await);
+    }
+    Ok(repairs)
 }
 
 /// What a guarantee promises, in a few words.
@@ -95,6 +138,21 @@ fn about<'a>(metadata: &Metadata) -> Vec<(&'a str, String)> {
 }
 
 impl World {
+    fn json(&self, objects: &[Object], is_one: bool) -> Result<String, serde_json::Error> {
+        let described = objects.iter().map(|object| Described {
+            object,
+            repair: shard_of(object).and_then(|shard| self.repairs.get(shard.name())),
+        });
+        let described: Vec<_> = described.collect();
+        match described.as_slice() {
+            [one] if is_one => serde_json::to_string_pretty(one),
+            all => {
+                let list = json!({ "apiVersion": althing_manifest::API_VERSION, "kind": "List", "items": all });
+                serde_json::to_string_pretty(&list)
+            }
+        }
+    }
+
     fn page(&self, object: &Object) -> String {
         match object {
             Object::Cluster(cluster) => self.cluster(cluster),
@@ -302,7 +360,9 @@ impl World {
         if let Some(trouble) = self.trouble(shard) {
             lines.push(("Not well", self.look.ink(Ink::Bad, &trouble)));
         }
-        Lines(lines).text(self.look) + &self.conditions(&status.conditions)
+        let repair = self.repairs.get(shard.name());
+        let repair = repair.map(|repair| self.heading("Repair") + &repair.table()).unwrap_or_default();
+        Lines(lines).text(self.look) + &self.conditions(&status.conditions) + &repair
     }
 
     fn cluster(&self, cluster: &ClusterObject) -> String {

@@ -14,6 +14,7 @@ mod files;
 mod get;
 mod kinds;
 mod picture;
+mod repair;
 mod top;
 mod wait;
 mod words;

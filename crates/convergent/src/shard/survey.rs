@@ -98,7 +98,7 @@ impl Shard {
                 let Some((session, question)) = self.hashes.open(session) else { return Ok(Compared::Unready) };
                 let progress = session.progress();
                 self.survey = Some(Survey::new(session, attested));
-                Ok(Compared::Question { question, wants: Vec::new(), progress })
+                Ok(Compared::Question { question, wants: Vec::new(), found: 0, progress })
             }
             Compare::Go { answer } => self.compared(&answer),
         }
@@ -125,29 +125,31 @@ impl Shard {
                 Next::Wait | Next::Done => break None,
             }
         };
-        let wants = self.wants(&mut survey)?;
+        let (wants, found) = self.wants(&mut survey)?;
         let progress = survey.session.progress();
         self.survey = Some(survey);
         Ok(match question {
-            Some(question) => Compared::Question { question, wants, progress },
-            None => Compared::Over { wants, progress },
+            Some(question) => Compared::Question { question, wants, found, progress },
+            None => Compared::Over { wants, found, progress },
         })
     }
 
-    /// What a comparison has found: keys of here by their names, those of there by where they lie.
-    fn wants(&self, survey: &mut Survey) -> Result<Vec<Want>, ConvergentError> {
+    /// What a comparison has found: keys of here by their names, those of there by where they lie; and how many they are. Two
+    /// keys at one position count once, which does not happen in the life of a shard but on purpose.
+    fn wants(&self, survey: &mut Survey) -> Result<(Vec<Want>, u64), ConvergentError> {
         let found = survey.session.take_findings();
         let (ask, send): (BTreeSet<u64>, BTreeSet<u64>) =
             (found.ask.into_iter().collect(), found.send.into_iter().collect());
-        let mut wants = Vec::new();
+        let (mut wants, mut differing) = (Vec::new(), 0);
         for position in ask.union(&send) {
+            differing += 1;
             wants.extend(ask.contains(position).then_some(Want::At(*position)));
             if send.contains(position) {
                 // A key that both have is wanted twice so, and answered once.
                 wants.extend(self.names_at(*position)?.into_iter().map(Want::Key));
             }
         }
-        Ok(wants)
+        Ok((wants, differing))
     }
 
     /// The answer to a question of another replica; nothing if there is no tree yet, or it is no question.
@@ -200,7 +202,7 @@ impl Shard {
         states: &Bytes,
         out: &mut Vec<Outcome>,
     ) -> Result<Mended, ConvergentError> {
-        let mut mended = Mended { keys: 0, joined: 0, lacking: Vec::new(), result: Ok(()) };
+        let mut mended = Mended { keys: 0, joined: 0, mended: 0, lacking: Vec::new(), result: Ok(()) };
         let States { known, states } = match States::decode(own(states)) {
             Ok(states) => states,
             Err(error) => return Ok(Mended { result: Err(error.into()), ..mended }),
@@ -210,6 +212,7 @@ impl Shard {
             let (mine, other) = lacking((&self.head.known, &self.cache.slot(place).state), (&known, &theirs));
             let encode = |delta| KeyDelta { key: key.clone(), time: None, delta }.encode();
             mended.keys += 1;
+            let differ = mine.is_some() || other.is_some();
             mended.lacking.extend(other.map(encode));
             if let Some(delta) = mine.map(encode) {
                 if let Err(error) = self.join(&delta)? {
@@ -219,6 +222,7 @@ impl Shard {
                 mended.joined += 1;
                 out.push(Outcome::Taken { ticket, index: self.index, delta });
             }
+            mended.mended += u64::from(differ);
             if let Some(survey) = &mut self.survey {
                 survey.cleared(&key);
             }

@@ -38,6 +38,7 @@ pub fn siblings<'a>(space: &'a Keyspace, words: &'a [Bytes]) -> Answering<'a> {
             | KeyedAnswer::Count(_)
             | KeyedAnswer::Flushed(_)
             | KeyedAnswer::Reread(_)
+            | KeyedAnswer::Series(_)
             | KeyedAnswer::Transacted { .. }
             | KeyedAnswer::Aborted
             | KeyedAnswer::InSession { .. } => Err(wrong_reply()),

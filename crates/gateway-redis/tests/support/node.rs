@@ -133,6 +133,9 @@ impl MemoryNode {
         let now = self.now_ms();
         match request {
             KeyedRequest::Operate { key, operation, .. } => Ok(self.operate(&key, &operation)),
+            KeyedRequest::Series { key, operations, .. } => {
+                Ok(KeyedAnswer::Series(operations.iter().map(|operation| Ok(self.operate(&key, operation))).collect()))
+            }
             KeyedRequest::Siblings { key, .. } => {
                 let values = self.shard(&key).lock().unwrap_or_else(PoisonError::into_inner);
                 let values = values.get(&key).and_then(View::string).into_iter().collect();

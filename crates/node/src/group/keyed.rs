@@ -34,6 +34,10 @@ impl Group {
                 Command::Transact { watches, steps, moment: moment.unwrap_or(now) }
             }
             KeyedRequest::Flush => Command::Flush,
+            KeyedRequest::Series { .. } => {
+                let reason = "what is asked of a strong table at once is a transaction";
+                return fail(cx, ticket, ErrorKind::Unsupported(reason.to_owned()));
+            }
             KeyedRequest::Put { .. } | KeyedRequest::InSession { .. } => {
                 let reason = "a strong table has no concurrent values, and every read of it sees all writes before";
                 return fail(cx, ticket, ErrorKind::Unsupported(reason.to_owned()));
@@ -89,6 +93,7 @@ fn is_small(request: &KeyedRequest) -> bool {
         KeyedRequest::Transact { steps, watches, .. } => steps.len() + watches.len() <= INLINE_STEPS,
         KeyedRequest::Scan { .. }
         | KeyedRequest::Flush
+        | KeyedRequest::Series { .. }
         | KeyedRequest::Siblings { .. }
         | KeyedRequest::Put { .. }
         | KeyedRequest::InSession { .. } => false,

@@ -4,8 +4,9 @@
 //! as far as all have acknowledged, and what was not is read back from it after a crash. What is written besides, and
 //! never waited for, is now and then how far each other replica has come ([`Acknowledged`]), so that not all of it is sent again.
 //!
-//! That has bounds: of [`MAX_BYTES`] in memory for one replica, and of what one shard may keep alive of the log
-//! (`limits::MAX_WAL_PINNED_BYTES`). What is beyond is forgotten here, and comes by repair.
+//! That has bounds: of [`MAX_BYTES`] in memory for one replica of a shard and of [`HintRoom`] for all of them, and of what one shard
+//! may keep alive of the log (`limits::MAX_WAL_PINNED_BYTES`). What is beyond is sent once and not kept; a round of repair brings it,
+//! soon if the replica is there, or when it is back.
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,7 @@ use crate::node::Node;
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of deltas that are kept for one replica. What is more is forgotten here; repair brings it.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
+const _: () = assert!(crate::config::DEFAULT_HINT_BYTES >= MAX_BYTES);
 /// Bytes that are sent again at one tick.
 const AGAIN_BYTES: usize = 1024 * 1024;
 /// Bytes of deltas that are logged before it is written how far the others have come: as many are sent again in vain after a crash.
@@ -39,6 +41,45 @@ const VERSION: u8 = 1;
 pub(super) struct Outstanding {
     deltas: BTreeMap<u64, Sent>,
     bytes: usize,
+}
+
+/// How many bytes of hints a node keeps, of all its shards together: a node that is away is away for a thousand of them at once.
+#[derive(Debug)]
+pub(crate) struct HintRoom {
+    taken: usize,
+    most: usize,
+}
+
+impl HintRoom {
+    /// Room for so many bytes.
+    pub(crate) const fn new(most: usize) -> Self {
+        Self { taken: 0, most }
+    }
+
+    /// Bytes that are taken.
+    pub(crate) const fn taken(&self) -> usize {
+        self.taken
+    }
+
+    /// Takes room, if there is enough.
+    fn take(&mut self, bytes: usize) -> bool {
+        let is_enough = self.taken + bytes <= self.most;
+        self.taken += if is_enough { bytes } else { 0 };
+        is_enough
+    }
+
+    /// What was taken is free again.
+    const fn give(&mut self, bytes: usize) {
+        self.taken -= bytes;
+    }
+}
+
+/// Whether a delta is kept until it is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kept {
+    Yes,
+    /// There is no room.
+    No,
 }
 
 #[derive(Debug)]
@@ -58,17 +99,25 @@ pub(super) enum Logged {
 }
 
 impl Outstanding {
-    fn keep(&mut self, now: Instant, name: u64, delta: Bytes, logged: Logged) {
-        if self.bytes + delta.len() <= MAX_BYTES {
-            self.bytes += delta.len();
-            self.deltas.insert(name, Sent { delta, at: now, logged });
+    fn keep(&mut self, room: &mut HintRoom, now: Instant, name: u64, delta: Bytes, logged: Logged) -> Kept {
+        if self.bytes + delta.len() > MAX_BYTES || !room.take(delta.len()) {
+            return Kept::No;
+        }
+        self.bytes += delta.len();
+        self.deltas.insert(name, Sent { delta, at: now, logged });
+        Kept::Yes
+    }
+
+    fn forget(&mut self, room: &mut HintRoom, name: u64) {
+        if let Some(sent) = self.deltas.remove(&name) {
+            self.bytes -= sent.delta.len();
+            room.give(sent.delta.len());
         }
     }
 
-    fn forget(&mut self, name: u64) {
-        if let Some(sent) = self.deltas.remove(&name) {
-            self.bytes -= sent.delta.len();
-        }
+    /// Nobody is to get them any more.
+    pub(super) fn drop_all(self, room: &mut HintRoom) {
+        room.give(self.bytes);
     }
 
     /// Whether a delta of this name waits for its acknowledgement.
@@ -78,6 +127,11 @@ impl Outstanding {
 
     pub(super) fn is_empty(&self) -> bool {
         self.deltas.is_empty()
+    }
+
+    /// How many there are, and their bytes.
+    pub(super) fn size(&self) -> (u64, u64) {
+        (self.deltas.len() as u64, self.bytes as u64)
     }
 
     /// The first index of the log that it lacks.
@@ -204,7 +258,11 @@ impl Node {
         let message = KeyedMessage::Delta { name, delta: delta.clone() };
         self.shared.peers.send(node, &Message::Keyed(group, message));
         if let Some(keyed) = self.keyed.get_mut(&group) {
-            keyed.outstanding.entry(node).or_default().keep(now, name, delta, logged);
+            let outstanding = keyed.outstanding.entry(node).or_default();
+            if outstanding.keep(&mut self.hint_room, now, name, delta, logged) == Kept::No {
+                keyed.rounds.forgo(node);
+                self.shared.metrics.hints_forgone += 1;
+            }
             self.agenda.wake(group);
         }
     }
@@ -212,7 +270,7 @@ impl Node {
     /// A replica has a delta, or says that it will never take it.
     pub(super) fn acknowledged(&mut self, group: GroupId, node: NodeId, name: u64) {
         if let Some(outstanding) = self.keyed.get_mut(&group).and_then(|keyed| keyed.outstanding.get_mut(&node)) {
-            outstanding.forget(name);
+            outstanding.forget(&mut self.hint_room, name);
         }
     }
 
@@ -239,7 +297,9 @@ impl Node {
         }
         let audience = self.audience(group);
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
-        keyed.outstanding.retain(|node, _| audience.contains(node));
+        for (_, outstanding) in keyed.outstanding.extract_if(.., |node, _| !audience.contains(node)) {
+            outstanding.drop_all(&mut self.hint_room);
+        }
         for (node, outstanding) in &mut keyed.outstanding {
             if !self.shared.peers.is_heard(now, *node) {
                 continue;
@@ -262,8 +322,14 @@ impl Node {
             keyed.last_ticket += 1;
             for node in audience.iter().filter(|node| acknowledged.0.get(node).is_none_or(|last| *last < index)) {
                 let outstanding = keyed.outstanding.entry(*node).or_default();
-                outstanding.keep(long_ago, keyed.last_ticket, delta.clone(), Logged::At(index));
-                self.shared.metrics.hints_found += 1;
+                let (name, logged) = (keyed.last_ticket, Logged::At(index));
+                match outstanding.keep(&mut self.hint_room, long_ago, name, delta.clone(), logged) {
+                    Kept::Yes => self.shared.metrics.hints_found += 1,
+                    Kept::No => {
+                        keyed.rounds.forgo(*node);
+                        self.shared.metrics.hints_forgone += 1;
+                    }
+                }
             }
         }
         keyed.noted = NOTE_EVERY_BYTES;
@@ -343,16 +409,36 @@ mod tests {
 
     #[test]
     fn what_is_lacked_is_the_first_that_was_not_acknowledged_in_any_order() {
-        let mut outstanding = Outstanding::default();
+        let (mut outstanding, mut room) = (Outstanding::default(), HintRoom::new(100));
         for (name, index) in [(4, 9), (5, 7), (6, 8)] {
-            outstanding.keep(Instant::ZERO, name, Bytes::from_static(b"d"), Logged::At(index));
+            outstanding.keep(&mut room, Instant::ZERO, name, Bytes::from_static(b"d"), Logged::At(index));
         }
-        outstanding.keep(Instant::ZERO, 7, Bytes::from_static(b"repair"), Logged::Not);
+        outstanding.keep(&mut room, Instant::ZERO, 7, Bytes::from_static(b"repair"), Logged::Not);
         assert_eq!(outstanding.lacks(), Some(7));
-        outstanding.forget(5);
-        outstanding.forget(6);
+        outstanding.forget(&mut room, 5);
+        outstanding.forget(&mut room, 6);
         assert_eq!(outstanding.lacks(), Some(9));
-        outstanding.forget(4);
+        outstanding.forget(&mut room, 4);
         assert_eq!((outstanding.lacks(), outstanding.is_empty()), (None, false));
+        assert_eq!(room.taken(), b"repair".len());
+    }
+
+    #[test]
+    fn replicas_share_the_room_of_their_node_and_give_back_what_they_took() {
+        let mut room = HintRoom::new(10);
+        let (mut one, mut other) = (Outstanding::default(), Outstanding::default());
+        let keep = |outstanding: &mut Outstanding, name, bytes: usize, room: &mut HintRoom| {
+            outstanding.keep(room, Instant::ZERO, name, vec![0; bytes].into(), Logged::At(name))
+        };
+        assert_eq!(keep(&mut one, 1, 6, &mut room), Kept::Yes);
+        assert_eq!(keep(&mut other, 1, 5, &mut room), Kept::No);
+        assert_eq!(keep(&mut other, 2, 4, &mut room), Kept::Yes);
+        assert_eq!((room.taken(), other.size()), (10, (1, 4)));
+        one.forget(&mut room, 1);
+        one.forget(&mut room, 1);
+        assert_eq!(keep(&mut other, 3, 5, &mut room), Kept::Yes);
+        assert_eq!(room.taken(), 9);
+        other.drop_all(&mut room);
+        assert_eq!(room.taken(), 0);
     }
 }

@@ -117,9 +117,14 @@ impl Node {
         call: Call,
         out: &mut Effects,
     ) -> Option<Call> {
-        let Request::Keyed(KeyedRequest::Operate { key, operation, access: Access::Write, level }) = &call.request
-        else {
-            return Some(call);
+        let (key, operations, level) = match &call.request {
+            Request::Keyed(KeyedRequest::Operate { key, operation, access: Access::Write, level }) => {
+                (key, std::slice::from_ref(operation), *level)
+            }
+            Request::Keyed(KeyedRequest::Series { key, operations, access: Access::Write, write_level, .. }) => {
+                (key, operations.as_slice(), *write_level)
+            }
+            _ => return Some(call),
         };
         let level = level.unwrap_or_else(|| self.table_level(group, Access::Write));
         let is_gone = |node: &NodeId| matches!(self.shared.peers.hope(now, *node), Hope::Doubtful(_));
@@ -127,17 +132,38 @@ impl Node {
         if level != Level::Any || replicas.is_empty() || !replicas.iter().all(is_gone) {
             return Some(call);
         }
-        let lodged = match Op::decode(operation) {
-            Ok(op) => match self.course(group, &op, Some(level)) {
-                Course::Converge => self.lodge_write(now, id, group, key, op),
-                Course::Refuse(reason) => Err(ErrorKind::Unsupported(reason.to_owned())),
+        let mut ops = Vec::with_capacity(operations.len());
+        for operation in operations {
+            let Ok(op) = Op::decode(operation) else {
+                let error = ErrorKind::InvalidArgument("the operation does not parse".to_owned());
+                out.responses.push((id, Err(error.into())));
+                return None;
+            };
+            match self.course(group, &op, Some(level)) {
+                Course::Refuse(_) => {}
+                // What reads wants to know what only replicas do.
+                Course::Converge if op.is_read() => return Some(call),
+                Course::Converge => {}
                 // Nobody decides alone.
                 Course::Decide | Course::Unknown => return Some(call),
+            }
+            ops.push(op);
+        }
+        let ids = match &call.request {
+            Request::Keyed(KeyedRequest::Series { key, .. }) => match self.series_apart(id, group, key, ops.len()) {
+                Some(ids) => ids,
+                None => return Some(call),
             },
-            Err(_) => Err(ErrorKind::InvalidArgument("the operation does not parse".to_owned())),
+            _ => vec![id],
         };
-        if let Err(error) = lodged {
-            out.responses.push((id, Err(error.into())));
+        for (id, op) in ids.into_iter().zip(ops) {
+            let lodged = match self.course(group, &op, Some(level)) {
+                Course::Refuse(reason) => Err(ErrorKind::Unsupported(reason.to_owned())),
+                Course::Converge | Course::Decide | Course::Unknown => self.lodge_write(now, id, group, key, op),
+            };
+            if let Err(error) = lodged {
+                out.responses.push((id, Err(error.into())));
+            }
         }
         None
     }

@@ -24,10 +24,12 @@ mod cas;
 mod count;
 mod hints;
 mod lodged;
+mod progress;
 mod reads;
 mod remote;
 mod repairing;
 mod rounds;
+mod series;
 mod session;
 mod settle;
 mod siblings;
@@ -52,13 +54,16 @@ use bytes::Bytes;
 
 pub(crate) use self::agenda::Agenda;
 use self::cas::{Cas, Course, Ticket};
-pub(crate) use self::hints::Acknowledged;
 pub use self::hints::Hints;
 use self::hints::Outstanding;
+pub(crate) use self::hints::{Acknowledged, HintRoom};
 pub(crate) use self::lodged::{Lodgings, group_of_lodged};
+pub use self::progress::{LastRound, RepairMetrics, RoundMetrics, RoundStage, Tally};
 use self::reads::{Read, Sight};
 pub(crate) use self::repairing::Repairing;
 use self::rounds::Rounds;
+pub(crate) use self::series::AllSeries;
+use self::series::Asks;
 pub(crate) use self::session::Sessions;
 pub(crate) use self::wall::Wall;
 use self::writes::Write;
@@ -313,6 +318,10 @@ impl Node {
                 };
                 self.operate(now, group, Asked::new(id, key, op, level, deadline), access, out);
             }
+            KeyedRequest::Series { key, operations, access: _, read_level, write_level } => {
+                let asks = Asks { id, key, operations, read_level, write_level, deadline };
+                self.begin_series(now, group, asks, out);
+            }
             KeyedRequest::Siblings { key, level } => self.siblings(now, group, (id, key, level, deadline), out),
             KeyedRequest::Put { key, value, context, level } => {
                 self.put_seen(now, group, (id, key, level, deadline), (value, context), out);
@@ -536,6 +545,7 @@ impl Node {
 
     /// A client no longer waits. What it wrote takes its course.
     pub(crate) fn cancel_keyed(&mut self, id: RequestId) {
+        self.cancel_series(id);
         for keyed in self.keyed.values_mut() {
             keyed.waiting.retain(|_, waiting| waiting.client() != Some(id));
             keyed.cas.cancel(id);
@@ -552,6 +562,7 @@ impl Node {
         if keyed.rounds.is_under_way() {
             self.repairing.end();
         }
+        keyed.outstanding.into_values().for_each(|outstanding| outstanding.drop_all(&mut self.hint_room));
         let told = keyed.waiting.into_values().filter_map(|waiting| waiting.given_up(ErrorKind::Stopped));
         out.responses.extend(told.map(|(id, error)| (id, Err(error))));
     }

@@ -12,8 +12,8 @@
 //!   Finish                     what the other knew is known here
 //! ```
 //!
-//! All rounds of a node share one budget ([`crate::config::RepairConfig`]), and are counted for people to see: what was compared
-//! and moved, and how much of what is under way is done.
+//! All rounds of a node share one budget ([`crate::config::RepairConfig`]). What they do is counted for people to see
+//! ([`super::progress`]).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -24,6 +24,7 @@ use althing_types::{Duration, GroupId, Instant, NodeId};
 use bytes::Bytes;
 
 use super::Waiting;
+use super::progress::{History, Tally};
 use crate::envelope::{KeyedMessage, Message, Standing};
 use crate::node::Node;
 
@@ -35,6 +36,8 @@ const RESEND_AFTER: Duration = Duration::from_secs(1);
 const ROUND_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long after a round with a replica the next one is due.
 const ROUND_EVERY: Duration = Duration::from_secs(300);
+/// The same, if there are deltas that the replica was sent and that are not kept for it.
+const ROUND_SOON: Duration = Duration::from_secs(10);
 /// How long it takes until a round is tried again that could not begin.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// How often a replica that is to be filled says that it is: its leader may be another one by then.
@@ -49,7 +52,11 @@ const _: () = assert!(MAX_WANTS > 0);
 pub(super) struct Rounds {
     /// The last round with each other replica that was over.
     done: BTreeMap<NodeId, Done>,
-    current: Option<Round>,
+    pub(super) current: Option<Round>,
+    /// Deltas that each replica was sent, was not seen to take, and is not kept, since the last round with it began.
+    forgone: BTreeMap<NodeId, u64>,
+    /// What those were, for people.
+    pub(super) history: History,
 }
 
 /// A round that was over.
@@ -62,20 +69,27 @@ struct Done {
 
 /// A round with another replica.
 #[derive(Debug)]
-struct Round {
-    with: NodeId,
+pub(super) struct Round {
+    pub(super) with: NodeId,
     /// Names it in what is said.
     name: u64,
     stage: Stage,
+    pub(super) begun: Instant,
     /// When it last came on.
     since: Instant,
     /// How far the other has applied the Raft log.
     applied: u64,
+    /// Deltas that were not kept when it began: it brings them.
+    forgone: u64,
     /// Keys that differ.
-    wants: VecDeque<Want>,
+    pub(super) wants: VecDeque<Want>,
     /// What is to be asked when they are mended.
     question: Option<Bytes>,
-    progress: Progress,
+    /// How far the trees are compared.
+    pub(super) progress: Progress,
+    /// Buckets that were compared when all that was found was mended.
+    pub(super) settled: u64,
+    pub(super) tally: Tally,
 }
 
 /// What a round waits for.
@@ -89,12 +103,33 @@ enum Stage {
     Budget,
 }
 
-/// How the rounds that are under way stand, all together.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Standings {
-    pub(crate) rounds: u64,
-    pub(crate) compared: u64,
-    pub(crate) total: u64,
+impl Round {
+    const NOTHING: Progress = Progress { compared: 0, total: 0, differing: 0 };
+
+    const fn begin(now: Instant, with: NodeId, name: u64) -> Self {
+        Self {
+            with,
+            name,
+            stage: Stage::Own,
+            begun: now,
+            since: now,
+            applied: 0,
+            forgone: 0,
+            wants: VecDeque::new(),
+            question: None,
+            progress: Self::NOTHING,
+            settled: 0,
+            tally: Tally { differing: 0, mended: 0, bytes: 0 },
+        }
+    }
+
+    /// Whether it waits for the budget.
+    pub(super) const fn is_waiting(&self) -> bool {
+        match self.stage {
+            Stage::Budget => true,
+            Stage::Own | Stage::Theirs(..) => false,
+        }
+    }
 }
 
 impl Rounds {
@@ -107,9 +142,28 @@ impl Rounds {
         self.done.remove(&node);
     }
 
+    /// A delta is not kept for a replica.
+    pub(super) fn forgo(&mut self, node: NodeId) {
+        *self.forgone.entry(node).or_default() += 1;
+    }
+
+    /// Deltas that were not kept for a replica, and come by the next round.
+    pub(super) fn forgone(&self, node: NodeId) -> u64 {
+        self.forgone.get(&node).copied().unwrap_or(0)
+    }
+
+    /// A round with a replica came to its end: it has brought what was not kept when it began.
+    fn brought(&mut self, node: NodeId, forgone: u64) {
+        match self.forgone(node).saturating_sub(forgone) {
+            0 => drop(self.forgone.remove(&node)),
+            rest => drop(self.forgone.insert(node, rest)),
+        }
+    }
+
     /// When a round with a replica is due that knows of the configuration up to an index.
     fn due(&self, node: NodeId, applied: u64) -> Instant {
         match self.done.get(&node) {
+            Some(done) if done.applied >= applied && self.forgone(node) > 0 => done.at + ROUND_SOON,
             Some(done) if done.applied >= applied => done.at + ROUND_EVERY,
             Some(_) | None => Instant::ZERO,
         }
@@ -124,13 +178,13 @@ impl Node {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let rounds = &mut keyed.rounds;
         rounds.done.retain(|node, _| audience.contains(node));
-        if let Some(round) = &mut rounds.current {
-            if now.since(round.since) >= ROUND_TIMEOUT || !audience.contains(&round.with) {
-                rounds.current = None;
-                self.repairing.end();
-            } else {
+        rounds.history.retain(&audience);
+        rounds.forgone.retain(|node, _| audience.contains(node));
+        if let Some(round) = &rounds.current {
+            if now.since(round.since) < ROUND_TIMEOUT && audience.contains(&round.with) {
                 return self.see_to_round(now, group);
             }
+            self.break_off(group);
         }
         let wanted = self.wanted_confs(group);
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
@@ -140,16 +194,8 @@ impl Node {
         if self.repairing.begin(now, MAX_ROUNDS) {
             keyed.last_ticket += 1;
             let name = keyed.last_ticket;
-            keyed.rounds.current = Some(Round {
-                with,
-                name,
-                stage: Stage::Own,
-                since: now,
-                applied: 0,
-                wants: VecDeque::new(),
-                question: None,
-                progress: Progress { compared: 0, total: 0, differing: 0 },
-            });
+            let forgone = keyed.rounds.forgone(with);
+            keyed.rounds.current = Some(Round { forgone, ..Round::begin(now, with, name) });
             self.round_job(group, |ticket| Job::Plant { ticket, budget: PLANTED_AT_ONCE });
         }
     }
@@ -234,6 +280,7 @@ impl Node {
         let message = message(keyed.last_ticket);
         self.repairing.spend(message.bytes(), 0);
         self.shared.metrics.repair_bytes += message.bytes();
+        round.tally.bytes += message.bytes();
         self.shared.peers.send(round.with, &Message::Keyed(group, message.clone()));
         round.stage = Stage::Theirs(message, now);
     }
@@ -256,6 +303,7 @@ impl Node {
         }
         self.repairing.spend(answer.bytes(), 0);
         self.shared.metrics.repair_bytes += answer.bytes();
+        round.tally.bytes += answer.bytes();
         round.since = now;
         Some(round)
     }
@@ -322,18 +370,24 @@ impl Node {
     pub(super) fn compared(&mut self, now: Instant, group: GroupId, name: u64, compared: Compared) {
         let Some(round) = self.round(now, group, name) else { return };
         match compared {
-            Compared::Question { question, wants, progress } => {
+            Compared::Question { question, wants, found, progress } => {
                 round.progress = progress;
+                round.tally.differing += found;
                 round.wants.extend(wants);
                 round.question = Some(question);
                 self.next_step(now, group);
             }
-            Compared::Over { wants, progress } => {
+            Compared::Over { wants, found, progress } => {
                 round.progress = progress;
+                round.tally.differing += found;
                 round.wants.extend(wants);
                 self.next_step(now, group);
             }
-            Compared::Unready => self.round_job(group, |ticket| Job::Plant { ticket, budget: PLANTED_AT_ONCE }),
+            Compared::Unready => {
+                // It compares from the root again when there is a tree.
+                (round.progress, round.settled) = (Round::NOTHING, 0);
+                self.round_job(group, |ticket| Job::Plant { ticket, budget: PLANTED_AT_ONCE });
+            }
             // The name of an answer fits only the last question, so it is none of before.
             Compared::Stale | Compared::Broken => self.break_off(group),
         }
@@ -343,6 +397,8 @@ impl Node {
     pub(super) fn mended(&mut self, now: Instant, group: GroupId, name: u64, mended: Mended) {
         let Some(round) = self.round(now, group, name) else { return };
         let with = round.with;
+        round.tally.mended += mended.mended;
+        round.tally.bytes += mended.lacking.iter().map(|delta| delta.len() as u64).sum::<u64>();
         self.repairing.spend(0, mended.keys);
         self.shared.metrics.repair_keys += mended.keys;
         self.shared.metrics.repair_joined += mended.joined;
@@ -379,6 +435,9 @@ impl Node {
     fn next_step(&mut self, now: Instant, group: GroupId) {
         let is_affordable = self.repairing.is_affordable(now);
         let Some(round) = self.keyed.get_mut(&group).and_then(|keyed| keyed.rounds.current.as_mut()) else { return };
+        if round.wants.is_empty() {
+            round.settled = round.progress.compared;
+        }
         if !is_affordable {
             round.stage = Stage::Budget;
         } else if !round.wants.is_empty() {
@@ -398,8 +457,11 @@ impl Node {
         match finished {
             Finished::Known(_) => {
                 let (with, done) = (round.with, Done { at: now, applied: round.applied });
+                let (begun, tally, forgone) = (round.begun, round.tally, round.forgone);
                 if let Some(keyed) = self.keyed.get_mut(&group) {
                     keyed.rounds.done.insert(with, done);
+                    keyed.rounds.brought(with, forgone);
+                    keyed.rounds.history.ended(with, begun, now, tally);
                     keyed.rounds.current = None;
                 }
                 self.repairing.end();
@@ -416,20 +478,11 @@ impl Node {
     /// A round does not come to its end; it is begun anew some time later.
     fn break_off(&mut self, group: GroupId) {
         if let Some(keyed) = self.keyed.get_mut(&group)
-            && keyed.rounds.current.take().is_some()
+            && let Some(round) = keyed.rounds.current.take()
         {
+            keyed.rounds.history.broke(round.with);
             self.repairing.end();
             self.shared.metrics.rounds_broken += 1;
         }
-    }
-
-    /// How the rounds that are under way stand.
-    pub(crate) fn repair_standings(&self) -> Standings {
-        let rounds = self.keyed.values().filter_map(|keyed| keyed.rounds.current.as_ref());
-        rounds.fold(Standings::default(), |all, round| Standings {
-            rounds: all.rounds + 1,
-            compared: all.compared + round.progress.compared,
-            total: all.total + round.progress.total,
-        })
     }
 }

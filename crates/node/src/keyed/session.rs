@@ -151,7 +151,8 @@ impl Node {
         deadline: Instant,
         out: &mut Effects,
     ) {
-        let is_of_one_key = request.key().is_some() && !matches!(request, KeyedRequest::InSession { .. });
+        let is_alone = !matches!(request, KeyedRequest::InSession { .. } | KeyedRequest::Series { .. });
+        let is_of_one_key = request.key().is_some() && is_alone;
         let token = match Token::decode(token) {
             Ok(token) if is_of_one_key => token,
             Ok(_) | Err(_) => {

@@ -114,7 +114,7 @@ impl Router {
     }
 
     fn lent_name(&mut self) -> u64 {
-        self.next_lent += 1;
+        self.next_lent = (self.next_lent + 1) % LENT;
         LENT | self.next_lent
     }
 }

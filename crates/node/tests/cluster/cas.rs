@@ -17,7 +17,7 @@ use super::control::{call, cluster};
 /// Where the tests' clocks stand at first, in milliseconds since 1970.
 const START_MS: u64 = 1_000_000;
 
-fn with_table(conditional: Conditional) -> Cluster {
+pub(crate) fn with_table(conditional: Conditional) -> Cluster {
     let mut cluster = cluster();
     let spec = TableSpec { guarantee: Guarantee::Convergent, shards: 2, conditional, ..TableSpec::default() };
     cluster.write(Object::Table(Table::new("locks", spec)));

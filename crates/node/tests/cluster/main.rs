@@ -12,6 +12,7 @@ mod membership;
 mod quota;
 mod repair;
 mod routing;
+mod series;
 mod splits;
 
 use std::collections::BTreeMap;

@@ -15,7 +15,7 @@ use althing_api::service::ReplySender;
 use althing_api::watch::{WatchCommand, WatchEvent};
 use althing_api::{Call, Error, Health, SnapshotChunk, Target};
 use althing_env::Clock;
-use althing_node::{DiskSpace, Done, Effects, Input, Node, ReadDone};
+use althing_node::{CLIENT_REQUESTS, DiskSpace, Done, Effects, Input, Node, ReadDone};
 use althing_resilience::{Deadline, Work};
 use althing_storage::engine::{Applied, EngineStats};
 use althing_types::{GroupId, RequestId, SpaceId, StreamId};
@@ -253,6 +253,8 @@ impl Driver {
             }
         }
         let numbers = (self.node.metrics(), groups);
+        let repair = self.node.repair_metrics(self.clock.now()).collect();
+        *self.published.repair.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = repair;
         *self.published.lobby.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = self.node.lobby();
         *self.published.node.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = numbers;
     }
@@ -271,7 +273,7 @@ impl Driver {
     fn take(&mut self, event: Event, out: &mut Effects) {
         match event {
             Event::Request { mut call, sender, place } => {
-                self.next_request += 1;
+                self.next_request = (self.next_request + 1) % CLIENT_REQUESTS;
                 let id = RequestId(self.next_request);
                 let (now, admitted) = (self.clock.now(), place.ticket.admitted());
                 self.metrics.inbox_seconds.observe(now.since(admitted).as_secs_f64());

@@ -40,6 +40,10 @@ impl Reader {
                 Ok((KeyedAnswer::Count(self.key_count()), self.revision()))
             }
             KeyedRequest::Flush => Err(changes()),
+            KeyedRequest::Series { .. } => {
+                let reason = "what is asked of a strong table at once is a transaction";
+                Err(ErrorKind::Unsupported(reason.to_owned()))
+            }
             KeyedRequest::Siblings { .. } | KeyedRequest::Put { .. } | KeyedRequest::InSession { .. } => {
                 let reason = "a strong table has no concurrent values, and every read of it sees all writes before";
                 Err(ErrorKind::Unsupported(reason.to_owned()))

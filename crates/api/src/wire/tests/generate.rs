@@ -172,11 +172,13 @@ fn keyed_request() -> impl Strategy<Value = KeyedRequest> {
 fn keyed_answer() -> impl Strategy<Value = KeyedAnswer> {
     let in_session =
         (bytes(), lone_answer()).prop_map(|(token, answer)| KeyedAnswer::InSession { answer: Box::new(answer), token });
-    prop_oneof![4 => lone_answer(), 1 => in_session]
+    let part = prop_oneof![lone_answer().prop_map(Ok), error().prop_map(Err)];
+    let series = vec(part, 0..3).prop_map(KeyedAnswer::Series);
+    prop_oneof![4 => lone_answer(), 1 => in_session, 1 => series]
 }
 
 fn lone_request() -> impl Strategy<Value = KeyedRequest> {
-    let access = prop::sample::select(vec![Access::Read, Access::Write]);
+    let access = || prop::sample::select(vec![Access::Read, Access::Write]);
     let level = || option::of(prop::sample::select(Level::ALL.to_vec()));
     let bytes_or_none = || option::of(bytes());
     prop_oneof![
@@ -187,7 +189,16 @@ fn lone_request() -> impl Strategy<Value = KeyedRequest> {
             context,
             level
         }),
-        (bytes(), bytes(), access, level()).prop_map(|(key, operation, access, level)| KeyedRequest::Operate {
+        (bytes(), vec(bytes(), 0..3), access(), level(), level()).prop_map(
+            |(key, operations, access, read_level, write_level)| KeyedRequest::Series {
+                key,
+                operations,
+                access,
+                read_level,
+                write_level
+            }
+        ),
+        (bytes(), bytes(), access(), level()).prop_map(|(key, operation, access, level)| KeyedRequest::Operate {
             key,
             operation,
             access,
@@ -441,9 +452,12 @@ pub(super) fn result() -> impl Strategy<Value = Result<Answer, Error>> {
         Header { cluster: ClusterId(cluster), member, revision, raft_term }
     });
     let answer = (header, body()).prop_map(|(header, body)| Answer { header, body });
+    prop_oneof![answer.prop_map(Ok), error().prop_map(Err)]
+}
+
+fn error() -> impl Strategy<Value = Error> {
     let outcome = prop::sample::select(vec![Outcome::NotDone, Outcome::MaybeDone]);
-    let error = (error_kind(), outcome).prop_map(|(kind, outcome)| Error { kind, outcome });
-    prop_oneof![answer.prop_map(Ok), error.prop_map(Err)]
+    (error_kind(), outcome).prop_map(|(kind, outcome)| Error { kind, outcome })
 }
 
 /// What a client says on a watch stream.
