@@ -80,8 +80,9 @@ impl Replica {
         let (change, _) = conf_change(entry)?;
         self.flush_proposals();
         let applied = self.node.apply_conf_change(&change.to_raft());
+        let before = self.conf_state().clone();
         let conf_state = applied
-            .map(|state| ConfState { epoch: entry.index, ..ConfState::from_raft(&state) })
+            .map(|state| ConfState::from_raft(&state).made_of(&before, entry.index))
             .map_err(|error| ConfChangeError::Refused { index: entry.index, reason: error.to_string() })?;
         mark(&change);
         self.node.mut_store().set_conf_state(conf_state.clone());

@@ -177,6 +177,11 @@ impl ConfState {
         }
         writer.bool(self.auto_leave);
         writer.u64(self.epoch);
+        writer.u64(self.joined.len() as u64);
+        for (node, since) in &self.joined {
+            writer.u64(node.get());
+            writer.u64(*since);
+        }
     }
 
     fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
@@ -187,8 +192,17 @@ impl ConfState {
             learners_next: read_nodes(reader)?,
             auto_leave: reader.bool("auto leave")?,
             epoch: reader.u64("a configuration's epoch")?,
+            joined: read_joined(reader)?,
         })
     }
+}
+
+fn read_joined(reader: &mut Reader) -> Result<Vec<(NodeId, u64)>, DecodeError> {
+    let count = reader.count("the voters that joined")?;
+    let joined = |reader: &mut Reader| {
+        Ok((reader.u64("a voter that joined").map(NodeId)?, reader.u64("the entry by which a voter joined")?))
+    };
+    (0..count).map(|_| joined(reader)).collect()
 }
 
 fn read_nodes(reader: &mut Reader) -> Result<Vec<NodeId>, DecodeError> {
@@ -217,14 +231,16 @@ mod tests {
 
     fn any_conf_state() -> impl Strategy<Value = ConfState> {
         let nodes = || vec(any::<u64>().prop_map(NodeId), 0..4);
-        (nodes(), nodes(), nodes(), nodes(), any::<bool>(), any::<u64>()).prop_map(
-            |(voters, learners, voters_outgoing, learners_next, auto_leave, epoch)| ConfState {
+        let joined = || vec((any::<u64>().prop_map(NodeId), any::<u64>()), 0..4);
+        (nodes(), nodes(), nodes(), nodes(), any::<bool>(), any::<u64>(), joined()).prop_map(
+            |(voters, learners, voters_outgoing, learners_next, auto_leave, epoch, joined)| ConfState {
                 voters,
                 learners,
                 voters_outgoing,
                 learners_next,
                 auto_leave,
                 epoch,
+                joined,
             },
         )
     }

@@ -11,12 +11,13 @@ use crate::types::SnapshotMeta;
 
 /// A snapshot that Raft has taken over and the log has not yet made durable. Until then the replica holds no election:
 /// the raft crate would look for entries below the snapshot that are gone.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Installing {
     /// Where the snapshot stands.
     pub(crate) index: u64,
-    /// That of its configuration: the raft crate does not carry it.
+    /// Those of its configuration: the raft crate does not carry them.
     pub(crate) epoch: u64,
+    pub(crate) joined: Vec<(NodeId, u64)>,
 }
 
 impl Replica {
@@ -49,7 +50,8 @@ impl Replica {
         self.step_raft(message);
         let taken = self.node.snap().is_some_and(|snapshot| snapshot.get_metadata().index == index);
         if taken {
-            self.installing = Some(Installing { index, epoch: meta.conf_state.epoch });
+            let (epoch, joined) = (meta.conf_state.epoch, meta.conf_state.joined);
+            self.installing = Some(Installing { index, epoch, joined });
             self.metrics.snapshots_installed += 1;
         }
         self.finish_input(out);

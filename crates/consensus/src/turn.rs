@@ -71,8 +71,9 @@ impl Replica {
         let mut ready = self.node.ready();
         let seq = ready.number();
         let mut snapshot = Some(ready.snapshot()).filter(|snapshot| !snapshot.is_empty()).map(SnapshotMeta::from_raft);
-        if let (Some(meta), Some(installing)) = (&mut snapshot, self.installing) {
+        if let (Some(meta), Some(installing)) = (&mut snapshot, &self.installing) {
             meta.conf_state.epoch = installing.epoch;
+            meta.conf_state.joined.clone_from(&installing.joined);
         }
         let entries = ready.take_entries();
         let hard_state =
@@ -142,13 +143,11 @@ impl Replica {
 
     /// The log says durably that it begins with the snapshot.
     fn finish_install(&mut self) {
-        if let Some(installing) = self.installing
-            && self.node.raft.raft_log.persisted >= installing.index
-            && self.node.snap().is_none()
-        {
+        let Some(index) = self.installing.as_ref().map(|installing| installing.index) else { return };
+        if self.node.raft.raft_log.persisted >= index && self.node.snap().is_none() {
             althing_probe::hit(Mark::SnapshotInstalled);
             self.installing = None;
-            self.advance_applied(installing.index);
+            self.advance_applied(index);
         }
     }
 

@@ -62,6 +62,9 @@ pub struct ConfState {
     /// The index of the entry that made it so; 0 if the group was born with it. So a later configuration has a greater one, and
     /// all replicas give one configuration the same: what goes beside the log can say by which it goes.
     pub epoch: u64,
+    /// Voters, incoming and outgoing, that were not born with the group, each with the index of the entry by which it has come to vote. One
+    /// that went and came back has that of its return. Sorted by node.
+    pub joined: Vec<(NodeId, u64)>,
 }
 
 impl ConfState {
@@ -84,6 +87,23 @@ impl ConfState {
     #[must_use]
     pub fn is_voter(&self, node: NodeId) -> bool {
         self.voters.contains(&node) || self.voters_outgoing.contains(&node)
+    }
+
+    /// The epoch since which `node` has had a vote without a break, if it has one.
+    #[must_use]
+    pub fn voter_since(&self, node: NodeId) -> Option<u64> {
+        let joined = self.joined.iter().find(|(voter, _)| *voter == node);
+        self.is_voter(node).then(|| joined.map_or(0, |(_, since)| *since))
+    }
+
+    /// This one as the raft crate gives it, as what the entry at this index makes of `before`.
+    pub(crate) fn made_of(self, before: &Self, index: u64) -> Self {
+        let mut voters = [&self.voters[..], &self.voters_outgoing].concat();
+        voters.sort_unstable();
+        voters.dedup();
+        let since = |node: NodeId| (node, before.voter_since(node).unwrap_or(index));
+        let joined = voters.into_iter().map(since).filter(|(_, since)| *since > 0).collect();
+        Self { epoch: index, joined, ..self }
     }
 
     /// Whether `node` receives the log.
@@ -112,7 +132,7 @@ impl ConfState {
         state
     }
 
-    /// Without its epoch, which the raft crate does not know.
+    /// Without its epoch and when its voters joined, which the raft crate does not know.
     pub(crate) fn from_raft(state: &raft::eraftpb::ConfState) -> Self {
         Self {
             voters: sorted(state.get_voters()),
@@ -121,6 +141,7 @@ impl ConfState {
             learners_next: sorted(state.get_learners_next()),
             auto_leave: state.get_auto_leave(),
             epoch: 0,
+            joined: Vec::new(),
         }
     }
 }

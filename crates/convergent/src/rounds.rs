@@ -65,6 +65,8 @@ pub enum Task {
         epoch: u64,
         /// Whether it is one of a move.
         stage: Stage,
+        /// The epoch since which this replica has had a vote without a break, if it has one.
+        since: Option<u64>,
     },
     /// A proposer asks this acceptor.
     Answer {
@@ -102,8 +104,6 @@ pub enum Task {
     Fill {
         /// The epoch in which that was.
         epoch: u64,
-        /// The stage of that epoch.
-        stage: Stage,
         /// The highest of the others' floors.
         floor: Ballot,
     },

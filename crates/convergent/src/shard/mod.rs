@@ -343,7 +343,7 @@ impl Shard {
                 return Ok(());
             }
             Message::Rounds(records) => {
-                self.take_records(records, bytes);
+                self.take_records(records, bytes)?;
                 return Ok(());
             }
             Message::Issued(issued) => {

@@ -5,9 +5,10 @@ use std::ops::Bound;
 
 use althing_clock::{Actor, Coded, Dot, DotContext};
 use althing_codec::{DecodeError, Reader, Writer};
-use althing_paxos::acceptor::{Effect, Record, Standing};
+use althing_paxos::acceptor::{self, Effect, Record, Standing};
+use althing_paxos::config::Stage;
 use althing_paxos::message::Ask;
-use althing_paxos::{Acceptor, Register, Value};
+use althing_paxos::{Acceptor, Ballot, Register, Value};
 use althing_storage::engine::Batch;
 use bytes::Bytes;
 
@@ -147,14 +148,14 @@ impl Shard {
     /// Does a task; gives what is to be logged, and what became of it.
     pub(super) fn do_task(&mut self, task: Task) -> Result<(Option<Bytes>, Told), ConvergentError> {
         match task {
-            Task::Configure { epoch, stage } => Ok(self.configure(epoch, stage)),
+            Task::Configure { epoch, stage, since } => self.configure(epoch, stage, since),
             Task::Answer { from, request } => {
                 let stored = self.register(&request.key)?;
                 if request.ask == Ask::Erase && stored.as_ref().is_some_and(|register| !self.has_taken(register)) {
                     // Its removal is still to come here. Who asks will ask again.
                     return Ok((None, Told::Answered(None)));
                 }
-                let Some(acceptor) = &mut self.rounds.acceptor else { return Ok((None, Told::Answered(None))) };
+                let Some(acceptor) = self.speaking() else { return Ok((None, Told::Answered(None))) };
                 let mut effects = Vec::new();
                 acceptor.handle(from, request, stored, &mut effects);
                 let (mut records, mut said) = (Vec::new(), None);
@@ -166,7 +167,7 @@ impl Shard {
                         Effect::Behind { .. } => {}
                     }
                 }
-                Ok((self.remember(records), Told::Answered(said)))
+                Ok((self.remember(records)?, Told::Answered(said)))
             }
             Task::Propose { key, wish, current, now_ms, seed } => self.propose(&key, wish, &current, now_ms, seed),
             Task::Page { after, count } => {
@@ -185,13 +186,9 @@ impl Shard {
                 Ok((None, Told::Page { registers, next, standing }))
             }
             Task::Copy { registers } => self.copy(registers),
-            Task::Fill { epoch, stage, floor } => {
-                if self.rounds.acceptor.is_some() {
-                    return Ok((None, self.standing()));
-                }
-                let standing = Standing::Member;
-                let record = Record::Shard(althing_paxos::acceptor::Shard { epoch, stage, standing, floor });
-                Ok((self.remember(vec![record]), self.standing()))
+            Task::Fill { epoch, floor } => {
+                let logged = self.fill(epoch, floor)?;
+                Ok((logged, self.standing()))
             }
             Task::Resolve { key } => {
                 let delta = self.resolve(&key)?;
@@ -205,39 +202,90 @@ impl Shard {
         Told::Standing(self.rounds.acceptor.as_ref().map(Acceptor::shard))
     }
 
-    fn configure(&mut self, epoch: u64, stage: althing_paxos::config::Stage) -> (Option<Bytes>, Told) {
-        let records = match (&mut self.rounds.acceptor, self.config.born) {
-            (Some(acceptor), Born::WithTheShard | Born::Later) => {
-                let mut effects = Vec::new();
-                // An older epoch changes nothing.
-                let _ = acceptor.configure(epoch, stage, &mut effects);
-                effects.into_iter().filter_map(record_of).collect()
+    /// Goes by this configuration from now on. Who was an acceptor all the time since it has its vote goes on, and so does a replica that was
+    /// born with the shard and has its vote from then: it has promised nothing, as one that was away. Everybody else has missed
+    /// what was chosen meanwhile, or has no vote: it forgets what it had, and is silent until it is filled.
+    fn configure(
+        &mut self,
+        epoch: u64,
+        stage: Stage,
+        since: Option<u64>,
+    ) -> Result<(Option<Bytes>, Told), ConvergentError> {
+        let held = self.rounds.acceptor.as_ref().map(Acceptor::shard);
+        if held.is_some_and(|held| epoch <= held.epoch) {
+            return Ok((None, self.standing()));
+        }
+        let was_member_at = match (held, self.config.born) {
+            (Some(held), Born::WithTheShard | Born::Later) => {
+                Some(held.epoch).filter(|_| held.standing == Standing::Member)
             }
-            (None, Born::WithTheShard) => {
-                vec![Record::Shard(Acceptor::new(epoch, stage, Standing::Member).shard())]
-            }
-            (None, Born::Later) => Vec::new(),
+            (None, Born::WithTheShard) => Some(0),
+            (None, Born::Later) => None,
         };
-        (self.remember(records), self.standing())
+        let standing = match (since, was_member_at) {
+            (Some(since), Some(at)) if at >= since => Standing::Member,
+            (Some(_) | None, Some(_) | None) => Standing::Filling,
+        };
+        let floor = held.map_or(Ballot::ZERO, |held| held.floor);
+        let record = Record::Shard(acceptor::Shard { epoch, stage, standing, floor });
+        let logged = self.remember(vec![record])?;
+        Ok((logged, self.standing()))
+    }
+
+    /// Ends the copying of the others' registers, if it was of this epoch.
+    fn fill(&mut self, epoch: u64, floor: Ballot) -> Result<Option<Bytes>, ConvergentError> {
+        let Some(held) = self.rounds.acceptor.as_ref().map(Acceptor::shard) else { return Ok(None) };
+        match held.standing {
+            Standing::Filling if held.epoch == epoch => {
+                let (standing, floor) = (Standing::Member, held.floor.max(floor));
+                self.remember(vec![Record::Shard(acceptor::Shard { standing, floor, ..held })])
+            }
+            Standing::Filling | Standing::Member => Ok(None),
+        }
+    }
+
+    /// The acceptor, unless it is silent.
+    fn speaking(&mut self) -> Option<&mut Acceptor> {
+        self.rounds.acceptor.as_mut().filter(|acceptor| acceptor.shard().standing == Standing::Member)
+    }
+
+    /// Forgets all registers.
+    fn forget_registers(&mut self) -> Result<(), ConvergentError> {
+        let end = layout::end(layout::REGISTERS_PREFIX);
+        let span = (Bound::Included(layout::REGISTERS_PREFIX), Bound::Excluded(&end[..]));
+        let view = self.engine.view();
+        for record in view.scan(self.space, span) {
+            let (key, _) = record?;
+            self.rounds.changed.insert(layout::name(&own(&key)), None);
+        }
+        self.rounds.changed.values_mut().for_each(|register| *register = None);
+        Ok(())
     }
 
     /// Remembers records of the acceptor as one entry of the log.
-    fn remember(&mut self, records: Vec<Record>) -> Option<Bytes> {
+    fn remember(&mut self, records: Vec<Record>) -> Result<Option<Bytes>, ConvergentError> {
         if records.is_empty() {
-            return None;
+            return Ok(None);
         }
         let message = Message::Rounds(records);
         let bytes = message.encode();
-        let Message::Rounds(records) = message else { return None };
-        self.take_records(records, bytes.len());
-        Some(bytes)
+        let Message::Rounds(records) = message else { return Ok(None) };
+        self.take_records(records, bytes.len())?;
+        Ok(Some(bytes))
     }
 
     /// Takes records of the acceptor, of so many bytes: its own at this moment, or those of the log.
-    pub(super) fn take_records(&mut self, records: Vec<Record>, bytes: usize) {
-        records.into_iter().for_each(|record| self.rounds.remember(record));
+    pub(super) fn take_records(&mut self, records: Vec<Record>, bytes: usize) -> Result<(), ConvergentError> {
+        for record in records {
+            // Whoever begins to be filled begins with nothing: what it had may have been forgotten by all others since.
+            if let Record::Shard(acceptor::Shard { standing: Standing::Filling, .. }) = record {
+                self.forget_registers()?;
+            }
+            self.rounds.remember(record);
+        }
         self.index += 1;
         self.unwritten += bytes;
+        Ok(())
     }
 
     /// Takes what was issued, of so many bytes: at this moment, or in the log.
@@ -283,7 +331,7 @@ impl Shard {
 
     /// Joins another acceptor's registers, as long as this one is not one itself.
     fn copy(&mut self, registers: Vec<(Bytes, Bytes)>) -> Result<(Option<Bytes>, Told), ConvergentError> {
-        if self.rounds.acceptor.is_some() {
+        if self.rounds.acceptor.as_ref().is_none_or(|acceptor| acceptor.shard().standing == Standing::Member) {
             return Ok((None, Told::Copied));
         }
         let mut records = Vec::new();
@@ -291,13 +339,13 @@ impl Shard {
             // One that does not parse was sent by a broken node: nothing is taken from it, and it is not counted as copied.
             let Ok(theirs) = Register::decode(own(&theirs)) else { return Ok((None, Told::Standing(None))) };
             let before = self.register(&key)?;
-            let mut register = before.clone().unwrap_or(Register::absent(althing_paxos::Ballot::ZERO));
+            let mut register = before.clone().unwrap_or(Register::absent(Ballot::ZERO));
             register.join(theirs);
             if before.as_ref() != Some(&register) {
                 records.push(Record::Register { key: own(&key), register });
             }
         }
-        Ok((self.remember(records), Told::Copied))
+        Ok((self.remember(records)?, Told::Copied))
     }
 
     /// What was issued for a key and is not known was never chosen, or a later value was, which has replaced it: it is known from now
@@ -361,13 +409,6 @@ impl Shard {
 /// The single dots that a vector stands for: of one key's rounds these are few.
 fn vector_dots(context: &DotContext) -> impl Iterator<Item = Dot> + '_ {
     context.vector().iter().flat_map(|(actor, last)| (1..=last).map(move |counter| Dot::new(actor, counter)))
-}
-
-fn record_of(effect: Effect) -> Option<Record> {
-    match effect {
-        Effect::Persist { record, .. } => Some(record),
-        Effect::Send { .. } | Effect::Behind { .. } => None,
-    }
 }
 
 fn decode_register(bytes: &Bytes) -> Result<Register, ConvergentError> {

@@ -67,8 +67,11 @@ impl Fill {
         matches!(self.stage, Stage::Copies | Stage::Ends)
     }
 
-    pub(super) fn stands(&mut self, accepts: bool) {
-        self.stage = if accepts { Stage::Accepts } else { Stage::Copies };
+    pub(super) fn stands(&mut self, standing: Standing) {
+        self.stage = match standing {
+            Standing::Member => Stage::Accepts,
+            Standing::Filling => Stage::Copies,
+        };
     }
 
     /// Whether enough others are copied: a quorum of the set that there was before. Once a move is over that set is not known any more, and
@@ -99,7 +102,7 @@ impl Node {
         }
         if fill.has_enough(&config) {
             fill.stage = Stage::Ends;
-            let task = Task::Fill { epoch: config.epoch(), stage: config.stage(), floor: fill.floor };
+            let task = Task::Fill { epoch: config.epoch(), floor: fill.floor };
             let ticket = keyed.ticket(Waiting::Cas(Ticket::Own));
             return self.agenda.push(group, Job::Rounds { ticket, task });
         }
@@ -198,13 +201,17 @@ impl Node {
             return;
         }
         cas.fill.floor = cas.fill.floor.max(standing.floor);
-        let ticket = keyed.ticket(Waiting::Cas(Ticket::Copy { from, after }));
+        let ticket = keyed.ticket(Waiting::Cas(Ticket::Copy { from, name, after }));
         self.agenda.push(group, Job::Rounds { ticket, task: Task::Copy { registers } });
     }
 
     /// A page is copied, and durable.
-    pub(super) fn copied(&mut self, now: Instant, group: GroupId, from: NodeId, after: Option<Bytes>) {
+    pub(super) fn copied(&mut self, now: Instant, group: GroupId, from: NodeId, name: u64, after: Option<Bytes>) {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
+        if keyed.cas.epoch != Some(name) {
+            // In the present configuration it begins anew, with nothing.
+            return;
+        }
         let fill = &mut keyed.cas.fill;
         match after {
             // A page that has come twice, and late, leads back: what follows it is copied twice.

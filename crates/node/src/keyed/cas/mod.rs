@@ -118,8 +118,8 @@ pub(super) enum Ticket {
     Commit { key: Bytes, version: Ballot, delta: Bytes, ended: Option<Ended> },
     /// A newcomer, for a page of registers, by the name of its question.
     Page(NodeId, u64),
-    /// This replica, which is new, for a page of this other one's to be copied.
-    Copy { from: NodeId, after: Option<Bytes> },
+    /// This replica, which is new, for a page of this other one's to be copied in the configuration of this epoch.
+    Copy { from: NodeId, name: u64, after: Option<Bytes> },
     /// Nobody in particular.
     Own,
 }
@@ -203,13 +203,15 @@ impl Node {
     /// Sees to it that the proposer and the acceptor go by the configuration that this replica knows.
     fn follow_epoch(&mut self, now: Instant, group: GroupId, out: &mut crate::Effects) {
         let Some(config) = self.acceptors(group) else { return };
+        let own = self.shared.node();
+        let since = self.groups.get(&group).and_then(|held| held.replica.conf_state().voter_since(own));
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         if keyed.cas.epoch == Some(config.epoch()) {
             return;
         }
         keyed.cas.epoch = Some(config.epoch());
         keyed.cas.fill = Fill::default();
-        let task = Task::Configure { epoch: config.epoch(), stage: config.stage() };
+        let task = Task::Configure { epoch: config.epoch(), stage: config.stage(), since };
         let ticket = keyed.ticket(Waiting::Cas(Ticket::Own));
         self.agenda.push(group, Job::Rounds { ticket, task });
         if keyed.cas.proposer.is_some() {
@@ -246,7 +248,7 @@ impl Node {
             (Ticket::Page(to, name), Told::Page { registers, next, standing: Some(standing) }) => {
                 self.tell_registers(group, to, name, registers, next, standing);
             }
-            (Ticket::Copy { from, after }, Told::Copied) => self.copied(now, group, from, after),
+            (Ticket::Copy { from, name, after }, Told::Copied) => self.copied(now, group, from, name, after),
             (Ticket::Own, Told::Standing(standing)) => self.standing(group, standing),
             (Ticket::Own, Told::Resolved(Some(delta))) => self.spread(now, group, index, delta),
             (Ticket::Own, Told::Unsettled { open, absent, inherited, next }) => {
@@ -273,8 +275,12 @@ impl Node {
     }
 
     fn standing(&mut self, group: GroupId, standing: Option<Acceptance>) {
-        if let Some(keyed) = self.keyed.get_mut(&group) {
-            keyed.cas.fill.stands(standing.is_some());
+        if let Some(keyed) = self.keyed.get_mut(&group)
+            && let Some(standing) = standing
+            // What was asked of an earlier configuration says nothing of this one.
+            && keyed.cas.epoch == Some(standing.epoch)
+        {
+            keyed.cas.fill.stands(standing.standing);
         }
     }
 
