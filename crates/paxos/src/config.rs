@@ -71,10 +71,10 @@ impl Config {
         }
     }
 
-    /// Whether those for which `has` is true are a majority of the set that a move begins with, or of the only one.
-    pub fn is_quorum_of_old(&self, has: impl Fn(Peer) -> bool) -> bool {
+    /// Whether among those for which `has` is true there is one of each majority of the set that a move begins with, or of the only one.
+    pub fn meets_majorities_of_old(&self, has: impl Fn(Peer) -> bool) -> bool {
         let (Sets::One(peers) | Sets::Both { old: peers, .. }) = &self.sets;
-        peers.iter().filter(|peer| has(**peer)).count() * 2 > peers.len()
+        peers.iter().filter(|peer| has(**peer)).count() * 2 >= peers.len()
     }
 
     /// Whether `has` is true for all.
@@ -121,10 +121,15 @@ mod tests {
     }
 
     #[test]
-    fn half_is_no_majority() {
+    fn half_is_no_majority_and_meets_each() {
         let config = Config::stable(1, &[peer(1), peer(2), peer(3), peer(4)]);
         assert!(!config.is_quorum(|peer| peer.node.get() <= 2));
         assert!(config.is_quorum(|peer| peer.node.get() <= 3));
+        assert!(config.meets_majorities_of_old(|peer| peer.node.get() <= 2));
+        assert!(!config.meets_majorities_of_old(|peer| peer.node.get() <= 1));
+        let moving = Config::moving(1, &[peer(1), peer(2), peer(3)], &[peer(2), peer(3), peer(4)]);
+        assert!(moving.meets_majorities_of_old(|peer| [1, 3].contains(&peer.node.get())));
+        assert!(!moving.meets_majorities_of_old(|peer| [3, 4].contains(&peer.node.get())));
         assert_eq!(Config::moving(2, &[peer(1), peer(2)], &[peer(2), peer(3)]).peers(), [peer(1), peer(2), peer(3)]);
     }
 }

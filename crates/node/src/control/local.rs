@@ -190,8 +190,11 @@ impl Node {
             .collect();
         for (id, wanted) in wanted {
             let voters = self.groups.get(&id).map(|group| group.standing().voters).unwrap_or_default();
-            let stay = voters.intersection(&wanted.replicas).copied().collect::<BTreeSet<_>>();
-            if stay.len() < voters.len() && !self.may_replace(now, id, &stay, voters.len()) {
+            // Voters are added and replaced one at a time.
+            let leave = voters.difference(&wanted.replicas).copied().collect::<BTreeSet<_>>();
+            let grows = wanted.replicas.len() > voters.len();
+            let size = voters.len() + usize::from(grows);
+            if (grows || !leave.is_empty()) && !self.may_replace(now, id, &voters, &leave, size) {
                 continue;
             }
             self.with(now, id, out, |group, cx| group.conform(cx, &wanted));

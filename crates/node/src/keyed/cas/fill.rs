@@ -74,10 +74,11 @@ impl Fill {
         };
     }
 
-    /// Whether enough others are copied: a quorum of the set that there was before. Once a move is over that set is not known any more, and
-    /// a quorum of the present one is a quorum of that, too, if the newcomer is not counted.
+    /// Whether enough others are copied: one of each quorum of the set that there was before. Once a move is over that set is not known any
+    /// more, and what meets each quorum of the present one met each of that, too, if the newcomer is not counted. Where a replica was
+    /// added without a move, the present set is the one before and the newcomer.
     fn has_enough(&self, config: &Config) -> bool {
-        config.is_quorum_of_old(|peer| self.done.contains(&peer.node))
+        config.meets_majorities_of_old(|peer| self.done.contains(&peer.node))
     }
 
     /// Whether this replica is known to accept.
@@ -122,9 +123,16 @@ impl Node {
         self.conditional(group) == Some(Conditional::Paxos) && !accepts
     }
 
-    /// Whether a replica of a shard may be replaced, when these stay: most of the next configuration must accept without the newcomer. Whoever
-    /// is not known to accept is asked.
-    pub(crate) fn may_replace(&mut self, now: Instant, group: GroupId, stay: &BTreeSet<NodeId>, size: usize) -> bool {
+    /// Whether a replica of a shard may be added, or one of those that leave be replaced: most of the next configuration, of so many, must
+    /// accept without the newcomer, whichever of them goes first. Whoever is not known to accept is asked.
+    pub(crate) fn may_replace(
+        &mut self,
+        now: Instant,
+        group: GroupId,
+        voters: &BTreeSet<NodeId>,
+        leave: &BTreeSet<NodeId>,
+        size: usize,
+    ) -> bool {
         match self.conditional(group) {
             Some(Conditional::Paxos) => {}
             Some(Conditional::Refuse) | None => return true,
@@ -138,13 +146,14 @@ impl Node {
             return false;
         }
         fill.accepting.insert(own);
-        let have = stay.intersection(&fill.accepting).count();
-        if have * 2 >= size {
+        let accepting = voters.intersection(&fill.accepting).count();
+        let goes = leave.intersection(&fill.accepting).count().min(1);
+        if (accepting - goes) * 2 >= size {
             return true;
         }
         if fill.probed.is_none_or(|probed| now.since(probed) >= AGAIN_AFTER) {
             fill.probed = Some(now);
-            let unknown: Vec<_> = stay.difference(&fill.accepting).copied().filter(|node| *node != own).collect();
+            let unknown: Vec<_> = voters.difference(&fill.accepting).copied().filter(|node| *node != own).collect();
             for node in unknown {
                 let message = KeyedMessage::Registers { name: epoch, after: Some(Bytes::from_static(&BEYOND)) };
                 self.shared.peers.send(node, &Message::Keyed(group, message));
