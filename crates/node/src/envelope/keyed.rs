@@ -87,6 +87,11 @@ pub enum KeyedMessage {
         /// As what.
         standing: Standing,
     },
+    /// To `Attest`: the sender has no replica of the shard.
+    Absent {
+        /// To which question.
+        name: u64,
+    },
     /// What a proposer asks an acceptor.
     Round {
         /// In the bytes of `althing_paxos`.
@@ -152,6 +157,7 @@ impl KeyedMessage {
             | Self::States { name, .. }
             | Self::Registers { name, .. }
             | Self::Copied { name, .. }
+            | Self::Absent { name }
             | Self::Filled { name, .. } => *name,
             // They have names of their own in their bytes.
             Self::Round { .. } | Self::Rounded { .. } => 0,
@@ -165,7 +171,7 @@ impl KeyedMessage {
             (self, other),
             (Self::Delta { .. }, Self::Taken { .. } | Self::Refused { .. })
                 | (Self::Ask { .. }, Self::State { .. })
-                | (Self::Attest { .. }, Self::Attested { .. })
+                | (Self::Attest { .. }, Self::Attested { .. } | Self::Absent { .. })
                 | (Self::Compare { .. }, Self::Differs { .. })
                 | (Self::Want { .. }, Self::States { .. })
         );
@@ -190,6 +196,7 @@ impl KeyedMessage {
             Self::Taken { .. }
             | Self::Refused { .. }
             | Self::Attest { .. }
+            | Self::Absent { .. }
             | Self::Registers { .. }
             | Self::Filled { .. } => 0,
         };
@@ -225,6 +232,7 @@ impl KeyedMessage {
                 write_after(w, after.as_ref());
             }
             Self::Attest { name } => write(w, 5, *name, None),
+            Self::Absent { name } => write(w, 14, *name, None),
             Self::Attested { name, applied, delta } => {
                 write(w, 6, *name, Some(delta));
                 w.u64(*applied);
@@ -266,6 +274,7 @@ impl KeyedMessage {
             13 => {
                 Self::States { name, states: copied(r, "states of keys")?, answered: r.u64("how many are answered")? }
             }
+            14 => Self::Absent { name },
             20 => Self::Round { request: copied(r, "a request of a round")? },
             21 => Self::Rounded { answer: copied(r, "an answer of a round")? },
             22 => Self::Registers { name, after: read_after(r)? },
@@ -354,6 +363,7 @@ mod tests {
                 states
             }),
             (name(), standing()).prop_map(|(name, standing)| KeyedMessage::Filled { name, standing }),
+            name().prop_map(|name| KeyedMessage::Absent { name }),
             bytes().prop_map(|request| KeyedMessage::Round { request }),
             bytes().prop_map(|answer| KeyedMessage::Rounded { answer }),
             (name(), prop::option::of(bytes())).prop_map(|(name, after)| KeyedMessage::Registers { name, after }),

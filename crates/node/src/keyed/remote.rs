@@ -26,7 +26,12 @@ impl Node {
             return;
         }
         let Some(keyed) = self.keyed.get_mut(&group) else {
-            // A replica that is not here, or not yet. Whoever sent a delta keeps it.
+            // A replica that is not here, or not yet. Whoever sent a delta keeps it; whoever wants to compare need not wait.
+            if let KeyedMessage::Attest { name } = message
+                && !self.groups.contains_key(&group)
+            {
+                self.shared.peers.send(from, &Message::Keyed(group, KeyedMessage::Absent { name }));
+            }
             return;
         };
         match message {
@@ -63,6 +68,7 @@ impl Node {
                 self.asked(group, Waiting::Wanted(from, name), |ticket| Job::States { ticket, wants });
             }
             KeyedMessage::Filled { standing, .. } => self.filled(group, from, standing),
+            KeyedMessage::Absent { name } => self.round_absent(now, group, from, name),
             KeyedMessage::Attested { .. } | KeyedMessage::Differs { .. } | KeyedMessage::States { .. } => {
                 self.round_answered(now, group, from, message);
             }

@@ -38,6 +38,8 @@ const ROUND_TIMEOUT: Duration = Duration::from_secs(5);
 const ROUND_EVERY: Duration = Duration::from_secs(300);
 /// The same, if there are deltas that the replica was sent and that are not kept for it.
 const ROUND_SOON: Duration = Duration::from_secs(10);
+/// How long a node that has said that it has no replica is not asked again.
+const ABSENT_FOR: Duration = Duration::from_secs(2);
 /// How long it takes until a round is tried again that could not begin.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// How often a replica that is to be filled says that it is: its leader may be another one by then.
@@ -53,6 +55,8 @@ pub(super) struct Rounds {
     /// The last round with each other replica that was over.
     done: BTreeMap<NodeId, Done>,
     pub(super) current: Option<Round>,
+    /// Who has said that it has no replica, and when.
+    absent: BTreeMap<NodeId, Instant>,
     /// Deltas that each replica was sent, was not seen to take, and is not kept, since the last round with it began.
     forgone: BTreeMap<NodeId, u64>,
     /// What those were, for people.
@@ -160,6 +164,11 @@ impl Rounds {
         }
     }
 
+    /// Whether a node has said lately that it has no replica.
+    fn is_absent(&self, now: Instant, node: NodeId) -> bool {
+        self.absent.get(&node).is_some_and(|said| now.since(*said) < ABSENT_FOR)
+    }
+
     /// When a round with a replica is due that knows of the configuration up to an index.
     fn due(&self, node: NodeId, applied: u64) -> Instant {
         match self.done.get(&node) {
@@ -178,6 +187,7 @@ impl Node {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let rounds = &mut keyed.rounds;
         rounds.done.retain(|node, _| audience.contains(node));
+        rounds.absent.retain(|node, _| audience.contains(node));
         rounds.history.retain(&audience);
         rounds.forgone.retain(|node, _| audience.contains(node));
         if let Some(round) = &rounds.current {
@@ -188,8 +198,10 @@ impl Node {
         }
         let wanted = self.wanted_confs(group);
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
-        let is_due =
-            |node: &&NodeId| keyed.rounds.due(**node, wanted) <= now && self.shared.peers.is_heard(now, **node);
+        let is_due = |node: &&NodeId| {
+            let is_there = self.shared.peers.is_heard(now, **node) && !keyed.rounds.is_absent(now, **node);
+            is_there && keyed.rounds.due(**node, wanted) <= now
+        };
         let Some(with) = audience.iter().find(is_due).copied() else { return };
         if self.repairing.begin(now, MAX_ROUNDS) {
             keyed.last_ticket += 1;
@@ -240,7 +252,9 @@ impl Node {
         let told = held.leader().map_or_else(|| voters.to_vec(), |leader| vec![leader]);
         let is_compared =
             |voter: &&NodeId| **voter == own || keyed.rounds.done.get(voter).is_some_and(|done| done.applied >= wanted);
-        let is_there = |voter: &NodeId| self.shared.peers.is_heard(now, *voter);
+        // A voter that never came, or has gone, has nothing: the map may have moved it before its node had founded it.
+        let is_absent = |voter: &NodeId| keyed.rounds.is_absent(now, *voter);
+        let is_there = |voter: &NodeId| self.shared.peers.is_heard(now, *voter) && !is_absent(voter);
         let is_due = voters.iter().any(|voter| is_there(voter) && !is_compared(&voter));
         if is_due || voters.iter().filter(is_compared).count() <= voters.len() / 2 {
             return;
@@ -338,6 +352,7 @@ impl Node {
             | KeyedMessage::Ask { .. }
             | KeyedMessage::State { .. }
             | KeyedMessage::Attest { .. }
+            | KeyedMessage::Absent { .. }
             | KeyedMessage::Compare { .. }
             | KeyedMessage::Want { .. }
             | KeyedMessage::Round { .. }
@@ -476,6 +491,16 @@ impl Node {
     }
 
     /// A round does not come to its end; it is begun anew some time later.
+    /// The other one of a round has no replica: there is nothing to be compared, for a while.
+    pub(super) fn round_absent(&mut self, now: Instant, group: GroupId, from: NodeId, name: u64) {
+        let Some(keyed) = self.keyed.get_mut(&group) else { return };
+        let rounds = &mut keyed.rounds;
+        if rounds.current.take_if(|round| round.with == from && round.name == name).is_some() {
+            rounds.absent.insert(from, now);
+            self.repairing.end();
+        }
+    }
+
     fn break_off(&mut self, group: GroupId) {
         if let Some(keyed) = self.keyed.get_mut(&group)
             && let Some(round) = keyed.rounds.current.take()

@@ -60,20 +60,26 @@ async fn prepare() -> Cluster {
             common::put(&mut client, &key(number), &value(number)).await.unwrap();
         }
     };
-    write(0, VALUES).await;
     let dir = cluster.nodes[0].dir.clone();
+    let has_table = || files(&dir).iter().any(|(_, kind)| kind == "engine/tree-/tables/");
     let deadline = Instant::now() + Duration::from_secs(60);
-    while !files(&dir).iter().any(|(_, kind)| kind == "engine/tree-/tables/") {
-        assert!(Instant::now() < deadline, "no table was written: {:?}", files(&dir));
-        common::put(&mut client, "nudge", "value").await.unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    // A table that was being written when the node was killed belongs to nothing, and is gone after the start.
+    loop {
+        write(0, VALUES).await;
+        while !has_table() {
+            assert!(Instant::now() < deadline, "no table was written: {:?}", files(&dir));
+            common::put(&mut client, "nudge", "value").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        write(VALUES, VALUES + TAIL).await;
+        cluster.kill(0);
+        cluster.start_node(0);
+        cluster.wait_until_serving().await;
+        if has_table() {
+            cluster.kill(0);
+            return cluster;
+        }
     }
-    write(VALUES, VALUES + TAIL).await;
-    cluster.kill(0);
-    cluster.start_node(0);
-    cluster.wait_until_serving().await;
-    cluster.kill(0);
-    cluster
 }
 
 /// Offsets to damage: everywhere in a small file, and in a large one at its beginning, in its midst and at its end.

@@ -57,6 +57,7 @@ fn keyed_word(message: &KeyedMessage) -> &'static str {
         KeyedMessage::State { .. } => "key",
         KeyedMessage::Attest { .. } => "known?",
         KeyedMessage::Attested { .. } => "known",
+        KeyedMessage::Absent { .. } => "absent",
         KeyedMessage::Compare { .. } => "sums?",
         KeyedMessage::Differs { .. } => "sums differ",
         KeyedMessage::Want { .. } => "states?",
