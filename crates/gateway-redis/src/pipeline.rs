@@ -7,7 +7,7 @@
 //! other command waits for all before it. So the order of effects of one connection is kept for each key, as much as a convergent table
 //! has one. On a strong table, whose order spans keys, only operations on one key go together.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use althing_api::Reply as Coming;
 use althing_api::keyed::MAX_SERIES;
@@ -314,19 +314,14 @@ impl Pipeline {
     /// What has gathered leaves: what is on one key as one.
     fn depart(&mut self) {
         let Some(space) = self.gathered_in.take() else { return };
-        let first = self.flights.len() - std::mem::take(&mut self.gathered);
-        let mut by_key: BTreeMap<Bytes, Vec<usize>> = BTreeMap::new();
-        let mut order = Vec::new();
-        for (place, flight) in self.flights.iter().enumerate().skip(first) {
-            let places = by_key.entry(flight.key.clone()).or_default();
-            if places.is_empty() {
-                order.push(flight.key.clone());
+        let (end, gathered) = (self.flights.len(), std::mem::take(&mut self.gathered));
+        for place in end - gathered..end {
+            // Else it has left with an earlier one on its key.
+            if !self.flights[place].has_left() {
+                let key = self.flights[place].key.clone();
+                let places: Vec<_> = (place..end).filter(|at| self.flights[*at].key == key).collect();
+                self.depart_together(&space, &key, &places);
             }
-            places.push(place);
-        }
-        for key in order {
-            let places = by_key.remove(&key).unwrap_or_default();
-            self.depart_together(&space, &key, &places);
         }
     }
 

@@ -139,15 +139,14 @@ impl Node {
                 out.responses.push((id, Err(error.into())));
                 return None;
             };
-            match self.course(group, &op, Some(level)) {
-                Course::Refuse(_) => {}
+            ops.push(match self.course(group, &op, Some(level)) {
+                Course::Refuse(reason) => Err(ErrorKind::Unsupported(reason.to_owned())),
                 // What reads wants to know what only replicas do.
                 Course::Converge if op.is_read() => return Some(call),
-                Course::Converge => {}
+                Course::Converge => Ok(op),
                 // Nobody decides alone.
                 Course::Decide | Course::Unknown => return Some(call),
-            }
-            ops.push(op);
+            });
         }
         let ids = match &call.request {
             Request::Keyed(KeyedRequest::Series { key, .. }) => match self.series_apart(id, group, key, ops.len()) {
@@ -157,11 +156,7 @@ impl Node {
             _ => vec![id],
         };
         for (id, op) in ids.into_iter().zip(ops) {
-            let lodged = match self.course(group, &op, Some(level)) {
-                Course::Refuse(reason) => Err(ErrorKind::Unsupported(reason.to_owned())),
-                Course::Converge | Course::Decide | Course::Unknown => self.lodge_write(now, id, group, key, op),
-            };
-            if let Err(error) = lodged {
+            if let Err(error) = op.and_then(|op| self.lodge_write(now, id, group, key, op)) {
                 out.responses.push((id, Err(error.into())));
             }
         }

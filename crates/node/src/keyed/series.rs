@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use althing_api::keyed::{Access, KeyedAnswer, MAX_SERIES};
 use althing_api::request::Body;
-use althing_api::{Answer, Error, ErrorKind, Header};
+use althing_api::{Answer, Error, ErrorKind};
 use althing_datatypes::{Message as _, Op};
 use althing_manifest::Conditional;
 use althing_quorum::Level;
@@ -75,6 +75,14 @@ impl AllSeries {
         self.last += count as u64;
         PART | first
     }
+
+    /// Opens a series of so many parts, none of which is begun: the name of the first.
+    fn open(&mut self, id: RequestId, group: GroupId, key: Bytes, deadline: Instant, count: usize) -> u64 {
+        let first = self.names(count);
+        let (answers, rest) = ((0..count).map(|_| None).collect(), VecDeque::new());
+        self.open.insert(RequestId(first), Series { id, group, key, deadline, answers, rest, left: count });
+        first
+    }
 }
 
 impl Node {
@@ -85,12 +93,12 @@ impl Node {
         let ops: Result<Vec<_>, _> = operations.iter().map(|operation| Op::decode(operation)).collect();
         let error = match ops {
             Ok(ops) if (1..=MAX_SERIES).contains(&count) => {
-                let first = self.series.names(count);
+                let first = self.series.open(id, group, key, deadline, count);
                 let part = |op: Op| Part { level: if op.is_read() { read_level } else { write_level }, op };
-                let rest = (first..).map(RequestId).zip(ops.into_iter().map(part)).collect();
-                let answers = (0..count).map(|_| None).collect();
-                let series = Series { id, group, key, deadline, answers, rest, left: count };
-                self.series.open.insert(RequestId(first), series);
+                let rest = (first..).map(RequestId).zip(ops.into_iter().map(part));
+                if let Some(series) = self.series.open.get_mut(&RequestId(first)) {
+                    series.rest.extend(rest);
+                }
                 return self.next_part(now, RequestId(first), out);
             }
             Ok(_) => format!("a series has 1 to {MAX_SERIES} operations, not {count}"),
@@ -110,10 +118,7 @@ impl Node {
         if !(1..=MAX_SERIES).contains(&count) {
             return None;
         }
-        let first = self.series.names(count);
-        let answers = (0..count).map(|_| None).collect();
-        let (key, deadline, rest) = (key.clone(), Instant::FAR_FUTURE, VecDeque::new());
-        self.series.open.insert(RequestId(first), Series { id, group, key, deadline, answers, rest, left: count });
+        let first = self.series.open(id, group, key.clone(), Instant::FAR_FUTURE, count);
         Some((first..).map(RequestId).take(count).collect())
     }
 
@@ -165,8 +170,8 @@ const fn is_part(id: RequestId) -> bool {
 
 /// What one part was answered.
 fn part_of(answer: Answer) -> Result<KeyedAnswer, Error> {
-    match answer {
-        Answer { header: Header { .. }, body: Body::Keyed(answer) } => Ok(answer),
-        Answer { .. } => Err(Error::maybe_done(ErrorKind::Storage("an operation had another answer".to_owned()))),
+    match answer.body {
+        Body::Keyed(answer) => Ok(answer),
+        _ => Err(Error::maybe_done(ErrorKind::Storage("an operation had another answer".to_owned()))),
     }
 }

@@ -26,8 +26,6 @@ use crate::checker::carts::{Action, Kind, Operation, Outcome, Shown};
 pub const CARTS: &str = "carts";
 /// The field of every hash that all clients write.
 const SHARED_FIELD: &[u8] = b"all";
-/// Bytes of a large value or element.
-const LARGE_BYTES: usize = 1500;
 /// How many elements of a key a client remembers, to remove one of them.
 const REMEMBERED: usize = 6;
 /// Keys expire after so many milliseconds: some while a run lasts, some never, even by a clock that is an hour ahead.
@@ -86,27 +84,22 @@ impl CartClient {
 
     fn pick(&self, kind: Kind, key: &Bytes, cx: &mut Context<'_>) -> Action {
         let chance = cx.rng.u32(0..100);
-        let unique = cx.shared.new_value();
-        let is_large = cx.rng.u32(0..100) < cx.options.large_percent;
-        let value = || match is_large {
-            true => Bytes::from(format!("{unique:0LARGE_BYTES$}")),
-            false => Bytes::from(unique.to_string()),
-        };
+        let value = cx.unique_value();
         match kind {
             _ if chance < 30 => Action::Read,
             Kind::Text if chance < 38 => Action::Delete,
-            Kind::Text => Action::Put(value()),
+            Kind::Text => Action::Put(value),
             Kind::Tally if chance < 36 => Action::Delete,
             Kind::Sum | Kind::Tally => Action::Count(cx.rng.i64(1..100)),
             Kind::Brief if chance < 50 => Action::Expire(EXPIRY_MS[cx.rng.usize(..EXPIRY_MS.len())]),
-            Kind::Brief => Action::Put(value()),
+            Kind::Brief => Action::Put(value),
             Kind::Set | Kind::Hash | Kind::Sorted if chance < 32 => Action::Delete,
             Kind::Set | Kind::Hash | Kind::Sorted if chance < 55 => match self.known.get(key).map(Vec::as_slice) {
                 Some(known @ [_, ..]) => Action::Remove(known[cx.rng.usize(..known.len())].clone()),
-                Some([]) | None => Action::Add(value()),
+                Some([]) | None => Action::Add(value),
             },
-            Kind::Hash if chance < 70 => Action::Share(value()),
-            Kind::Set | Kind::Hash | Kind::Sorted => Action::Add(value()),
+            Kind::Hash if chance < 70 => Action::Share(value),
+            Kind::Set | Kind::Hash | Kind::Sorted => Action::Add(value),
         }
     }
 

@@ -18,8 +18,6 @@ use crate::checker::decided::{Action, Operation, Outcome, Said};
 
 /// The table.
 pub const LOCKS: &str = "locks";
-/// Bytes of a large value: a register of it fills several sectors of the log.
-const LARGE_BYTES: usize = 1500;
 /// What is added to a counter at the most. Nearly every sum says by itself what it is made of.
 const MOST_ADDED: i64 = 1_000_000;
 
@@ -91,12 +89,7 @@ impl DecidedClient {
     }
 
     fn of_lock(&self, key: &Bytes, cx: &mut Context<'_>) -> Action {
-        let unique = cx.shared.new_value();
-        let is_large = cx.rng.u32(0..100) < cx.options.large_percent;
-        let value = match is_large {
-            true => Bytes::from(format!("{unique:0LARGE_BYTES$}")),
-            false => Bytes::from(unique.to_string()),
-        };
+        let value = cx.unique_value();
         let expected = self.known.get(key).cloned().flatten();
         match cx.rng.u32(0..100) {
             0..30 => Action::Read,

@@ -45,11 +45,15 @@ use althing_api::request::{Answer, Request};
 use althing_api::watch::{WatchCommand, WatchEvent};
 use althing_api::{Call, Error, Target};
 use althing_types::{Duration, Instant, NodeId, Revision};
+use bytes::Bytes;
 use fastrand::Rng;
 
 use crate::history::{ClientId, History};
 use crate::options::Options;
 use crate::random::{Latency, between, stream};
+
+/// Bytes of a large value of a convergent table: what is kept of it fills several sectors of the log.
+const LARGE_BYTES: usize = 1500;
 
 /// The place of a client in the world. A client that is retired is followed by another in the same place.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -335,6 +339,15 @@ impl Context<'_> {
     /// Any node.
     pub fn any_node(&mut self) -> NodeId {
         self.nodes[self.rng.usize(..self.nodes.len())]
+    }
+
+    /// A value that is written once, and says so by itself; now and then a large one.
+    fn unique_value(&mut self) -> Bytes {
+        let unique = self.shared.new_value();
+        match self.rng.u32(0..100) < self.options.large_percent {
+            true => Bytes::from(format!("{unique:0LARGE_BYTES$}")),
+            false => Bytes::from(unique.to_string()),
+        }
     }
 
     fn patience(&mut self) -> Duration {
