@@ -27,6 +27,8 @@ named! {
         ForgetVersionsBefore = "forget-versions-before",
         /// Host: a compaction goes a little further than was asked for.
         CompactTooMuch = "compact-too-much",
+        /// Host: nobody asks who connects which data directory it runs on.
+        BelieveAnyDirectory = "believe-any-directory",
         /// Host: its clock is a quarter too fast.
         RushClocks = "rush-clocks",
         /// Consensus: messages that promise what the disk does not hold yet are sent at once.

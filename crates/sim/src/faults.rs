@@ -469,12 +469,17 @@ impl FaultPlan {
             &mut self.rollbacks,
             &mut self.copies,
             &mut self.lost_syncs,
-            &mut self.membership,
-            &mut self.compactions,
-            &mut self.transfers,
         ];
         losses.into_iter().for_each(|episodes| *episodes = Episodes::NONE);
         self.triggers.clear();
+        self.without_an_operator()
+    }
+
+    /// The same plan, but nobody adds or removes members, compacts, or hands a leadership over: what a control plane does by itself.
+    #[must_use]
+    pub fn without_an_operator(mut self) -> Self {
+        let by_hand = [&mut self.membership, &mut self.compactions, &mut self.transfers];
+        by_hand.into_iter().for_each(|episodes| *episodes = Episodes::NONE);
         self
     }
 

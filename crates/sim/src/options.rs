@@ -117,7 +117,7 @@ impl Options {
 
 impl Options {
     /// A cluster with a control plane: three founders, two nodes that are registered, and a table of eight shards. What takes
-    /// away what was synced is left out: what may be lost there, and when, is reckoned for one group.
+    /// away what was synced is left out: there are too few nodes to replace one.
     #[must_use]
     pub fn with_tables(seed: u64) -> Self {
         let pace = Episodes::new(Duration::from_secs(1), Duration::ZERO, Duration::ZERO);

@@ -24,10 +24,15 @@ fn reports(name: &str) -> Vec<Report> {
             let report = run(scenario.options(seed, None));
             let (done, unknown) = report.operations();
             println!(
-                "{name} seed {seed}: {} events in {:?}, {done} done, {unknown} unknown, {} at ONE",
+                "{name} seed {seed}: {} events in {:?}, {done} done, {unknown} unknown, {} at ONE; wiped {}, put back {}, \
+                 copied {}, given up {}",
                 report.events,
                 report.simulated,
-                written(&report, Level::One)
+                written(&report, Level::One),
+                report.faults.wiped,
+                report.faults.rolled_back,
+                report.faults.copied,
+                report.faults.condemned,
             );
             if let Some(finding) = report.findings.first() {
                 broken.push(format!("althing sim --scenario {name} --seed {seed}: {finding:.600}"));
@@ -71,6 +76,14 @@ fn replicas_move_while_clients_write_and_nothing_is_lost() {
     let reports = reports("convergent-churn");
     assert!(total(&reports, |report| report.control.destroyed) > 0);
     assert!(total(&reports, |report| report.faults.crashes + report.faults.kills) > 0);
+}
+
+#[test]
+fn directories_that_were_emptied_or_put_back_name_nothing_again_and_take_nothing_along() {
+    let reports = reports("wiped-and-restored");
+    assert!(total(&reports, |report| report.faults.wiped) > 0);
+    assert!(total(&reports, |report| report.faults.rolled_back) > 0);
+    assert!(total(&reports, |report| report.faults.condemned) > 0);
 }
 
 #[test]

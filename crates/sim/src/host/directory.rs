@@ -3,11 +3,15 @@
 //! A server keeps this in two small files that are replaced in one piece and synced before anything follows from them, so
 //! that here they are durable at once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use althing_faultdisk as faultdisk;
 use althing_node::lineage::{Lineage, Sightings};
 use althing_storage::engine::model::ModelEngine;
+use althing_types::GroupId;
+
+use crate::budget::Voters;
 
 /// Whether a machine still holds all that it has promised.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,4 +48,6 @@ pub struct Image {
     pub(super) engine: Arc<ModelEngine>,
     /// Which directory it was, and at which of its starts.
     pub directory: Directory,
+    /// The voters of each group, as it knew them.
+    pub believes: BTreeMap<GroupId, Voters>,
 }

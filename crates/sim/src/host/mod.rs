@@ -9,13 +9,13 @@ pub mod process;
 pub mod rot;
 pub mod writer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use althing_api::service::DEFAULT_GROUP;
 use althing_consensus::Role;
 use althing_faultdisk::FaultDisk;
 use althing_storage::engine::model::ModelEngine;
-use althing_types::{Duration, NodeId};
+use althing_types::{Duration, GroupId, NodeId};
 use fastrand::Rng;
 
 use self::directory::{Directory, Image, Standing};
@@ -129,8 +129,8 @@ pub struct Host<E> {
     pub directory: Directory,
     /// A backup of that, if one was made.
     pub image: Option<Image>,
-    /// The voters that its last process knew.
-    pub believes: Voters,
+    /// The voters of each group that its last process knew.
+    pub believes: BTreeMap<GroupId, Voters>,
     /// A bit of its log that has turned.
     pub rotten: Option<Place>,
     /// Syncs that its disk had answered when it began to lose them; `None` while it is honest.
@@ -160,7 +160,7 @@ impl<E> Host<E> {
             standing: Standing::Sound,
             directory: Directory::founded(founding),
             image: None,
-            believes: Voters::new(),
+            believes: BTreeMap::new(),
             rotten: None,
             lying_since: None,
             misreads: 0,
@@ -198,7 +198,7 @@ impl<E> Host<E> {
             Stage::Running(process) | Stage::Paused { process, .. } => process,
             Stage::Down => return None,
         };
-        self.believes = process.node.voters(DEFAULT_GROUP);
+        self.believes = configurations(&process);
         self.engine = Arc::new(self.engine.crash(engine_seed));
         Some(process)
     }
@@ -262,11 +262,11 @@ impl<E> Host<E> {
         if fault == DiskFault::None && self.disk_space == DiskSpace::Ample { Blame::Node } else { Blame::World }
     }
 
-    /// The voters that its process knows, or that its last one knew.
+    /// The voters of each group that its process knows, or that its last one knew.
     #[must_use]
-    pub fn voters(&self) -> Voters {
+    pub fn configurations(&self) -> BTreeMap<GroupId, Voters> {
         match &self.stage {
-            Stage::Running(process) | Stage::Paused { process, .. } => process.node.voters(DEFAULT_GROUP),
+            Stage::Running(process) | Stage::Paused { process, .. } => configurations(process),
             Stage::Down => self.believes.clone(),
         }
     }
@@ -329,7 +329,8 @@ impl<E> Host<E> {
     /// Makes a backup of the data directory.
     pub fn keep_image(&mut self, seed: u64) {
         let engine = Arc::new(self.engine.crash(seed));
-        self.image = Some(Image { disk: self.disk.snapshot(), engine, directory: self.directory.clone() });
+        let believes = self.configurations();
+        self.image = Some(Image { disk: self.disk.snapshot(), engine, directory: self.directory.clone(), believes });
     }
 
     /// Puts a backup in the place of the data directory of a machine that is down.
@@ -337,6 +338,7 @@ impl<E> Host<E> {
         self.disk.restore(&image.disk);
         self.engine = Arc::new(image.engine.crash(seed));
         self.directory = image.directory.clone();
+        self.believes = image.believes.clone();
         self.rotten = None;
         self.standing = Standing::Astray;
     }
@@ -346,7 +348,7 @@ impl<E> Host<E> {
         self.disk.restore(&FaultDisk::new().snapshot());
         self.engine = Arc::new(ModelEngine::new());
         self.directory = Directory::founded(founding);
-        self.believes = Voters::new();
+        self.believes = BTreeMap::new();
         self.rotten = None;
         self.standing = Standing::Astray;
     }
@@ -368,4 +370,11 @@ impl<E> Host<E> {
         self.slow_by = Duration::ZERO;
         self.starved_by = Duration::ZERO;
     }
+}
+
+/// The voters of each group that a process has a replica of and knows the members of.
+fn configurations(process: &Process) -> BTreeMap<GroupId, Voters> {
+    let groups = process.node.group_metrics().map(|metrics| metrics.group);
+    let known = groups.map(|group| (group, process.node.voters(group)));
+    known.filter(|(_, voters)| !voters.is_empty()).collect()
 }

@@ -39,6 +39,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     file!("stale-routers"),
     file!("swizzle"),
     file!("torn-deltas"),
+    file!("wiped-and-restored"),
     file!("yesterdays-backup"),
 ];
 

@@ -201,15 +201,14 @@ impl Scenario {
         setup
     }
 
-    /// The run of a seed. Where there is a control plane, clients are on registers only, and nothing takes away what was synced,
-    /// whatever the file says: what may be lost there, and when, is reckoned for one group.
+    /// The run of a seed. Where there is a control plane, clients are on registers only and nobody changes members by hand, whatever
+    /// the file says.
     #[must_use]
     pub fn options(&self, seed: u64, mutant: Option<Mutant>) -> Options {
         let Setup { mut faults, mut workload, tables } = self.setup(seed);
         let tables = (tables.shards > 0).then_some(tables);
         if tables.is_some() {
-            let triggers = std::mem::take(&mut faults.triggers);
-            faults = FaultPlan { triggers, ..faults.without_losses() };
+            faults = faults.without_an_operator();
             workload = workload.on_registers_only();
         }
         Options { nodes: self.nodes, duration: self.duration, faults, workload, tables, mutant, ..Options::new(seed) }

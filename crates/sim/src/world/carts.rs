@@ -126,9 +126,11 @@ impl World {
         held(&mut shard).map_err(|error| error.to_string())
     }
 
-    /// A replica sends something of a convergent shard.
+    /// A replica sends something of a convergent shard. What an astray one sends names events again, and must reach nobody: who lets
+    /// it in is found in `links`.
     pub(super) fn witness_keyed(&mut self, node: NodeId, group: GroupId, message: &KeyedMessage) {
         if let KeyedMessage::Delta { delta, .. } = message
+            && self.is_heard(node)
             && let Err(contradiction) = self.ledger.deltas.sends(group, node, delta)
         {
             self.find(Check::Carts, contradiction);
@@ -137,6 +139,9 @@ impl World {
 
     /// A replica has done something with a convergent shard.
     pub(super) fn witness_outcomes(&mut self, node: NodeId, group: GroupId, outcomes: &[Outcome]) {
+        if !self.is_heard(node) {
+            return;
+        }
         for outcome in outcomes {
             if let Outcome::Executed { delta: Some(delta), .. } | Outcome::Removed { delta, .. } = outcome {
                 self.ledger.deltas.executes(group, node, delta);

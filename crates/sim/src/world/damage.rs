@@ -1,10 +1,14 @@
 //! Faults that take what a machine has synced, and what becomes of the machine.
 //!
 //! Such a machine is *lost*: if it goes on at all it is *astray*, and must be found out by the store; then it is *condemned*,
-//! never starts again, and the operator removes its member and adds another one. Two things the store cannot find out, and
-//! there the world helps (docs/simulation.md): a disk that has answered syncs and kept nothing is given up when the power
-//! fails, and connections are held back on which nobody can tell an astray machine (`links`).
+//! never starts again, and the operator removes its member and adds another one. Where there is a control plane, a condemned
+//! machine is as good as destroyed: nobody removes anything by hand, and its replicas are rebuilt on others once it has been silent
+//! for long enough. Two things the store cannot find out, and there the world helps (docs/simulation.md): a disk that has answered
+//! syncs and kept nothing is given up when the power fails, and connections are held back on which nobody can tell an astray
+//! machine (`links`).
 
+use althing_api::service::DEFAULT_GROUP;
+use althing_consensus::ConfState;
 use althing_types::{Duration, NodeId};
 
 use super::{Event, World};
@@ -19,8 +23,8 @@ use crate::workload::{Client, News, Slot};
 const TWIN: u64 = 1 << 62;
 
 impl World {
-    /// Whether a fault would take more than the store can lose. A directory of the past that names its node as the only voter
-    /// asks nobody before it leads, so nobody can refuse it: the directories of a sole founder stay as they are.
+    /// Whether a fault would take more than the store can lose. A directory of the past that names its node as the only voter of
+    /// a group asks nobody before it leads, so nobody can refuse it: such directories stay as they are.
     pub(super) fn is_withheld(&mut self, fault: &Fault) -> bool {
         let is_allowed = match fault {
             Fault::Rot { node, .. } | Fault::LoseSyncs(node) => self.is_sound(*node) && self.may_lose(*node),
@@ -28,6 +32,7 @@ impl World {
             Fault::Wipe(node) => {
                 self.is_sound(*node) && self.is_known(*node, &Directory::founded(0)) && self.may_lose(*node)
             }
+            Fault::RollBack(node) | Fault::Copy(node) if self.alone.contains(node) => false,
             Fault::RollBack(node) => match self.host(*node).image.as_ref().map(|image| image.directory.clone()) {
                 Some(old) => self.is_sound(*node) && self.is_known(*node, &old) && self.may_lose(*node),
                 None => false,
@@ -89,6 +94,15 @@ impl World {
     }
 
     fn may_lose(&mut self, node: NodeId) -> bool {
+        // The members of this table are the clients' to give, and where there is a control plane, none of them does.
+        let is_irreplaceable = self.options.tables.is_some()
+            && self
+                .hosts
+                .values()
+                .any(|host| host.configurations().get(&DEFAULT_GROUP).is_some_and(|voters| voters.contains(&node)));
+        if is_irreplaceable {
+            return false;
+        }
         let in_force = self.in_force();
         let sight = Sight { now: self.agenda.now(), in_force: &in_force, machines: &self.nodes };
         let judged = self.budget.judge(node, sight);
@@ -114,11 +128,11 @@ impl World {
     /// Every configuration that a machine in use acts on or would act on.
     fn in_force(&self) -> Vec<Voters> {
         let hosts = self.nodes.iter().map(|node| &self.hosts[node]);
-        let mut all: Vec<Voters> = hosts
-            .filter(|host| host.standing == Standing::Sound)
-            .map(Host::voters)
-            .filter(|all| !all.is_empty())
-            .collect();
+        let sound = hosts.filter(|host| host.standing == Standing::Sound);
+        let mut all: Vec<Voters> = sound.flat_map(|host| host.configurations().into_values()).collect();
+        if let (Some(_), Some(map)) = (&self.options.tables, self.newest_map()) {
+            all.extend(map.shards().map(|shard| shard.status.voters.clone()).filter(|voters| !voters.is_empty()));
+        }
         all.sort();
         all.dedup();
         all
@@ -244,6 +258,16 @@ impl World {
             self.counts.condemned += 1;
             self.shared.condemned.insert(node);
             self.rouse_operator();
+            if self.options.tables.is_some() {
+                self.nodes.retain(|other| *other != node);
+            }
+        }
+    }
+
+    /// A node acts on this configuration of a group from now on.
+    pub(super) fn witness_conf(&mut self, node: NodeId, conf: &ConfState) {
+        if conf.voters.len() == 1 && conf.voters.contains(&node) {
+            self.alone.insert(node);
         }
     }
 

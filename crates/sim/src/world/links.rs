@@ -6,6 +6,7 @@
 //! nothing of its node since the copy was made. On just these connections the world lets nothing pass.
 
 use althing_node::lineage::{LineageError, Seen, Sighting};
+use althing_probe::Mutant;
 use althing_types::NodeId;
 
 use super::World;
@@ -41,6 +42,11 @@ impl World {
         passage
     }
 
+    /// Whether what a machine says may reach somebody, so that it counts.
+    pub(super) fn is_heard(&self, node: NodeId) -> bool {
+        self.hosts[&node].standing == Standing::Sound || althing_probe::is(Mutant::BelieveAnyDirectory)
+    }
+
     /// A process has started: nobody is connected with it yet.
     pub(super) fn forget_links(&mut self, node: NodeId) {
         self.links.retain(|(from, to)| *from != node && *to != node);
@@ -52,7 +58,11 @@ impl World {
         let standing = self.hosts[&whom].standing;
         let book = &mut self.host(who).directory.book;
         let before = book.clone();
-        match (book.enter(id, &offered), standing) {
+        let entered = book.enter(id, &offered);
+        if althing_probe::is(Mutant::BelieveAnyDirectory) {
+            return Passage::Open;
+        }
+        match (entered, standing) {
             (Ok(Seen::Same | Seen::Newer), Standing::Sound) => Passage::Open,
             (Ok(Seen::Same | Seen::Newer), Standing::Astray | Standing::Condemned) => {
                 *book = before.clone();

@@ -16,6 +16,7 @@ use althing_types::{Duration, GroupId, Instant, NodeId, Revision};
 use super::{Event, Phase, World};
 use crate::checker::{Action, Outcome};
 use crate::faults::DiskFaults;
+use crate::host::directory::Standing;
 use crate::host::{DiskSpace, Stage};
 use crate::random::Chance;
 use crate::report::Check;
@@ -109,7 +110,10 @@ impl World {
     }
 
     fn quorum(&self, voters: &BTreeSet<NodeId>) -> Quorum {
-        let runs = |id: &&NodeId| matches!(self.hosts.get(id).map(|host| &host.stage), Some(Stage::Running(_)));
+        let runs = |id: &&NodeId| {
+            let host = self.hosts.get(id).filter(|host| host.standing == Standing::Sound);
+            matches!(host.map(|host| &host.stage), Some(Stage::Running(_)))
+        };
         let running: Vec<NodeId> = voters.iter().filter(runs).copied().collect();
         let hear =
             |one: NodeId, two: NodeId| one == two || (self.network.is_open(one, two) && self.network.is_open(two, one));

@@ -188,8 +188,9 @@ impl World {
             let groups = process.node.group_metrics().map(|metrics| metrics.group);
             in_force.extend(groups.map(|group| (group, process.node.voters(group))));
         }
+        let has_kept_all = |id: &NodeId| self.nodes.contains(id) && self.budget.lost() != Some(*id);
         let survives = |(group, voters): &(GroupId, BTreeSet<NodeId>)| {
-            let left = voters.iter().filter(|id| **id != node && self.nodes.contains(id)).count();
+            let left = voters.iter().filter(|id| **id != node && has_kept_all(id)).count();
             !voters.contains(&node) || (*group != DEFAULT_GROUP && left > voters.len() / 2)
         };
         self.nodes.contains(&node) && in_force.iter().all(survives)

@@ -36,6 +36,7 @@ impl World {
             let seen = self.ledger.logs.starts(group, node, applied, &booted.records);
             self.contradicts(seen);
             self.ledger.configurations.begins(group, node, standing.conf_state.clone());
+            self.witness_conf(node, &standing.conf_state);
         }
         let groups = booted.standings.iter().map(|standing| standing.group).collect();
         let seen = self.ledger.logs.starts_with(node, &groups, &booted.records);
@@ -138,6 +139,7 @@ impl World {
                 self.check_voters(*group, entry.index, &conf);
                 let seen = self.ledger.objects.configured(*group, entry.index, entry.term, &conf);
                 self.contradicts(seen);
+                self.witness_conf(node, &conf);
                 self.ledger.configurations.applies(*group, node, conf);
             }
         }
@@ -167,7 +169,9 @@ impl World {
                 self.ledger.stands_at(state.group, node, state.applied.index, state.reader.revision());
                 let applied = LogPosition { index: state.applied.index, term: state.applied.term };
                 self.ledger.logs.opens(state.group, node, applied);
-                self.ledger.configurations.begins(state.group, node, decode(&state.conf_state));
+                let conf = decode(&state.conf_state);
+                self.witness_conf(node, &conf);
+                self.ledger.configurations.begins(state.group, node, conf);
                 let seen = self.ledger.objects.opens(state.group, node);
                 self.contradicts(seen);
             }
