@@ -10,7 +10,7 @@
 //! | has no wanted replicas | it is founded: all of them at once, since it is empty |
 //! | was never seen alive | nothing: its founders must agree on who they are |
 //! | has no leader | nothing: nobody could carry it out |
-//! | is on its way | nothing, unless the newcomer fails: then another way is taken from where it is |
+//! | is on its way | nothing, unless the newcomer fails, or one that was to stay is gone and one that is not was to go for it: then another way is taken from where it is |
 //! | is being split, or is a half that does not serve yet | nothing: halves are filled where their parent is |
 //! | has arrived | one step, if it belongs elsewhere and few enough others are on their way |
 
@@ -25,7 +25,7 @@ use althing_types::{GroupId, Instant, NodeId};
 use super::default_table;
 use super::draft::Draft;
 use super::plans::Plans;
-use super::repair::{Loads, repair};
+use super::repair::{Loads, repair, spares_the_gone};
 use super::split;
 use super::standing::{Members, Mode, Standing};
 use super::steps;
@@ -224,7 +224,9 @@ fn base(shard: &Shard, scene: &Scene<'_>) -> Option<BTreeSet<NodeId>> {
         return Some(shard.spec.replicas.clone());
     }
     let mut newcomers = shard.spec.replicas.difference(&shard.status.voters);
-    newcomers.any(|id| has_failed(*id, scene)).then(|| shard.status.voters.clone())
+    let is_pointless = newcomers.any(|id| has_failed(*id, scene))
+        || spares_the_gone(&shard.spec.replicas, &shard.status.voters, scene.members);
+    is_pointless.then(|| shard.status.voters.clone())
 }
 
 /// Whether a newcomer will not, or should not, become a replica.

@@ -59,6 +59,15 @@ pub fn repair(
     kept
 }
 
+/// Whether a shard on its way from `voters` to `wanted` is to keep a replica on a node that is gone, and to give up one on a node that
+/// is not. The newcomer would be worth more in the other's place; and where strings are decided by rounds the leader does not take
+/// such a step at all, because too few would accept while the newcomer copies.
+pub fn spares_the_gone(wanted: &BTreeSet<NodeId>, voters: &BTreeSet<NodeId>, members: &Members) -> bool {
+    let is_gone = |id: &NodeId| members.standing(*id) == Standing::Gone;
+    let mut goes = voters.difference(wanted).peekable();
+    goes.peek().is_some() && !goes.any(is_gone) && voters.intersection(wanted).any(is_gone)
+}
+
 fn in_zone_of(id: NodeId, kept: &BTreeSet<NodeId>, members: &Members) -> usize {
     let zone = |id: NodeId| members.get(id).map(|member| &member.place.zone);
     kept.iter().filter(|other| zone(**other) == zone(id)).count()

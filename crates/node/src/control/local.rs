@@ -172,7 +172,7 @@ impl Node {
     fn conform_led(&mut self, now: Instant, out: &mut Effects) {
         let joint: Vec<_> = self.groups.values().filter(|group| group.stands_joint()).map(|group| group.id).collect();
         for id in joint {
-            self.with(now, id, out, |group, _| group.leave_joint());
+            self.with(now, id, out, |group, cx| group.leave_joint(cx));
         }
         let led = self.groups.values().filter(|group| group.is_serving_leader());
         let wanted: Vec<_> = led

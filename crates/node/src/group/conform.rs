@@ -207,12 +207,16 @@ impl Group {
     }
 
     /// The new replicas stand alone when most of them have what was acknowledged before anybody knew of them: they have compared all
-    /// keys with most of the old ones, each of whom knew of the change by then. What was acknowledged later is on most of both.
-    pub(crate) fn leave_joint(&mut self) {
+    /// keys with most of the old ones, each of whom knew of the change by then. What was acknowledged later is on most of both. A
+    /// newcomer that is alive is waited for: where strings are decided by rounds it copies what the others have accepted, and
+    /// if whoever goes went before, what it had accepted with one other alone would hang on that one.
+    pub(crate) fn leave_joint(&mut self, cx: &Context<'_>) {
         let Values::Beside { incoming, .. } = &self.values else { return };
         let conf = self.replica.conf_state();
         let have = conf.voters.iter().filter(|voter| incoming.contains(voter)).count();
-        if !self.stands_joint() || have <= conf.voters.len() / 2 {
+        let is_new = |voter: &&NodeId| !conf.voters_outgoing.contains(voter);
+        let is_awaited = |voter: &NodeId| !incoming.contains(voter) && self.is_heard(cx, *voter);
+        if !self.stands_joint() || have <= conf.voters.len() / 2 || conf.voters.iter().filter(is_new).any(is_awaited) {
             return;
         }
         // A leader that is being replaced refuses it; its successor looks again.

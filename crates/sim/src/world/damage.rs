@@ -94,13 +94,7 @@ impl World {
     }
 
     fn may_lose(&mut self, node: NodeId) -> bool {
-        // The members of this table are the clients' to give, and where there is a control plane, none of them does.
-        let is_irreplaceable = self.options.tables.is_some()
-            && self
-                .hosts
-                .values()
-                .any(|host| host.configurations().get(&DEFAULT_GROUP).is_some_and(|voters| voters.contains(&node)));
-        if is_irreplaceable {
+        if !self.is_replaceable(node) {
             return false;
         }
         let in_force = self.in_force();
@@ -108,6 +102,18 @@ impl World {
         let judged = self.budget.judge(node, sight);
         self.margin = judged.unwrap_or(Margin::Tight);
         judged.is_ok() && self.shared.removing.is_none()
+    }
+
+    /// Whether somebody would see to it that a lost node is replaced. Where there is a control plane, it does, for every shard that was
+    /// seen alive; but the members of the table `default` are the clients' to change, and none of them does.
+    fn is_replaceable(&self, node: NodeId) -> bool {
+        if self.options.tables.is_none() {
+            return true;
+        }
+        let counts = |voters: &Voters| voters.contains(&node);
+        let is_of_default =
+            self.hosts.values().any(|host| host.configurations().get(&DEFAULT_GROUP).is_some_and(counts));
+        !is_of_default && self.is_founded() && self.all_accept()
     }
 
     /// Sees whether a lost machine has been replaced by now.

@@ -193,7 +193,24 @@ impl World {
             let left = voters.iter().filter(|id| **id != node && has_kept_all(id)).count();
             !voters.contains(&node) || (*group != DEFAULT_GROUP && left > voters.len() / 2)
         };
-        self.nodes.contains(&node) && in_force.iter().all(survives)
+        self.nodes.contains(&node) && in_force.iter().all(survives) && self.all_accept()
+    }
+
+    /// Whether all shards were seen alive. Before, nobody but their founders may found them, so most of those must not be lost.
+    pub(super) fn is_founded(&self) -> bool {
+        let (Some(tables), Some(map)) = (&self.options.tables, self.newest_map()) else { return false };
+        incomplete(map, tables).is_none() && map.shards().all(|shard| shard.status.epoch > 0)
+    }
+
+    /// Whether every voter of every shard of strings by rounds is known to accept. One that copies has not yet what whoever went before
+    /// it had accepted, so the loss of that one is not made good.
+    pub(super) fn all_accept(&self) -> bool {
+        let accepts = |node: &NodeId, group: GroupId| match self.hosts.get(node).map(|host| &host.stage) {
+            Some(Stage::Running(process) | Stage::Paused { process, .. }) => !process.node.copies_registers(group),
+            Some(Stage::Down) | None => false,
+        };
+        let shards = self.shards_of(LOCKS);
+        shards.iter().all(|shard| shard.status.voters.iter().all(|node| accepts(node, shard.spec.group)))
     }
 
     /// A machine is gone for good.

@@ -110,3 +110,14 @@ proptest! {
         }
     }
 }
+
+/// A living replica was to be replaced when another one's node went for good: the step was never taken, and no other was wanted.
+#[test]
+fn a_newcomer_is_not_for_the_place_of_a_living_one_while_a_dead_one_keeps_its_own() {
+    let nodes = [("a", Active), ("a", Gone), ("a", Active), ("a", Active)];
+    let spares = |wanted: &[u64], voters: &[u64]| spares_the_gone(&ids(wanted), &ids(voters), &members(&nodes));
+    assert!(spares(&[2, 3, 4], &[1, 2, 3]), "1 lives and goes, 2 is gone and stays");
+    assert!(!spares(&[1, 3, 4], &[1, 2, 3]), "that is what it comes to");
+    assert!(!spares(&[1, 2, 3, 4], &[1, 2, 3]), "nobody goes");
+    assert!(!spares(&[1, 2, 3], &[1, 2, 3]), "it has arrived");
+}

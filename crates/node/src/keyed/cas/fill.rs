@@ -117,8 +117,9 @@ impl Node {
         }
     }
 
-    /// Whether this replica is not known to accept, in a table of strings by rounds.
-    pub(in crate::keyed) fn copies_registers(&self, group: GroupId) -> bool {
+    /// Whether this node's replica of a shard is not known to accept, in a table of strings by rounds.
+    #[must_use]
+    pub fn copies_registers(&self, group: GroupId) -> bool {
         let accepts = self.keyed.get(&group).is_some_and(|keyed| keyed.cas.fill.accepts());
         self.conditional(group) == Some(Conditional::Paxos) && !accepts
     }
