@@ -248,6 +248,21 @@ pub struct World {
     _mutant: Option<Guard>,
 }
 
+/// How a machine that is there from the beginning came to the cluster.
+fn origin(options: &Options, is_founder: bool) -> Origin {
+    match (&options.tables, is_founder) {
+        (None, _) => Origin::Founder,
+        (Some(_), true) => Origin::FounderOfTables,
+        (Some(_), false) => Origin::Registered,
+    }
+}
+
+/// How many voters a group must have for a lost machine to count as replaced. Where there is a control plane, shards differ in how many they
+/// have, and it never lets one have fewer than before.
+fn voters_to_keep(options: &Options) -> usize {
+    if options.tables.is_some() { 0 } else { usize::try_from(options.nodes).unwrap_or(usize::MAX) }
+}
+
 /// Many nodes, or shards that split, make a large map.
 fn log_size(options: &Options) -> LogSize {
     match &options.tables {
@@ -278,19 +293,14 @@ impl World {
                 } else {
                     LocalClock::draw(&options.faults.clocks, &mut streams.clocks)
                 };
-                let origin = match (&options.tables, founders.contains(id)) {
-                    (None, _) => Origin::Founder,
-                    (Some(_), true) => Origin::FounderOfTables,
-                    (Some(_), false) => Origin::Registered,
-                };
+                let origin = origin(&options, founders.contains(id));
                 let mut host = Host::new(*id, origin, clock, streams.directories.u64(..));
                 host.log = log_size(&options);
                 host.zone = options.tables.as_ref().map(|tables| tables.zone_of(*id)).unwrap_or_default();
                 (*id, host)
             })
             .collect();
-        // Shards differ in how many voters they have, and a control plane never lets one have fewer than before.
-        let voters = if options.tables.is_some() { 0 } else { founders.len() };
+        let voters = voters_to_keep(&options);
         let mut shared = Shared::default();
         let clients = workload::clients(&options, &mut shared);
         let chances = workload::chances(options.seed, &clients);
