@@ -43,7 +43,7 @@ named! {
         CommitEarlierTerm = "commit-earlier-term",
         /// Consensus: a learner is given a vote from the beginning.
         LearnerVotes = "learner-votes",
-        /// Node: a hard state of which only the commit index has moved is never written (seed 1897).
+        /// Node: a hard state of which only the commit index has moved is never written, whatever it commits (seeds 1897 and 243).
         ForgetCommit = "forget-commit",
         /// Node: the vote is forgotten at a restart.
         ForgetVoteAtRestart = "forget-vote-at-restart",
