@@ -151,8 +151,8 @@ named! {
         PaxosEraseWithQuorum = "paxos-erase-with-quorum",
         /// Paxos: a change whose earlier try may have been applied is made again.
         PaxosRetrySuperseded = "paxos-retry-superseded",
-        /// Paxos: while a replica moves, a quorum of the new set is enough.
-        PaxosNewSetOnly = "paxos-new-set-only",
+        /// Paxos: an acceptor that went and came back goes on with what it had.
+        PaxosKeepSeat = "paxos-keep-seat",
         /// Log: checksums are not compared.
         IgnoreChecksums = "ignore-checksums",
         /// Log: segments are freed that are still needed.
