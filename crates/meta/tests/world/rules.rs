@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use althing_manifest::condition::{self, DRAINED, READY};
-use althing_manifest::{Kind, Life, META_GROUP, Object, Phase, Schedule, Shard, Slice, parse_key};
+use althing_manifest::{DEFAULT_GROUP, Kind, Life, META_GROUP, Object, Phase, Schedule, Shard, Slice, parse_key};
 use althing_meta::{Stage, View, Write};
 use althing_placement::spread::quotas;
 use althing_types::{GroupId, NodeId, Revision};
@@ -40,8 +40,10 @@ impl World {
                     return;
                 }
                 if has_changed && new.spec.phase != Phase::Retiring {
-                    // What the group has done since it was last heard nobody can know; its leader waits until it is known.
-                    let voters = &old.status.voters;
+                    // What the group has done since it was last heard nobody can know; its leader waits until it is known. What is
+                    // wanted of the table `default` is decided from what the same write says.
+                    let known = if group == DEFAULT_GROUP { &new } else { old };
+                    let voters = &known.status.voters;
                     let going = voters.difference(&new.spec.replicas).count();
                     assert!(going <= voters.len() / 2, "{going} of {voters:?} go at once: {:?}", new.spec.replicas);
                     assert!(new.status.epoch > 0 || old.spec.replicas.is_empty(), "founders change: {old:?}");
