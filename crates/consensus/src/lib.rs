@@ -28,7 +28,8 @@
 //! # What the replica promises
 //!
 //! Election safety, log matching, leader completeness and state machine safety (Ongaro, *Consensus: Bridging Theory and
-//! Practice*, figure 3.2), and the same effects for the same seed and inputs.
+//! Practice*, figure 3.2), and the same effects for the same seed and inputs. A configuration that has taken effect on a replica, or of
+//! which it has told others that it is committed, it goes by after a crash as well.
 
 mod codec;
 mod conf;

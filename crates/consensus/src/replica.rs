@@ -61,7 +61,7 @@ impl Replica {
             node,
             proposals: Proposals::default(),
             waiting_reads: WaitingReads::default(),
-            syncs: Syncs::new(term),
+            syncs: Syncs::new(hard_state),
             installing: None,
             activity: Activity::AWAKE,
             metrics: Metrics::default(),

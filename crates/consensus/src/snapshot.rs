@@ -52,6 +52,7 @@ impl Replica {
         if taken {
             let (epoch, joined) = (meta.conf_state.epoch, meta.conf_state.joined);
             self.installing = Some(Installing { index, epoch, joined });
+            self.syncs.forget_ineffective();
             self.metrics.snapshots_installed += 1;
         }
         self.finish_input(out);

@@ -3,15 +3,25 @@
 //! ```text
 //!   Ready n ──► messages of a leader whose term is durable ───────► out.messages, at once (dissertation, 10.2.1)
 //!          ├──► entries, hard state ──► log in memory, out.persist ─► Persisted { n }
-//!          └──► all other messages ──────► held until ────────────────────┴──────────► out.messages
+//!          ├──► all other messages ──────► held until ────────────────────┼──────────► out.messages
+//!          └──► committed entries ──► with a change of the configuration ─┴──────────► out.committed
+//!                                └──► without one ───────────────────────────────────► out.committed, at once
 //! ```
+//!
+//! # A configuration that takes effect is not forgotten
+//!
+//! Raft need not remember what is committed: a leader finds that out anew. But to become one it asks a quorum of the configuration that
+//! it goes by, and that is the last one which it *knows* to be committed. Of two voters the one that stays, or the newcomer that a
+//! single voter was replaced by, would ask the one that has left, for ever: that one was told that it is no member, and has thrown
+//! away what it had. So a change of the configuration takes effect on a replica, and is told to others as committed, only once a
+//! crash cannot make it forget that.
 
 use std::collections::VecDeque;
 
 use althing_probe::{Mark, Mutant};
 use althing_types::NodeId;
 use althing_types::limits::{MAX_APPEND_BYTES, MAX_COMMITTED_BYTES_PER_TURN};
-use raft::eraftpb::{self, MessageType};
+use raft::eraftpb::{self, EntryType, MessageType};
 
 use crate::effects::{Effects, Persist};
 use crate::message::{Message, entry_cost};
@@ -25,24 +35,48 @@ pub(crate) struct Syncs {
     outstanding: VecDeque<Outstanding>,
     /// Messages and the batch that each waits for.
     held: VecDeque<(u64, eraftpb::Message)>,
+    /// Committed entries, from a change of the configuration on, and the batch that they wait for.
+    ineffective: VecDeque<(u64, Vec<Entry>)>,
     /// The number of Raft's last `Ready`.
     last_number: u64,
     /// The highest term that is durable.
     durable_term: u64,
+    /// The highest index that is durably known to be committed.
+    durable_commit: u64,
 }
 
 struct Outstanding {
     seq: u64,
     term: u64,
+    commit: u64,
 }
 
 impl Syncs {
-    pub(crate) fn new(durable_term: u64) -> Self {
-        Self { durable_term, ..Self::default() }
+    pub(crate) fn new(durable: HardState) -> Self {
+        Self { durable_term: durable.term, durable_commit: durable.commit, ..Self::default() }
     }
 
     pub(crate) fn is_idle(&self) -> bool {
         self.outstanding.is_empty()
+    }
+
+    /// Whether a crash could make the replica forget none of the changes of the configuration that these entries bring.
+    fn is_effective(&self, committed: &[eraftpb::Entry]) -> bool {
+        let is_change = |entry: &&eraftpb::Entry| entry.get_entry_type() != EntryType::EntryNormal;
+        let last = committed.iter().rfind(is_change);
+        last.is_none_or(|entry| entry.index <= self.durable_commit) || althing_probe::is(Mutant::ForgetCommit)
+    }
+
+    /// Entries that waited for their batch, and wait no more.
+    fn take_effect(&mut self, committed: &mut Vec<Entry>) {
+        let first = self.outstanding.front().map_or(u64::MAX, |batch| batch.seq);
+        let count = self.ineffective.partition_point(|(seq, _)| *seq < first);
+        committed.extend(self.ineffective.drain(..count).flat_map(|(_, entries)| entries));
+    }
+
+    /// A snapshot holds all that is committed here and has not taken effect.
+    pub(crate) fn forget_ineffective(&mut self) {
+        self.ineffective.clear();
     }
 }
 
@@ -53,6 +87,7 @@ impl Replica {
     pub fn ready(&mut self, out: &mut Effects) {
         self.flush_proposals();
         self.release_waiting_reads();
+        self.syncs.take_effect(&mut out.committed);
         let mut committed_bytes = 0;
         while self.node.has_ready() && committed_bytes < MAX_COMMITTED_BYTES_PER_TURN {
             committed_bytes += self.take_ready(out);
@@ -78,13 +113,13 @@ impl Replica {
         let entries = ready.take_entries();
         let hard_state =
             ready.hs().map(|state| HardState { term: state.term, vote: NodeId(state.vote), commit: state.commit });
-        let must_sync = ready.must_sync();
         let (now, held) = (ready.take_messages(), ready.take_persisted_messages());
         self.take_reads(ready.take_read_states(), out);
         let committed = ready.take_committed_entries();
         let committed_bytes = committed.iter().map(entry_cost).sum();
         self.metrics.committed += committed.len() as u64;
-        out.committed.extend(committed.iter().map(Entry::from_raft));
+        let is_effective = self.syncs.is_effective(&committed);
+        let must_sync = ready.must_sync() || !is_effective;
 
         let persisted: Vec<_> = entries.iter().map(Entry::from_raft).collect();
         let log = self.node.mut_store();
@@ -95,13 +130,15 @@ impl Replica {
         if let Some(state) = hard_state {
             log.set_hard_state(state);
         }
+        let hard_state = hard_state.or((!is_effective).then(|| log.hard_state()));
         self.node.advance_append_async(ready);
 
         if snapshot.is_some() || hard_state.is_some() || !persisted.is_empty() {
             out.persist.push(Persist { seq, snapshot, entries: persisted, hard_state, must_sync });
         }
         self.begin_sync(seq, must_sync);
-        if self.is_term_durable() {
+        self.hand_out(seq, is_effective, &committed, out);
+        if self.is_term_durable() && self.syncs.ineffective.is_empty() {
             self.send(now, out);
         } else {
             self.hold(now, out);
@@ -116,10 +153,25 @@ impl Replica {
         self.syncs.durable_term == self.node.raft.term
     }
 
+    /// Hands committed entries out, or keeps them until this batch is durable, and with it those before it.
+    fn hand_out(&mut self, seq: u64, is_effective: bool, committed: &[eraftpb::Entry], out: &mut Effects) {
+        if committed.is_empty() {
+            return;
+        }
+        let entries = committed.iter().map(Entry::from_raft);
+        if is_effective && self.syncs.ineffective.is_empty() {
+            out.committed.extend(entries);
+        } else {
+            althing_probe::hit(Mark::ChangeHeld);
+            self.syncs.ineffective.push_back((seq, entries.collect()));
+        }
+    }
+
     fn begin_sync(&mut self, seq: u64, must_sync: bool) {
         self.syncs.last_number = seq;
         if must_sync {
-            self.syncs.outstanding.push_back(Outstanding { seq, term: self.node.raft.term });
+            let HardState { term, commit, .. } = self.hard_state();
+            self.syncs.outstanding.push_back(Outstanding { seq, term, commit });
         } else if self.syncs.is_idle() {
             self.node.on_persist_ready(seq);
         }
@@ -130,6 +182,7 @@ impl Replica {
         let syncs = &mut self.syncs;
         while let Some(batch) = syncs.outstanding.front().filter(|batch| batch.seq <= seq) {
             syncs.durable_term = batch.term;
+            syncs.durable_commit = batch.commit;
             syncs.outstanding.pop_front();
         }
         // Batches that need no sync of their own are as good as durable with the one before them.

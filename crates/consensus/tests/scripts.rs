@@ -289,6 +289,7 @@ scripts! {
     a_joint_change,
     a_learner_is_promoted,
     a_leader_removes_itself,
+    one_of_two_voters_leaves,
     a_sole_voter,
     a_transfer,
     reads,

@@ -21,6 +21,7 @@
 
 use althing_clock::Actor;
 use althing_datatypes::{Op, Reply};
+pub use althing_paxos::acceptor::Born;
 use althing_paxos::acceptor::Shard as Acceptance;
 use althing_paxos::config::Stage;
 use althing_paxos::proposer::Change;
@@ -44,16 +45,6 @@ pub const fn actor_of(actor: Actor) -> Actor {
 #[must_use]
 pub const fn is_of_rounds(actor: Actor) -> bool {
     actor.generation & ROUNDS != 0
-}
-
-/// How a replica came to its shard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Born {
-    /// With it: there is nothing that it would have to remember.
-    #[default]
-    WithTheShard,
-    /// Later: it accepts nothing before it has copied the registers of most of the others.
-    Later,
 }
 
 /// A job about rounds.
@@ -147,7 +138,7 @@ pub enum Then {
 /// What became of a task.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Told {
-    /// Of [`Task::Configure`] and [`Task::Fill`]: what the acceptor goes by; `None` if it is new and not filled yet.
+    /// Of [`Task::Configure`] and [`Task::Fill`]: what the acceptor goes by; `None` before its first configuration.
     Standing(Option<Acceptance>),
     /// Of [`Task::Answer`]; `None` if it is new and not filled yet.
     Answered(Option<Answer>),

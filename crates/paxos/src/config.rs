@@ -66,7 +66,6 @@ impl Config {
         let is_majority = |peers: &[Peer]| peers.iter().filter(|peer| has(**peer)).count() * 2 > peers.len();
         match &self.sets {
             Sets::One(peers) => is_majority(peers),
-            Sets::Both { new, .. } if althing_probe::is(althing_probe::Mutant::PaxosNewSetOnly) => is_majority(new),
             Sets::Both { old, new } => is_majority(old) && is_majority(new),
         }
     }

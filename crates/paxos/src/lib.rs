@@ -21,7 +21,8 @@
 //! * **reads without writing**: if a quorum has accepted the same ballot, its value is chosen and no later one was chosen when the
 //!   read began; otherwise a read is a round with the identity function;
 //! * **deletion**: a key that is absent may leave nothing behind ([`acceptor`], ADR 19);
-//! * **moves**: while a replica is replaced, quorums of both sets are needed ([`Config`]).
+//! * **moves**: while a replica is replaced, quorums of both sets are needed ([`Config`]), and a newcomer copies before it accepts
+//!   ([`acceptor::seat`]).
 //!
 //! # Once, or not at all, or nobody knows
 //!
@@ -40,7 +41,8 @@
 //! # What the host owes
 //!
 //! 1. A record is part of what [`Acceptor::handle`] is given as soon as it was handed out, and an answer leaves only once the record
-//!    that it waits for is durable. What was durable comes back after a restart; otherwise the replica gets a new generation.
+//!    that it waits for is durable. What was durable comes back after a restart ([`Acceptor::recall`]); otherwise the replica gets a new
+//!    generation. With a record that [forgets all](acceptor::Record::forgets_all) all registers go.
 //! 2. An incarnation of a proposer is used once per node, so that no ballot is issued twice.
 //! 3. What is [`Effect::Chosen`](proposer::Effect::Chosen) is joined as an ordinary dotted write, the same bytes by whoever learns of it,
 //!    before the request is answered. Dot and context are in the value, a removal's too, made when it was computed.

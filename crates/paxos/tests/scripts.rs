@@ -11,7 +11,7 @@
 //! | `settle` | syncs and delivers until nothing is left |
 //! | `pass 100` | milliseconds, with their timers |
 //! | `restart 1` | a process dies and comes back |
-//! | `join 4 epoch=2 old=1-2-3 new=1-2-4`, `configure 1 …`, `copy 1 4 epoch=2`, `filled 4`, `leave 3` | a move |
+//! | `join 4 epoch=2 old=1-2-3 new=1-2-4`, `configure 1 …`, `copy 1 4`, `fill 4`, `leave 3` | a move |
 //! | `registers` | what everybody remembers |
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -20,7 +20,7 @@ mod support;
 
 use std::error::Error;
 
-use althing_paxos::{Ballot, Config, Peer};
+use althing_paxos::{Config, Peer};
 use althing_types::Duration;
 use goldenscript::{ArgumentConsumer, Command, Context, Runner};
 use support::history::{Call, is_linearizable};
@@ -31,7 +31,6 @@ type Outcome = Result<(), Box<dyn Error>>;
 struct Script {
     world: World,
     kept: Vec<Message>,
-    floor: Ballot,
 }
 
 impl Runner for Script {
@@ -93,7 +92,7 @@ impl Script {
             "join" => self.each_with(args, World::join),
             "configure" => self.each_with(args, World::configure),
             "copy" => self.copy(args),
-            "filled" => self.filled(args),
+            "fill" => self.fill(args),
             "registers" => self.registers(),
             "judge" => self.judge(),
             other => Err(format!("no such command: {other}").into()),
@@ -177,17 +176,16 @@ impl Script {
 
     fn copy(&mut self, args: &mut ArgumentConsumer<'_>) -> Outcome {
         let (from, to) = (node(args)?, node(args)?);
-        let epoch = args.take_key("epoch").ok_or("which epoch?")?.parse()?;
-        match self.world.copy(from, to, epoch) {
-            Some(floor) => self.floor = self.floor.max(floor),
-            None => self.world.trace.push_str("refused\n"),
+        if !self.world.copy(from, to) {
+            self.world.trace.push_str("refused\n");
         }
         Ok(())
     }
 
-    fn filled(&mut self, args: &mut ArgumentConsumer<'_>) -> Outcome {
-        let at = node(args)?;
-        self.world.filled(at, self.floor);
+    fn fill(&mut self, args: &mut ArgumentConsumer<'_>) -> Outcome {
+        if !self.world.fill(node(args)?) {
+            self.world.trace.push_str("too few are copied\n");
+        }
         Ok(())
     }
 
@@ -200,7 +198,7 @@ impl Script {
 
 fn run(name: &str) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts").join(name);
-    let script = &mut Script { world: World::new(&[1], 1), kept: Vec::new(), floor: Ballot::ZERO };
+    let script = &mut Script { world: World::new(&[1], 1), kept: Vec::new() };
     goldenscript::run(script, path).unwrap();
 }
 
@@ -221,5 +219,6 @@ scripts! {
     an_acceptor_restarts,
     a_key_is_forgotten,
     a_replica_is_replaced,
+    a_replica_comes_back,
     once_or_nobody_knows,
 }

@@ -7,7 +7,7 @@ mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use althing_paxos::{Ballot, Config, Peer};
+use althing_paxos::{Config, Peer};
 use althing_types::Duration;
 use support::history::{Call, is_linearizable};
 use support::world::{Tracing, World, peer};
@@ -15,15 +15,11 @@ use support::world::{Tracing, World, peer};
 /// Operations of one run: few enough for the search.
 const OPERATIONS: usize = 24;
 
-/// A move of one replica, step by step.
+/// A move of one replica that has begun.
 #[derive(Debug)]
-enum Move {
-    /// All know the epoch of the move once they hear of it; a majority of the old set must have acknowledged it.
-    Begun { old: Vec<Peer>, new: Vec<Peer>, newcomer: Peer, epoch: u64 },
-    /// So many were copied.
-    Copying { old: Vec<Peer>, new: Vec<Peer>, newcomer: Peer, epoch: u64, copied: Vec<Peer>, floor: Ballot },
-    /// The newcomer is a member as soon as that is durable.
-    Filled { new: Vec<Peer>, leaver: Peer, epoch: u64 },
+struct Move {
+    new: Vec<Peer>,
+    leaver: Peer,
 }
 
 struct Simulation {
@@ -32,6 +28,8 @@ struct Simulation {
     members: Vec<Peer>,
     epoch: u64,
     moving: Option<Move>,
+    /// Replicas that have left and may come back, with what they had.
+    left: Vec<Peer>,
     nodes: u64,
     calls: usize,
     /// In 256ths.
@@ -48,7 +46,7 @@ impl Simulation {
         world.patience = Duration::from_millis(random.u64(200..4_000));
         let members = world.peers();
         let (loss, doubling) = (random.u8(..40), random.u8(..60));
-        Self { world, random, members, epoch: 1, moving: None, nodes, calls: 0, loss, doubling }
+        Self { world, random, members, epoch: 1, moving: None, left: Vec::new(), nodes, calls: 0, loss, doubling }
     }
 
     fn some(&mut self, of: &[Peer]) -> Peer {
@@ -92,8 +90,11 @@ impl Simulation {
             0..20 if self.calls < OPERATIONS => self.call(),
             20..27 => self.world.forget(one),
             27..31 => self.world.restart(one),
-            31..40 => self.go_on_moving(),
-            40..300 => {
+            31..36 => self.go_on_moving(),
+            36..44 => self.fill(),
+            44..52 => self.world.catch_up_all(one),
+            52..54 => self.drop_one(),
+            54..300 => {
                 let records = self.random.usize(..4);
                 self.world.sync(one, records);
             }
@@ -105,91 +106,90 @@ impl Simulation {
         }
     }
 
+    /// The configurations go on by themselves, as those of a Raft group do: who is silent is not waited for.
     fn go_on_moving(&mut self) {
-        self.moving = match self.moving.take() {
+        match self.moving.take() {
             None => self.begin_move(),
-            Some(Move::Begun { old, new, newcomer, epoch }) => self.wait_for_old(old, new, newcomer, epoch),
-            Some(Move::Copying { old, new, newcomer, epoch, copied, floor }) => {
-                self.copy(old, new, newcomer, epoch, copied, floor)
+            Some(Move { new, leaver }) => {
+                self.epoch += 1;
+                let config = Config::stable(self.epoch, &new);
+                let one = self.some(&new);
+                self.world.configure(one, &config);
+                self.members = new;
+                self.left.push(leaver);
             }
-            Some(Move::Filled { new, leaver, epoch }) => self.end_move(new, leaver, epoch),
-        };
+        }
     }
 
-    fn begin_move(&mut self) -> Option<Move> {
+    /// A replica is replaced once those that stay are most of the next configuration, and accept.
+    fn begin_move(&mut self) {
         let old = self.members.clone();
         let leaver = self.some(&old);
-        self.nodes += 1;
-        let newcomer = peer(self.nodes);
+        let stay = old.iter().filter(|peer| **peer != leaver && self.world.accepts(**peer, self.epoch)).count();
+        if stay * 2 < old.len() {
+            return;
+        }
+        let comes_back = !self.left.is_empty() && self.random.u8(..) < 100;
+        let newcomer = if comes_back {
+            self.left.swap_remove(self.random.usize(..self.left.len()))
+        } else {
+            self.nodes += 1;
+            peer(self.nodes)
+        };
         let new: Vec<Peer> = old.iter().map(|peer| if *peer == leaver { newcomer } else { *peer }).collect();
         self.epoch += 1;
         let config = Config::moving(self.epoch, &old, &new);
-        self.world.join(newcomer, &config);
-        Some(Move::Begun { old, new, newcomer, epoch: self.epoch })
+        if comes_back && self.random.bool() {
+            // It hears of all that later, from a configuration in which it has a vote as before.
+            let one = self.some(&old);
+            self.world.configure(one, &config);
+        } else {
+            self.world.join(newcomer, &config);
+        }
+        self.moving = Some(Move { new, leaver });
     }
 
-    fn wait_for_old(&mut self, old: Vec<Peer>, new: Vec<Peer>, newcomer: Peer, epoch: u64) -> Option<Move> {
-        let config = Config::moving(epoch, &old, &new);
-        let one = self.some(&old);
-        self.world.configure(one, &config);
-        let known = old.iter().filter(|peer| self.world.goes_by(**peer, epoch)).count();
-        if known * 2 <= old.len() {
-            return Some(Move::Begun { old, new, newcomer, epoch });
+    /// A newcomer copies one of the others.
+    fn fill(&mut self) {
+        let silent = self.world.silent();
+        if silent.is_empty() {
+            return;
         }
-        Some(Move::Copying { old, new, newcomer, epoch, copied: Vec::new(), floor: Ballot::ZERO })
+        let (at, others) = &silent[self.random.usize(..silent.len())];
+        let from = self.some(others);
+        if self.world.copy(from, *at) {
+            self.world.fill(*at);
+        }
     }
 
-    fn copy(
-        &mut self,
-        old: Vec<Peer>,
-        new: Vec<Peer>,
-        newcomer: Peer,
-        epoch: u64,
-        mut copied: Vec<Peer>,
-        mut floor: Ballot,
-    ) -> Option<Move> {
-        let one = self.some(&old);
-        if let Some(theirs) = self.world.copy(one, newcomer, epoch) {
-            // What was copied must be durable before it counts, or a crash of the newcomer would lose it.
-            self.world.sync(newcomer, usize::MAX);
-            floor = floor.max(theirs);
-            copied.push(one);
-            copied.sort();
-            copied.dedup();
+    /// One that has left is gone with all that it had.
+    fn drop_one(&mut self) {
+        if !self.left.is_empty() {
+            let one = self.left.swap_remove(self.random.usize(..self.left.len()));
+            self.world.leave(one);
         }
-        if copied.len() * 2 <= old.len() {
-            return Some(Move::Copying { old, new, newcomer, epoch, copied, floor });
-        }
-        self.world.filled(newcomer, floor);
-        self.world.sync(newcomer, usize::MAX);
-        let leaver = *old.iter().find(|peer| !new.contains(peer)).unwrap();
-        Some(Move::Filled { new, leaver, epoch })
-    }
-
-    fn end_move(&mut self, new: Vec<Peer>, leaver: Peer, epoch: u64) -> Option<Move> {
-        self.epoch = epoch + 1;
-        let config = Config::stable(self.epoch, &new);
-        let one = self.some(&new);
-        self.world.configure(one, &config);
-        let known = new.iter().filter(|peer| self.world.goes_by(**peer, epoch + 1)).count();
-        if known * 2 <= new.len() {
-            return Some(Move::Filled { new, leaver, epoch });
-        }
-        self.members = new;
-        self.world.leave(leaver);
-        None
     }
 
     /// Everything is delivered, nothing is lost any more, and a last read of each must succeed.
     fn heal(&mut self) {
         self.loss = 0;
         self.doubling = 0;
-        for _ in 0..10_000 {
-            let Some(_) = self.moving else { break };
+        if self.moving.is_some() {
             self.go_on_moving();
-            self.settle();
         }
-        assert!(self.moving.is_none(), "a move never ends");
+        for peer in self.members.clone() {
+            self.world.catch_up_all(peer);
+        }
+        self.settle();
+        for (at, others) in self.world.silent() {
+            others.into_iter().for_each(|from| {
+                self.world.copy(from, at);
+            });
+            self.world.fill(at);
+        }
+        self.settle();
+        let accept = self.members.iter().filter(|peer| self.world.accepts(**peer, self.epoch)).count();
+        assert_eq!(accept, self.members.len(), "a newcomer is silent for ever");
         self.world.patience = Duration::from_secs(60);
         for member in self.members.clone() {
             self.world.call(member, Call::Read);
@@ -267,6 +267,7 @@ fn the_runs_come_along_the_rare_paths() {
         "Erased",
         "Refused",
         "WrongEpoch",
+        "Filling",
         "absent (version",
         "maybe done: another",
         "not done",
@@ -318,11 +319,11 @@ mod mutants {
         for (mutant, first) in [
             (Mutant::PaxosAcceptBelowPromise, 0),
             (Mutant::PaxosHideAccepted, 0),
-            (Mutant::PaxosSendBeforeDurable, 180),
-            (Mutant::PaxosForgetFloor, 690),
-            (Mutant::PaxosEraseWithQuorum, 210),
+            (Mutant::PaxosSendBeforeDurable, 200),
+            (Mutant::PaxosForgetFloor, 990),
+            (Mutant::PaxosEraseWithQuorum, 40),
             (Mutant::PaxosRetrySuperseded, 0),
-            (Mutant::PaxosNewSetOnly, 0),
+            (Mutant::PaxosKeepSeat, 260),
         ] {
             let found = noticed(mutant, first);
             println!("{mutant}: {found:?}");

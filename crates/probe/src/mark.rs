@@ -27,6 +27,8 @@ named! {
         ConflictTruncated = "conflict-truncated",
         /// Consensus: a message waited for the disk.
         MessageHeld = "message-held",
+        /// Consensus: a change of the configuration waited until the log knew that it is committed.
+        ChangeHeld = "change-held",
         /// Consensus: a follower's word that promises nothing overtook the disk.
         PromptWord = "prompt-word",
         /// Consensus: a read waited for the first commit of its leader's term.

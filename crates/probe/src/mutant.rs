@@ -43,7 +43,7 @@ named! {
         CommitEarlierTerm = "commit-earlier-term",
         /// Consensus: a learner is given a vote from the beginning.
         LearnerVotes = "learner-votes",
-        /// Node: a hard state of which only the commit index has moved is never written (seed 1897).
+        /// Node: a hard state of which only the commit index has moved is never written, whatever it commits (seeds 1897 and 243).
         ForgetCommit = "forget-commit",
         /// Node: the vote is forgotten at a restart.
         ForgetVoteAtRestart = "forget-vote-at-restart",
@@ -151,8 +151,8 @@ named! {
         PaxosEraseWithQuorum = "paxos-erase-with-quorum",
         /// Paxos: a change whose earlier try may have been applied is made again.
         PaxosRetrySuperseded = "paxos-retry-superseded",
-        /// Paxos: while a replica moves, a quorum of the new set is enough.
-        PaxosNewSetOnly = "paxos-new-set-only",
+        /// Paxos: an acceptor that went and came back goes on with what it had.
+        PaxosKeepSeat = "paxos-keep-seat",
         /// Log: checksums are not compared.
         IgnoreChecksums = "ignore-checksums",
         /// Log: segments are freed that are still needed.

@@ -33,7 +33,7 @@ pub const LONG_TABLE_MUTANT_SEEDS: Range<u64> = 0..300;
 pub const SPLIT_MUTANT_SEEDS: Range<u64> = 0..24;
 
 /// Seeds of the scenarios in which a mistake of convergent tables is looked for.
-pub const CONVERGENT_MUTANT_SEEDS: Range<u64> = 0..24;
+pub const CONVERGENT_MUTANT_SEEDS: Range<u64> = 0..40;
 
 /// How long faults go on in each.
 pub const DURATION: Duration = Duration::from_secs(6);

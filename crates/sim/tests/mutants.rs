@@ -118,7 +118,7 @@ const CONVERGENT: [(&str, &[Mutant]); 6] = [
 
 /// Those that the simulation of a core by itself notices: `crates/paxos/tests/simulation.rs`.
 const ELSEWHERE: &[Mutant] =
-    &[Mutant::PaxosSendBeforeDurable, Mutant::PaxosForgetFloor, Mutant::PaxosEraseWithQuorum, Mutant::PaxosNewSetOnly];
+    &[Mutant::PaxosSendBeforeDurable, Mutant::PaxosForgetFloor, Mutant::PaxosEraseWithQuorum, Mutant::PaxosKeepSeat];
 
 /// Runs each with the seeds of the CI set until one notices, and fails if none does.
 fn assert_all_noticed(mutants: &[Mutant]) {

@@ -145,7 +145,8 @@ impl Shard {
         };
         let clock = Hlc::new(config.max_clock_skew, head.time);
         let cache = Cache::new(config.cache_bytes);
-        let rounds = Rounds::open(actor_of(actor), engine.get(space, layout::ROUNDS)?, open_rounds(&*engine, space)?)?;
+        let (of_rounds, open) = (engine.get(space, layout::ROUNDS)?, open_rounds(&*engine, space)?);
+        let rounds = Rounds::open(actor_of(actor), config.born, of_rounds, open)?;
         let hashes = Hashes::new(config.tree_secret, head.size.keys);
         let mut shard = Self {
             engine,

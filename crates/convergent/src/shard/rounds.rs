@@ -5,10 +5,9 @@ use std::ops::Bound;
 
 use althing_clock::{Actor, Coded, Dot, DotContext};
 use althing_codec::{DecodeError, Reader, Writer};
-use althing_paxos::acceptor::{self, Effect, Record, Standing};
-use althing_paxos::config::Stage;
+use althing_paxos::acceptor::{Born, Effect, Record};
 use althing_paxos::message::Ask;
-use althing_paxos::{Acceptor, Ballot, Register, Value};
+use althing_paxos::{Acceptor, Answer, Register, Value};
 use althing_storage::engine::Batch;
 use bytes::Bytes;
 
@@ -18,7 +17,7 @@ use crate::error::ConvergentError;
 use crate::job::Outcome;
 use crate::keyed::Keyed;
 use crate::layout;
-use crate::rounds::{Born, Task, Told, is_of_rounds};
+use crate::rounds::{Task, Told, is_of_rounds};
 use crate::shard::pages::{MAX_PAGE_KEYS, bound_after};
 
 const VERSION: u8 = 1;
@@ -39,8 +38,8 @@ pub(super) struct Rounds {
     pub(super) open: BTreeMap<Bytes, DotContext>,
     /// Of these, what an earlier run has left.
     inherited: BTreeSet<Bytes>,
-    /// As an acceptor; `None` if it has never been one.
-    acceptor: Option<Acceptor>,
+    /// As an acceptor.
+    acceptor: Acceptor,
     /// Registers that have changed since the last commit.
     changed: BTreeMap<Bytes, Option<Register>>,
     /// Keys of `open` that have changed since the last commit.
@@ -51,15 +50,14 @@ impl Rounds {
     /// As the space holds it.
     pub(super) fn open(
         actor: Actor,
+        born: Born,
         head: Option<Bytes>,
         open: BTreeMap<Bytes, DotContext>,
     ) -> Result<Self, ConvergentError> {
         let damaged = |source| ConvergentError::Record { what: "rounds", source };
         let (issued, record) = head.map_or(Ok((0, None)), read_head).map_err(damaged)?;
-        let acceptor = match record {
-            Some(Record::Shard(shard)) => Some(Acceptor::restore(shard)),
-            Some(Record::Register { .. } | Record::Erased { .. }) | None => None,
-        };
+        let mut acceptor = Acceptor::new(born);
+        record.iter().for_each(|record| acceptor.recall(record));
         let (changed, reopened) = (BTreeMap::new(), BTreeSet::new());
         let inherited = open.keys().cloned().collect();
         Ok(Self { actor, issued, open, inherited, acceptor, changed, reopened })
@@ -67,7 +65,7 @@ impl Rounds {
 
     /// Writes what has changed since the last commit.
     pub(super) fn commit(&mut self, batch: &mut dyn Batch) {
-        if self.issued == 0 && self.acceptor.is_none() {
+        if self.issued == 0 && self.acceptor.shard().is_none() {
             return;
         }
         for (key, register) in std::mem::take(&mut self.changed) {
@@ -85,7 +83,7 @@ impl Rounds {
         let mut head = Writer::with_capacity(48);
         head.u8(VERSION);
         head.u64(self.issued);
-        let record = self.acceptor.as_ref().map(|acceptor| Record::Shard(acceptor.shard()).encode());
+        let record = self.acceptor.shard().map(|shard| Record::Shard(shard).encode());
         head.bytes(&record.unwrap_or_default());
         batch.put(layout::ROUNDS, &head.finish());
     }
@@ -97,13 +95,13 @@ impl Rounds {
 
     /// Remembers a record of the acceptor.
     fn remember(&mut self, record: Record) {
+        self.acceptor.recall(&record);
         match record {
-            Record::Shard(shard) => self.acceptor = Some(Acceptor::restore(shard)),
+            Record::Shard(_) => {}
             Record::Register { key, register } => {
                 self.changed.insert(own(&key), Some(register));
             }
-            Record::Erased { key, shard } => {
-                self.acceptor = Some(Acceptor::restore(shard));
+            Record::Erased { key, .. } => {
                 self.changed.insert(own(&key), None);
             }
         }
@@ -148,31 +146,23 @@ impl Shard {
     /// Does a task; gives what is to be logged, and what became of it.
     pub(super) fn do_task(&mut self, task: Task) -> Result<(Option<Bytes>, Told), ConvergentError> {
         match task {
-            Task::Configure { epoch, stage, since } => self.configure(epoch, stage, since),
+            Task::Configure { epoch, stage, since } => {
+                let (logged, _) = self.accept(|acceptor, out| acceptor.configure(epoch, stage, since, out))?;
+                Ok((logged, self.standing()))
+            }
             Task::Answer { from, request } => {
                 let stored = self.register(&request.key)?;
                 if request.ask == Ask::Erase && stored.as_ref().is_some_and(|register| !self.has_taken(register)) {
                     // Its removal is still to come here. Who asks will ask again.
                     return Ok((None, Told::Answered(None)));
                 }
-                let Some(acceptor) = self.speaking() else { return Ok((None, Told::Answered(None))) };
-                let mut effects = Vec::new();
-                acceptor.handle(from, request, stored, &mut effects);
-                let (mut records, mut said) = (Vec::new(), None);
-                for effect in effects {
-                    match effect {
-                        Effect::Persist { record, .. } => records.push(record),
-                        Effect::Send { answer, .. } => said = Some(answer),
-                        // The log of the shard's group brings it.
-                        Effect::Behind { .. } => {}
-                    }
-                }
-                Ok((self.remember(records)?, Told::Answered(said)))
+                let (logged, said) = self.accept(|acceptor, out| acceptor.handle(from, request, stored, out))?;
+                Ok((logged, Told::Answered(said)))
             }
             Task::Propose { key, wish, current, now_ms, seed } => self.propose(&key, wish, &current, now_ms, seed),
             Task::Page { after, count } => {
                 let (found, mut next) = self.registers(after.as_ref(), count)?;
-                let standing = self.rounds.acceptor.as_ref().map(Acceptor::shard);
+                let standing = self.rounds.acceptor.shard();
                 let (mut registers, mut bytes) = (Vec::new(), 0);
                 for (key, register) in found {
                     let register = register.encode();
@@ -187,7 +177,7 @@ impl Shard {
             }
             Task::Copy { registers } => self.copy(registers),
             Task::Fill { epoch, floor } => {
-                let logged = self.fill(epoch, floor)?;
+                let (logged, _) = self.accept(|acceptor, out| acceptor.filled(epoch, floor, out))?;
                 Ok((logged, self.standing()))
             }
             Task::Resolve { key } => {
@@ -199,54 +189,26 @@ impl Shard {
     }
 
     fn standing(&self) -> Told {
-        Told::Standing(self.rounds.acceptor.as_ref().map(Acceptor::shard))
+        Told::Standing(self.rounds.acceptor.shard())
     }
 
-    /// Goes by this configuration from now on. Who was an acceptor all the time since it has its vote goes on, and so does a replica that was
-    /// born with the shard and has its vote from then: it has promised nothing, as one that was away. Everybody else has missed
-    /// what was chosen meanwhile, or has no vote: it forgets what it had, and is silent until it is filled.
-    fn configure(
+    /// Lets the acceptor act. What it wants remembered is one entry of the log, and what it says waits for that.
+    fn accept(
         &mut self,
-        epoch: u64,
-        stage: Stage,
-        since: Option<u64>,
-    ) -> Result<(Option<Bytes>, Told), ConvergentError> {
-        let held = self.rounds.acceptor.as_ref().map(Acceptor::shard);
-        if held.is_some_and(|held| epoch <= held.epoch) {
-            return Ok((None, self.standing()));
-        }
-        let was_member_at = match (held, self.config.born) {
-            (Some(held), Born::WithTheShard | Born::Later) => {
-                Some(held.epoch).filter(|_| held.standing == Standing::Member)
+        act: impl FnOnce(&mut Acceptor, &mut Vec<Effect>),
+    ) -> Result<(Option<Bytes>, Option<Answer>), ConvergentError> {
+        let mut effects = Vec::new();
+        act(&mut self.rounds.acceptor, &mut effects);
+        let (mut records, mut said) = (Vec::new(), None);
+        for effect in effects {
+            match effect {
+                Effect::Persist { record, .. } => records.push(record),
+                Effect::Send { answer, .. } => said = Some(answer),
+                // The log of the shard's group brings it.
+                Effect::Behind { .. } => {}
             }
-            (None, Born::WithTheShard) => Some(0),
-            (None, Born::Later) => None,
-        };
-        let standing = match (since, was_member_at) {
-            (Some(since), Some(at)) if at >= since => Standing::Member,
-            (Some(_) | None, Some(_) | None) => Standing::Filling,
-        };
-        let floor = held.map_or(Ballot::ZERO, |held| held.floor);
-        let record = Record::Shard(acceptor::Shard { epoch, stage, standing, floor });
-        let logged = self.remember(vec![record])?;
-        Ok((logged, self.standing()))
-    }
-
-    /// Ends the copying of the others' registers, if it was of this epoch.
-    fn fill(&mut self, epoch: u64, floor: Ballot) -> Result<Option<Bytes>, ConvergentError> {
-        let Some(held) = self.rounds.acceptor.as_ref().map(Acceptor::shard) else { return Ok(None) };
-        match held.standing {
-            Standing::Filling if held.epoch == epoch => {
-                let (standing, floor) = (Standing::Member, held.floor.max(floor));
-                self.remember(vec![Record::Shard(acceptor::Shard { standing, floor, ..held })])
-            }
-            Standing::Filling | Standing::Member => Ok(None),
         }
-    }
-
-    /// The acceptor, unless it is silent.
-    fn speaking(&mut self) -> Option<&mut Acceptor> {
-        self.rounds.acceptor.as_mut().filter(|acceptor| acceptor.shard().standing == Standing::Member)
+        Ok((self.remember(records)?, said))
     }
 
     /// Forgets all registers.
@@ -277,8 +239,7 @@ impl Shard {
     /// Takes records of the acceptor, of so many bytes: its own at this moment, or those of the log.
     pub(super) fn take_records(&mut self, records: Vec<Record>, bytes: usize) -> Result<(), ConvergentError> {
         for record in records {
-            // Whoever begins to be filled begins with nothing: what it had may have been forgotten by all others since.
-            if let Record::Shard(acceptor::Shard { standing: Standing::Filling, .. }) = record {
+            if record.forgets_all() {
                 self.forget_registers()?;
             }
             self.rounds.remember(record);
@@ -329,23 +290,19 @@ impl Shard {
         Ok((registers, next))
     }
 
-    /// Joins another acceptor's registers, as long as this one is not one itself.
+    /// Copies another acceptor's registers, as long as this one is silent.
     fn copy(&mut self, registers: Vec<(Bytes, Bytes)>) -> Result<(Option<Bytes>, Told), ConvergentError> {
-        if self.rounds.acceptor.as_ref().is_none_or(|acceptor| acceptor.shard().standing == Standing::Member) {
-            return Ok((None, Told::Copied));
-        }
-        let mut records = Vec::new();
+        let mut copied = Vec::with_capacity(registers.len());
         for (key, theirs) in registers {
             // One that does not parse was sent by a broken node: nothing is taken from it, and it is not counted as copied.
             let Ok(theirs) = Register::decode(own(&theirs)) else { return Ok((None, Told::Standing(None))) };
-            let before = self.register(&key)?;
-            let mut register = before.clone().unwrap_or(Register::absent(Ballot::ZERO));
-            register.join(theirs);
-            if before.as_ref() != Some(&register) {
-                records.push(Record::Register { key: own(&key), register });
-            }
+            let stored = self.register(&key)?;
+            copied.push((own(&key), theirs, stored));
         }
-        Ok((self.remember(records)?, Told::Copied))
+        let (logged, _) = self.accept(|acceptor, out| {
+            copied.into_iter().for_each(|(key, theirs, stored)| acceptor.copy(&key, theirs, stored, out));
+        })?;
+        Ok((logged, Told::Copied))
     }
 
     /// What was issued for a key and is not known was never chosen, or a later value was, which has replaced it: it is known from now

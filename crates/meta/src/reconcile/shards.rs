@@ -38,9 +38,24 @@ pub fn observe(draft: &mut Draft<'_>, scene: &Scene<'_>, sizes: &mut Sizes, from
             continue;
         }
         sizes.0.insert(shard.spec.group, now);
-        draft.shard(shard).status = status;
+        let came = came_all_the_same(seen, &status);
+        let edited = draft.shard(shard);
+        if came {
+            edited.spec.replicas = status.voters.clone();
+            edited.spec.leader = edited.spec.leader.filter(|leader| status.voters.contains(leader));
+            edited.metadata.generation = shard.metadata.generation + 1;
+        }
+        edited.status = status;
     }
     sizes.0.retain(|group, _| view.shard(*group).is_some());
+}
+
+/// Whether a newcomer that was given up votes now. What is wanted was decided without it: the shard's leader, once it knows that meta has
+/// seen the newcomer, would take it out again, and nothing has come in its place. So it stays until that is decided anew, and the
+/// leader hears of both at once.
+fn came_all_the_same(shard: &Shard, status: &ShardStatus) -> bool {
+    let is_new = |voter: &&NodeId| !shard.status.voters.contains(voter);
+    status.voters.iter().filter(is_new).any(|voter| !shard.spec.replicas.contains(voter))
 }
 
 /// Whether a shard that is led says already what its leader reports: the usual case, told without copying anything.

@@ -67,6 +67,13 @@ impl Members {
         Self(view.nodes().map(|node| member(node)).collect())
     }
 
+    /// Nodes that are up and get their share, for tests.
+    #[cfg(test)]
+    pub fn of_active(ids: impl IntoIterator<Item = NodeId>) -> Self {
+        let member = |id| (id, Member { standing: Standing::Active, place: Place::new(id, "") });
+        Self(ids.into_iter().map(member).collect())
+    }
+
     /// What a node is to placement. One without an object is gone.
     pub fn standing(&self, id: NodeId) -> Standing {
         self.0.get(&id).map_or(Standing::Gone, |member| member.standing)

@@ -7,7 +7,9 @@ use althing_types::NodeId;
 use super::standing::{Members, Standing};
 
 /// What the control plane should want next of a shard whose voters are `base` and belong to `target`: one newcomer and one
-/// that goes, at the most. Fewer than a quorum of the voters go at once; the only voter goes once it is not the only one.
+/// that goes, at the most. Fewer than a quorum of the voters go at once; the only voter goes once it is not the only one. A shard that
+/// grows does that first: who goes may lead, and is then taken away after the newcomer has come, so that there would be one voter more for
+/// a moment and then one less. One that is gone for good does not lead, and is replaced at once.
 pub fn next(base: &BTreeSet<NodeId>, target: &BTreeSet<NodeId>, members: &Members) -> BTreeSet<NodeId> {
     if target.is_empty() {
         return base.clone();
@@ -23,7 +25,8 @@ pub fn next(base: &BTreeSet<NodeId>, target: &BTreeSet<NodeId>, members: &Member
     let newcomer = target.difference(base).min_by_key(|id| (is_elsewhere(id), **id)).copied();
     let mut next = base.clone();
     next.extend(newcomer);
-    if base.len() > 1 || newcomer.is_none() {
+    let grows = base.len() < target.len() && goer.is_some_and(|goer| members.standing(goer) != Standing::Gone);
+    if (base.len() > 1 && !grows) || newcomer.is_none() {
         goer.map(|goer| next.remove(&goer));
     }
     next
@@ -52,6 +55,14 @@ mod tests {
         assert_eq!(all(&[1, 2, 3], &[4, 5, 6]), [ids(&[2, 3, 4]), ids(&[3, 4, 5]), ids(&[4, 5, 6])]);
         assert_eq!(all(&[1, 2, 3, 4, 5], &[2, 3, 6]), [ids(&[2, 3, 4, 5, 6]), ids(&[2, 3, 5, 6]), ids(&[2, 3, 6])]);
         assert_eq!(all(&[1], &[2, 3, 4]), [ids(&[1, 2]), ids(&[2, 3]), ids(&[2, 3, 4])]);
+    }
+
+    #[test]
+    fn a_shard_that_grows_gives_nothing_up_meanwhile() {
+        let members = Members::of_active([1, 2, 3, 4].map(NodeId));
+        assert_eq!(next(&ids(&[1, 2]), &ids(&[2, 3, 4]), &members), ids(&[1, 2, 3]));
+        assert_eq!(next(&ids(&[1, 2, 3]), &ids(&[2, 3, 4]), &members), ids(&[2, 3, 4]));
+        assert_eq!(next(&ids(&[1, 5]), &ids(&[1, 3, 4]), &members), ids(&[1, 3]), "5 is gone");
     }
 
     #[test]

@@ -18,12 +18,17 @@ pub struct Group {
     pub actual: Actual,
     pub term: u64,
     pub content: Content,
+    /// The fewest replicas that its table has wanted of it.
+    pub least: usize,
+    /// How many it has, without one that is to go since another came.
+    pub size: usize,
 }
 
 impl Group {
     pub fn founded(founders: BTreeSet<NodeId>, content: Content) -> Self {
         let actual = Actual { voters: founders.clone(), learners: BTreeSet::new(), leader: None };
-        Self { founders, actual, term: 1, content }
+        let size = actual.voters.len();
+        Self { founders, actual, term: 1, content, least: usize::MAX, size }
     }
 
     pub fn report_of(&self, id: NodeId, group: GroupId, map: &View) -> GroupReport {
@@ -121,8 +126,13 @@ impl World {
         };
         if can {
             let state = self.groups.get_mut(&group).expect("it is there");
+            let replaces = state.actual.voters.iter().any(|voter| !wanted.replicas.contains(voter));
             state.term += u64::from(matches!(step, steps::Step::TransferLeader(_)));
             steps::apply(&mut state.actual, &step);
+            if !replaces {
+                state.size = state.actual.voters.len();
+            }
+            self.check_voters(group);
         }
     }
 }

@@ -234,6 +234,7 @@ impl World {
                 self.open_and_drop(*id);
             }
         }
+        self.note_wishes();
         self.step_groups(lag);
         for id in ids {
             if self.processes[&id].is_up && self.rng.u32(0..100) >= lag {

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use althing_manifest::condition::{self, DRAINED, READY};
-use althing_manifest::{Kind, Life, Object, Phase, Schedule, Shard, Slice, parse_key};
+use althing_manifest::{DEFAULT_GROUP, Kind, Life, META_GROUP, Object, Phase, Schedule, Shard, Slice, parse_key};
 use althing_meta::{Stage, View, Write};
 use althing_placement::spread::quotas;
-use althing_types::{NodeId, Revision};
+use althing_types::{GroupId, NodeId, Revision};
 
-use super::{SPLIT_BYTES, World};
+use super::{Group, SPLIT_BYTES, World};
 
 impl World {
     /// Rules of a single write.
@@ -40,14 +40,34 @@ impl World {
                     return;
                 }
                 if has_changed && new.spec.phase != Phase::Retiring {
-                    // What the group has done since it was last heard nobody can know; its leader waits until it is known.
-                    let voters = &old.status.voters;
+                    // What the group has done since it was last heard nobody can know; its leader waits until it is known. What is
+                    // wanted of the table `default` is decided from what the same write says.
+                    let known = if group == DEFAULT_GROUP { &new } else { old };
+                    let voters = &known.status.voters;
                     let going = voters.difference(&new.spec.replicas).count();
                     assert!(going <= voters.len() / 2, "{going} of {voters:?} go at once: {:?}", new.spec.replicas);
                     assert!(new.status.epoch > 0 || old.spec.replicas.is_empty(), "founders change: {old:?}");
                 }
             }
             Object::Node(_) | Object::Table(_) => {}
+        }
+    }
+
+    /// A shard has fewer replicas only if its table has ever wanted so few.
+    pub fn check_voters(&mut self, group: GroupId) {
+        let Group { actual, least, size, .. } = self.groups.get_mut(&group).expect("it is there");
+        let has = actual.voters.len();
+        assert!(has >= *least.min(size), "group {group} had {size} voters and has {:?}", actual.voters);
+        *size = has.min(*size);
+    }
+
+    /// How many replicas tables want, and have wanted. The tables of the cluster itself have as many as there are nodes for them.
+    pub fn note_wishes(&mut self) {
+        for shard in self.view.shards() {
+            let table = self.view.table(&shard.spec.table).filter(|_| shard.spec.group > META_GROUP);
+            let wanted = table.map_or(0, |table| table.spec.replicas as usize);
+            let Some(group) = self.groups.get_mut(&shard.spec.group) else { continue };
+            group.least = group.least.min(wanted);
         }
     }
 

@@ -3,6 +3,7 @@
 use althing_types::NodeId;
 
 use super::*;
+use crate::config::Config;
 use crate::register::Value;
 
 const KEY: Bytes = Bytes::from_static(b"key");
@@ -42,8 +43,33 @@ fn ask(acceptor: &mut Acceptor, epoch: u64, counter: u64, ask: Ask, stored: Opti
     panic!("no answer")
 }
 
+fn configured(acceptor: &mut Acceptor, epoch: u64, stage: Stage, since: Option<u64>) -> Vec<Record> {
+    let mut out = Vec::new();
+    acceptor.configure(epoch, stage, since, &mut out);
+    records(out)
+}
+
+fn records(out: Vec<Effect>) -> Vec<Record> {
+    let record = |effect| match effect {
+        Effect::Persist { record, .. } => record,
+        Effect::Send { .. } | Effect::Behind { .. } => panic!("{effect:?} is no record"),
+    };
+    out.into_iter().map(record).collect()
+}
+
+fn shard(epoch: u64, standing: Standing, floor: u64) -> Shard {
+    let floor = if floor == 0 { Ballot::ZERO } else { ballot(floor) };
+    Shard { epoch, stage: Stage::Stable, standing, floor }
+}
+
+fn restored(shard: Shard) -> Acceptor {
+    let mut acceptor = Acceptor::new(Born::Later);
+    acceptor.recall(&Record::Shard(shard));
+    acceptor
+}
+
 fn member() -> Acceptor {
-    Acceptor::new(1, Stage::Stable, Standing::Member)
+    restored(shard(1, Standing::Member, 0))
 }
 
 #[test]
@@ -59,19 +85,18 @@ fn an_absence_is_forgotten_only_if_nothing_was_promised_or_accepted_since() {
         let promised = stored.as_ref().map(|register| register.promised).unwrap();
         let mut acceptor = member();
         assert_eq!(ask(&mut acceptor, 1, 5, Ask::Erase, stored), (Word::Refused { promised }, vec![]));
-        assert_eq!(acceptor.shard().floor, Ballot::ZERO);
+        assert_eq!(acceptor.shard().unwrap().floor, Ballot::ZERO);
     }
     let mut acceptor = member();
     let (word, records) = ask(&mut acceptor, 1, 5, Ask::Erase, register(5, accepted(5, absent)));
-    let shard = acceptor.shard();
+    let shard = acceptor.shard().unwrap();
     assert_eq!((word, records, shard.floor), (Word::Erased, vec![Record::Erased { key: KEY, shard }], ballot(5)));
     assert_eq!(ask(&mut acceptor, 1, 5, Ask::Erase, None), (Word::Erased, vec![]), "it came twice");
 }
 
 #[test]
 fn a_key_without_a_register_counts_as_having_promised_the_floor() {
-    let shard = Shard { epoch: 1, stage: Stage::Stable, standing: Standing::Member, floor: ballot(5) };
-    let mut acceptor = Acceptor::restore(shard);
+    let mut acceptor = restored(shard(1, Standing::Member, 5));
     let late = Ask::Accept { version: ballot(4), parent: Ballot::ZERO, value: Value::NEVER, next: None };
     assert_eq!(ask(&mut acceptor, 1, 4, late, None), (Word::Refused { promised: ballot(5) }, vec![]));
     assert_eq!(ask(&mut acceptor, 1, 4, Ask::Prepare, None), (Word::Refused { promised: ballot(5) }, vec![]));
@@ -86,30 +111,72 @@ fn a_key_without_a_register_counts_as_having_promised_the_floor() {
 fn other_epochs_are_refused_and_a_later_one_is_told() {
     let mut acceptor = member();
     assert_eq!(ask(&mut acceptor, 2, 1, Ask::Prepare, None), (Word::WrongEpoch { current: 1 }, vec![]));
-    let mut out = Vec::new();
-    acceptor.configure(2, Stage::Moving, &mut out).unwrap();
+    assert_eq!(configured(&mut acceptor, 2, Stage::Moving, Some(0)).len(), 1);
     assert_eq!(ask(&mut acceptor, 1, 1, Ask::Prepare, None).0, Word::WrongEpoch { current: 2 });
-    let stale = Err(ConfigureError::Stale { asked: 2, current: 2 });
-    assert_eq!(acceptor.configure(2, Stage::Stable, &mut out), stale);
-    assert_eq!(acceptor.floor_for_copy(2), Ok(Ballot::ZERO));
-    assert!(acceptor.floor_for_copy(1).is_err() && member().floor_for_copy(1).is_err());
+    assert_eq!(configured(&mut acceptor, 2, Stage::Stable, Some(0)), [], "it is not later");
+    let shard = acceptor.shard().unwrap();
+    assert!(shard.may_be_copied(2) && !shard.may_be_copied(1));
 }
 
 #[test]
-fn a_newcomer_takes_copies_even_below_its_promises_until_it_is_filled() {
-    let mut acceptor = Acceptor::new(2, Stage::Moving, Standing::Filling);
+fn a_seat_is_kept_only_without_a_break() {
+    let standing = |acceptor: &mut Acceptor, since| {
+        let records = configured(acceptor, 9, Stage::Stable, since);
+        let [record @ Record::Shard(shard)] = &records[..] else { panic!("{records:?}") };
+        assert_eq!(record.forgets_all(), shard.standing == Standing::Filling);
+        assert_eq!(acceptor.shard(), Some(*shard));
+        shard.standing
+    };
+    let at = |epoch, standing| restored(shard(epoch, standing, 5));
+    let (member, filling) = (Standing::Member, Standing::Filling);
+    assert_eq!(standing(&mut at(7, member), Some(7)), member);
+    assert_eq!(standing(&mut at(7, member), Some(8)), filling, "it went after 7, and came back with 8");
+    assert_eq!(standing(&mut at(7, member), None), filling, "it has no vote");
+    assert_eq!(standing(&mut at(7, filling), Some(7)), filling, "it had not copied enough");
+    assert_eq!(standing(&mut Acceptor::new(Born::WithTheShard), Some(0)), member, "it has promised nothing");
+    assert_eq!(standing(&mut Acceptor::new(Born::WithTheShard), Some(3)), filling, "it has had its vote since 3 only");
+    assert_eq!(standing(&mut Acceptor::new(Born::Later), Some(0)), filling);
+    let mut gone = at(7, member);
+    configured(&mut gone, 9, Stage::Stable, None);
+    assert_eq!(gone.shard().unwrap().floor, ballot(5), "the floor is the shard's");
+}
+
+#[test]
+fn a_newcomer_is_silent_and_takes_copies_until_it_is_filled() {
+    let mut acceptor = Acceptor::new(Born::Later);
     let mut out = Vec::new();
-    assert_eq!(acceptor.configure(3, Stage::Stable, &mut out), Err(ConfigureError::NotFilled));
+    let request = || Request { epoch: 2, key: KEY, ballot: ballot(9), ask: Ask::Prepare };
+    acceptor.handle(from(), request(), None, &mut out);
+    configured(&mut acceptor, 2, Stage::Moving, Some(2));
+    acceptor.handle(from(), request(), None, &mut out);
+    assert_eq!(out, [], "it says nothing");
     let copied = Register { promised: ballot(3), accepted: accepted(3, Value::Present(Bytes::from_static(b"v"))) };
-    let own = Register { promised: ballot(7), accepted: None };
-    acceptor.copy(&KEY, copied.clone(), Some(own), &mut out);
-    let register = Register { promised: ballot(7), ..copied.clone() };
-    assert_eq!(out, [Effect::Persist { seq: 1, record: Record::Register { key: KEY, register: register.clone() } }]);
-    acceptor.copy(&KEY, copied.clone(), Some(register), &mut out);
-    assert_eq!(out.len(), 1, "twice is once");
-    acceptor.filled(ballot(9), &mut out);
-    assert_eq!(acceptor.shard().floor, ballot(9));
+    acceptor.copy(&KEY, copied.clone(), None, &mut out);
+    let later = Register { promised: ballot(7), ..copied.clone() };
+    acceptor.copy(&KEY, later.clone(), Some(copied.clone()), &mut out);
+    acceptor.copy(&KEY, copied.clone(), Some(later.clone()), &mut out);
+    let remembered = |register| Record::Register { key: KEY, register };
+    assert_eq!(records(std::mem::take(&mut out)), [remembered(copied.clone()), remembered(later)], "twice is once");
+    acceptor.filled(1, ballot(9), &mut out);
+    assert_eq!(out, [], "that was of another epoch");
+    acceptor.filled(2, ballot(9), &mut out);
+    assert_eq!(acceptor.shard(), Some(Shard { stage: Stage::Moving, ..shard(2, Standing::Member, 9) }));
+    assert_eq!(records(std::mem::take(&mut out)), [Record::Shard(acceptor.shard().unwrap())]);
     acceptor.copy(&KEY, copied, None, &mut out);
-    assert_eq!(out.len(), 2, "a late copy does not bring back what was forgotten");
-    assert_eq!(acceptor.configure(3, Stage::Stable, &mut out), Ok(()));
+    assert_eq!(out, [], "a late copy does not bring back what was forgotten");
+}
+
+#[test]
+fn copies_of_one_of_each_majority_are_enough() {
+    let peer = |node| Peer { node: NodeId(node), generation: 1 };
+    let config = Config::moving(2, &[peer(1), peer(2), peer(3)], &[peer(1), peer(2), peer(4)]);
+    let mut copies = Copies::default();
+    copies.part(&shard(2, Standing::Member, 5));
+    copies.whole(peer(1));
+    copies.whole(peer(1));
+    assert!(copies.has(peer(1)) && !copies.are_enough(&config));
+    copies.part(&shard(2, Standing::Member, 4));
+    copies.whole(peer(3));
+    assert!(copies.are_enough(&config));
+    assert_eq!(copies.floor(), ballot(5));
 }

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use althing_paxos::acceptor::{self, Record, Shard, Standing};
-use althing_paxos::config::Stage;
+use althing_paxos::acceptor::{self, Born, Copies, Record, Shard};
 use althing_paxos::message::{Ask, Word};
 use althing_paxos::proposer::{self, Change, Input, Kind, Settings, Timer};
 use althing_paxos::{Acceptor, Answer, Ballot, Config, Failure, Outcome, Peer, Proposer, Register, Request, Value};
@@ -15,32 +14,49 @@ use super::history::{Applied, Call, Operation, Return};
 pub const KEY: &[u8] = b"k";
 
 /// What a replica remembers, as its store would have it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 struct Memory {
-    shard: Shard,
+    shard: Option<Shard>,
     registers: BTreeMap<Bytes, Register>,
 }
 
 impl Memory {
     fn apply(&mut self, record: Record) {
+        if record.forgets_all() {
+            self.registers.clear();
+        }
         match record {
-            Record::Shard(shard) => self.shard = shard,
+            Record::Shard(shard) => self.shard = Some(shard),
             Record::Register { key, register } => {
                 self.registers.insert(key, register);
             }
             Record::Erased { key, shard } => {
                 self.registers.remove(&key);
-                self.shard = shard;
+                self.shard = Some(shard);
             }
         }
     }
+
+    fn floor(&self) -> Ballot {
+        self.shard.map_or(Ballot::ZERO, |shard| shard.floor)
+    }
+}
+
+/// One entry of the map: who accepts, and since when each has had its vote without a break.
+#[derive(Clone, Debug)]
+struct Chart {
+    config: Config,
+    since: BTreeMap<Peer, u64>,
 }
 
 #[derive(Debug)]
 struct Replica {
+    born: Born,
     acceptor: Acceptor,
     proposer: Proposer,
     config: Config,
+    /// What it has copied in the epoch of its configuration, if it is silent.
+    copies: Copies,
     incarnation: u64,
     /// With what was handed over and is not durable.
     now: Memory,
@@ -71,6 +87,7 @@ pub struct Message {
 /// All of it. Time is a number that every step counts up.
 pub struct World {
     replicas: BTreeMap<Peer, Replica>,
+    charts: BTreeMap<u64, Chart>,
     pub network: Vec<Message>,
     timers: Vec<(Instant, Peer, Timer)>,
     pub now: Instant,
@@ -119,6 +136,7 @@ impl World {
     pub fn new(nodes: &[u64], seed: u64) -> Self {
         let mut world = Self {
             replicas: BTreeMap::new(),
+            charts: BTreeMap::new(),
             network: Vec::new(),
             timers: Vec::new(),
             now: Instant::ZERO,
@@ -132,26 +150,40 @@ impl World {
             patience: Duration::from_secs(2),
         };
         let peers: Vec<Peer> = nodes.iter().map(|node| peer(*node)).collect();
+        let config = Config::stable(1, &peers);
+        let since = peers.iter().map(|peer| (*peer, 0)).collect();
+        world.charts.insert(1, Chart { config: config.clone(), since });
         for node in &peers {
-            world.add(*node, Config::stable(1, &peers), Standing::Member);
+            world.add(*node, &config, Born::WithTheShard);
         }
         world
     }
 
-    fn add(&mut self, peer: Peer, config: Config, standing: Standing) {
-        let acceptor = Acceptor::new(config.epoch(), config.stage(), standing);
-        let memory = Memory { shard: acceptor.shard(), registers: BTreeMap::new() };
+    fn add(&mut self, peer: Peer, config: &Config, born: Born) {
         let replica = Replica {
+            born,
             proposer: self.proposer(peer, 1, config.clone()),
-            config,
-            acceptor,
+            config: config.clone(),
+            copies: Copies::default(),
+            acceptor: Acceptor::new(born),
             incarnation: 1,
-            now: memory.clone(),
-            durable: memory,
+            now: Memory::default(),
+            durable: Memory::default(),
             unsynced: Vec::new(),
             held: Vec::new(),
         };
         self.replicas.insert(peer, replica);
+        self.configure(peer, config);
+        self.sync(peer, usize::MAX);
+    }
+
+    /// Who accepts from now on is written into the map.
+    fn chart(&mut self, config: &Config) -> Chart {
+        let epoch = config.epoch();
+        let before = self.charts.range(..epoch).next_back().map(|(_, chart)| chart.since.clone()).unwrap_or_default();
+        let since = |peer: Peer| (peer, before.get(&peer).copied().unwrap_or(epoch));
+        let chart = || Chart { config: config.clone(), since: config.peers().into_iter().map(since).collect() };
+        self.charts.entry(epoch).or_insert_with(chart).clone()
     }
 
     fn proposer(&self, peer: Peer, incarnation: u64, config: Config) -> Proposer {
@@ -261,8 +293,8 @@ impl World {
 
     /// A node that hears of a later epoch has it from who knows it.
     fn catch_up(&mut self, at: Peer, epoch: u64) {
-        let config = self.replicas.values().map(|replica| &replica.config).find(|config| config.epoch() >= epoch);
-        if let Some(config) = config.cloned() {
+        let chart = self.charts.range(epoch..).next().map(|(_, chart)| chart.config.clone());
+        if let Some(config) = chart {
             self.configure(at, &config);
         }
     }
@@ -320,7 +352,9 @@ impl World {
         let Some(mut replica) = self.replicas.remove(&at) else { return };
         replica.incarnation += 1;
         replica.now = replica.durable.clone();
-        replica.acceptor = Acceptor::restore(replica.durable.shard);
+        replica.acceptor = Acceptor::new(replica.born);
+        replica.durable.shard.iter().for_each(|shard| replica.acceptor.recall(&Record::Shard(*shard)));
+        replica.copies = Copies::default();
         replica.unsynced.clear();
         replica.held.clear();
         replica.proposer = self.proposer(at, replica.incarnation, replica.config.clone());
@@ -332,41 +366,77 @@ impl World {
         self.replicas.insert(at, replica);
     }
 
+    /// A replica comes, or comes back with what it had.
     pub fn join(&mut self, at: Peer, config: &Config) {
-        self.add(at, config.clone(), Standing::Filling);
+        self.chart(config);
+        if self.replicas.contains_key(&at) {
+            self.configure(at, config);
+        } else {
+            self.add(at, config, Born::Later);
+        }
     }
 
-    /// A node learns of an entry of the map. An acceptor that is not filled stays where it is.
+    /// A node learns of an entry of the map.
     pub fn configure(&mut self, at: Peer, config: &Config) {
         let (epoch, stage) = (config.epoch(), config.stage());
+        let since = self.chart(config).since.get(&at).copied();
         let Some(replica) = self.replicas.get_mut(&at) else { return };
         if replica.config.epoch() < epoch {
             replica.config = config.clone();
+            replica.copies = Copies::default();
             self.propose(at, Input::Configure(config.clone()));
         }
-        self.accept(at, |acceptor, _, out| {
-            let _ = acceptor.configure(epoch, stage, out);
-        });
+        self.accept(at, |acceptor, _, out| acceptor.configure(epoch, stage, since, out));
     }
 
-    /// Whether an acceptor goes by this epoch, durably.
-    pub fn goes_by(&self, at: Peer, epoch: u64) -> bool {
-        self.replicas.get(&at).is_some_and(|replica| replica.durable.shard.epoch >= epoch)
+    /// A node learns of the last entry of the map.
+    pub fn catch_up_all(&mut self, at: Peer) {
+        let newest = self.charts.last_key_value().map(|(_, chart)| chart.config.clone());
+        newest.iter().for_each(|config| self.configure(at, config));
     }
 
-    /// Copies one acceptor's memory to a newcomer; its floor, if it lets itself be copied.
-    pub fn copy(&mut self, from: Peer, to: Peer, epoch: u64) -> Option<Ballot> {
-        let replica = self.replicas.get(&from)?;
-        let floor = replica.acceptor.floor_for_copy(epoch).ok()?;
-        if let Some(register) = replica.now.registers.get(KEY).cloned() {
+    /// Whether an acceptor of this epoch is not silent, durably.
+    pub fn accepts(&self, at: Peer, epoch: u64) -> bool {
+        let shard = self.replicas.get(&at).and_then(|replica| replica.durable.shard);
+        shard.is_some_and(|shard| shard.may_be_copied(epoch))
+    }
+
+    /// Those that are silent, each with the others of its configuration.
+    pub fn silent(&self) -> Vec<(Peer, Vec<Peer>)> {
+        let is_silent = |replica: &Replica| replica.acceptor.shard().is_some_and(|shard| !shard.accepts());
+        let of = |(at, replica): (&Peer, &Replica)| {
+            let peers = replica.config.peers();
+            let others = peers.iter().copied().filter(|peer| peer != at).collect();
+            (is_silent(replica) && peers.contains(at)).then_some((*at, others))
+        };
+        self.replicas.iter().filter_map(of).collect()
+    }
+
+    /// Copies one acceptor's memory to a newcomer, if it may be copied.
+    pub fn copy(&mut self, from: Peer, to: Peer) -> bool {
+        let Some(epoch) = self.replicas.get(&to).map(|replica| replica.config.epoch()) else { return false };
+        let Some(source) = self.replicas.get(&from).filter(|_| self.accepts(from, epoch)) else { return false };
+        let theirs = Shard { floor: source.now.floor(), ..source.durable.shard.unwrap() };
+        if let Some(register) = source.now.registers.get(KEY).cloned() {
             let register = Register::decode(register.encode()).unwrap();
             self.accept(to, |acceptor, stored, out| acceptor.copy(&Bytes::from_static(KEY), register, stored, out));
         }
-        Some(floor)
+        // What was copied must be durable before it counts, or a crash of the newcomer would lose it.
+        self.sync(to, usize::MAX);
+        let Some(newcomer) = self.replicas.get_mut(&to) else { return false };
+        newcomer.copies.part(&theirs);
+        newcomer.copies.whole(from);
+        true
     }
 
-    pub fn filled(&mut self, at: Peer, floor: Ballot) {
-        self.accept(at, |acceptor, _, out| acceptor.filled(floor, out));
+    /// A newcomer that has copied enough accepts from now on.
+    pub fn fill(&mut self, at: Peer) -> bool {
+        let Some(replica) = self.replicas.get(&at).filter(|replica| replica.copies.are_enough(&replica.config)) else {
+            return false;
+        };
+        let (epoch, floor) = (replica.config.epoch(), replica.copies.floor());
+        self.accept(at, |acceptor, _, out| acceptor.filled(epoch, floor, out));
+        true
     }
 
     /// A replica goes, for good.
@@ -378,13 +448,9 @@ impl World {
     pub fn registers(&self) -> String {
         let one = |(peer, replica): (&Peer, &Replica)| match replica.now.registers.get(KEY) {
             Some(register) => format!("{peer}: {}\n", show_register(register)),
-            None => format!("{peer}: nothing, floor {}\n", replica.now.shard.floor),
+            None => format!("{peer}: nothing, floor {}\n", replica.now.floor()),
         };
         self.replicas.iter().map(one).collect()
-    }
-
-    pub fn is_stage(&self, at: Peer, stage: Stage) -> bool {
-        self.replicas[&at].now.shard.stage == stage
     }
 }
 

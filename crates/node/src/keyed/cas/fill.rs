@@ -1,13 +1,6 @@
-//! A newcomer copies what the acceptors remember, before it is one.
+//! A newcomer copies what the acceptors remember, before it is one: see [`althing_paxos::acceptor::seat`].
 //!
-//! It is silent until then: it promises nothing and accepts nothing, and counts in every quorum as one who is away. What was chosen
-//! before the configuration that made it a voter was accepted by most of the old set. Those that are copied are a quorum of the
-//! present configuration without the newcomer, each read in this configuration, in which it takes nothing of the former ones any more. As
-//! a configuration replaces one replica by one, both are majorities of the replicas that stay and of the one that goes, so they
-//! meet. What is chosen meanwhile is accepted by a quorum without the newcomer, which every later quorum meets. While it is silent
-//! nothing is forgotten either, since that needs all.
-//!
-//! So the next replica is replaced only when those that stay and accept are most of the next configuration ([`Node::may_replace`]): with two
+//! The next replica is replaced only when those that stay and accept are most of the next configuration ([`Node::may_replace`]): with two
 //! silent ones of three nobody could copy from a quorum any more.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,12 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use althing_convergent::Job;
 use althing_convergent::rounds::Task;
 use althing_manifest::Conditional;
-use althing_paxos::acceptor::{Record, Shard as Acceptance, Standing};
-use althing_paxos::{Ballot, Config};
+use althing_paxos::acceptor::{Copies, Record, Shard as Acceptance, Standing};
 use althing_types::{Duration, GroupId, Instant, NodeId};
 use bytes::Bytes;
 
-use super::Ticket;
+use super::{Ticket, peer};
 use crate::envelope::{KeyedMessage, Message};
 use crate::keyed::Waiting;
 use crate::node::Node;
@@ -36,11 +28,9 @@ const AGAIN_AFTER: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub(super) struct Fill {
     stage: Stage,
-    /// Whose registers are all copied.
-    done: BTreeSet<NodeId>,
+    copies: Copies,
     /// Where the copy of each other one goes on, and when the next page was asked for.
     pages: BTreeMap<NodeId, (Option<Bytes>, Instant)>,
-    floor: Ballot,
     /// Replicas that are known to accept.
     accepting: BTreeSet<NodeId>,
     /// When the others were asked whether they do.
@@ -74,13 +64,6 @@ impl Fill {
         };
     }
 
-    /// Whether enough others are copied: one of each quorum of the set that there was before. Once a move is over that set is not known any
-    /// more, and what meets each quorum of the present one met each of that, too, if the newcomer is not counted. Where a replica was
-    /// added without a move, the present set is the one before and the newcomer.
-    fn has_enough(&self, config: &Config) -> bool {
-        config.meets_majorities_of_old(|peer| self.done.contains(&peer.node))
-    }
-
     /// Whether this replica is known to accept.
     pub(super) fn accepts(&self) -> bool {
         self.stage == Stage::Accepts
@@ -101,13 +84,13 @@ impl Node {
         if !peers.iter().any(|peer| peer.node == own) {
             return;
         }
-        if fill.has_enough(&config) {
+        if fill.copies.are_enough(&config) {
             fill.stage = Stage::Ends;
-            let task = Task::Fill { epoch: config.epoch(), floor: fill.floor };
+            let task = Task::Fill { epoch: config.epoch(), floor: fill.copies.floor() };
             let ticket = keyed.ticket(Waiting::Cas(Ticket::Own));
             return self.agenda.push(group, Job::Rounds { ticket, task });
         }
-        for peer in peers.into_iter().filter(|peer| peer.node != own && !fill.done.contains(&peer.node)) {
+        for peer in peers.into_iter().filter(|peer| peer.node != own && !fill.copies.has(*peer)) {
             let (after, asked) = fill.pages.entry(peer.node).or_insert((None, Instant::ZERO));
             if *asked == Instant::ZERO || now.since(*asked) >= AGAIN_AFTER {
                 *asked = now;
@@ -179,8 +162,7 @@ impl Node {
         after: Option<Bytes>,
         standing: Acceptance,
     ) {
-        // Only what goes by the newcomer's configuration has stopped accepting what came before.
-        if standing.epoch == name && standing.standing == Standing::Member {
+        if standing.may_be_copied(name) {
             let standing = Record::Shard(standing).encode();
             let message = KeyedMessage::Copied { name, standing, registers, after };
             self.shared.peers.send(to, &Message::Keyed(group, message));
@@ -207,10 +189,10 @@ impl Node {
         };
         // Nobody else answers.
         cas.fill.accepting.insert(from);
-        if cas.fill.stage != Stage::Copies || cas.fill.done.contains(&from) {
+        if cas.fill.stage != Stage::Copies || cas.fill.copies.has(peer(from)) {
             return;
         }
-        cas.fill.floor = cas.fill.floor.max(standing.floor);
+        cas.fill.copies.part(&standing);
         let ticket = keyed.ticket(Waiting::Cas(Ticket::Copy { from, name, after }));
         self.agenda.push(group, Job::Rounds { ticket, task: Task::Copy { registers } });
     }
@@ -230,7 +212,7 @@ impl Node {
             }
             None => {
                 fill.pages.remove(&from);
-                fill.done.insert(from);
+                fill.copies.whole(peer(from));
             }
         }
         self.tick_fill(now, group);
