@@ -48,7 +48,7 @@ pub fn write_blindly(
     insist::complete(&mut edits, insisted);
     check(&state, 0, &edits, Seen::All)?;
     let mut clock = Hlc::new(Duration::ZERO, Timestamp::ZERO);
-    let mut editor = Editor::new(&mut state, &mut clock, now_ms, next_dot(actor, last), None);
+    let mut editor = Editor::new(&mut state, &mut clock, now_ms, (next_dot(actor, last), actor), None);
     edits.into_iter().for_each(|edit| editor.edit(edit));
     let Some(Edited { delta, time }) = editor.finish() else { return Ok(Blind { reply, delta: None, last }) };
     let last = delta.context.next_dot(actor).counter - 1;

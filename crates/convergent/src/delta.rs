@@ -124,13 +124,18 @@ impl Message {
     }
 }
 
-/// Whether a delta is a write of this actor; not if it is none at all.
+/// Whether a delta is a write of such an actor; not if it is none at all.
 #[must_use]
-pub fn is_written_by(delta: &Bytes, actor: Actor) -> bool {
+pub fn is_written_by(delta: &Bytes, is_one: impl Fn(Actor) -> bool) -> bool {
     match Message::decode(delta.clone()) {
-        Ok(Message::Key(message)) => message.delta.writes.next_dot(actor).counter > 1,
+        Ok(Message::Key(message)) => has_event_of(&message.delta.writes, is_one),
         Ok(Message::Attestation(_) | Message::Rounds(_) | Message::Issued(_)) | Err(_) => false,
     }
+}
+
+/// Whether there is an event of such an actor.
+pub(crate) fn has_event_of(context: &DotContext, is_one: impl Fn(Actor) -> bool) -> bool {
+    context.vector().iter().any(|(actor, _)| is_one(actor)) || context.cloud().any(|dot| is_one(dot.actor))
 }
 
 impl KeyDelta {
@@ -225,7 +230,7 @@ mod tests {
 
     fn put(state: &mut Keyed, last: u64, value: &'static str) -> KeyDelta {
         let mut clock = Hlc::new(Duration::ZERO, Timestamp::ZERO);
-        let mut editor = Editor::new(state, &mut clock, 5, next_dot(A, last), None);
+        let mut editor = Editor::new(state, &mut clock, 5, (next_dot(A, last), A), None);
         editor.edit(Edit::PutString(Bytes::from_static(value.as_bytes())));
         let edited = editor.finish().expect("a string was put");
         KeyDelta { key: Bytes::from_static(b"k"), time: edited.time, delta: edited.delta }

@@ -229,7 +229,16 @@ pub enum JoinError {
     },
 }
 
-/// What became of a job. `index` is what must be durable before the answer leaves the node.
+/// When a delta may leave its replica ([`crate::names`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Leaves {
+    /// At once: it is no matter if its replica forgets it.
+    AtOnce,
+    /// When it is durable there.
+    OnceDurable,
+}
+
+/// What became of a job. `index` is what must be durable before the answer leaves the node; a delta may leave before, if it says so.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Outcome {
     /// Of [`Job::Execute`].
@@ -240,8 +249,10 @@ pub enum Outcome {
         index: u64,
         /// The answer.
         reply: Result<Reply, Refusal>,
-        /// What has changed: to be logged under `index`, then sent to the other replicas.
+        /// What has changed: to be logged under `index`, and sent to the other replicas.
         delta: Option<Bytes>,
+        /// When it may be sent.
+        leaves: Leaves,
     },
     /// Of [`Job::Join`].
     Joined {

@@ -10,7 +10,7 @@
 //! ```text
 //!   coordinator                                      another replica
 //!   Execute: SADD cart milk
-//!     view ─▶ edits ─▶ dot a7 ─▶ delta ──log, fsync──▶ Join: known already? ─▶ nothing
+//!     view ─▶ edits ─▶ dot a7 ─▶ delta ──log────────▶ Join: known already? ─▶ nothing
 //!     state, known ∪ {a7}                                    else state ∪ delta, known ∪ its context ──log──▶ acknowledged
 //!
 //!   a read of R replicas:   Read, Read ─▶ (state, known) (state, known) ─▶ evaluate ─▶ answer, and what each of them lacks
@@ -26,12 +26,14 @@
 //! | [`known`] | the causal context of a whole shard |
 //! | [`delta`] | what travels and what is logged |
 //! | [`evaluate`](mod@evaluate) | reads from several replicas |
+//! | [`names`] | under which actors a replica writes, and what may leave before it is durable |
 //! | [`rounds`] | strings that are decided by rounds of Paxos |
 //! | [`survey`] | repair: what two replicas compare by their hash trees, and join |
 //!
-//! The host owes it four things. It logs each delta under its `index` before anything that rests on it leaves the node; it
-//! replays the log after a crash; it gives a new [`Actor`](althing_clock::Actor) to a store that is new, restored or wiped; and it
-//! hands in the time, of which nothing but the order of siblings and the hour of expiry depends.
+//! The host owes it five things. It logs each delta under its `index`, durably before anything that rests on it leaves the node, but for
+//! deltas that may leave [at once](Leaves); it replays the log after a crash; it gives a new [`Actor`](althing_clock::Actor) to a store
+//! that is new, restored or wiped; it counts its runs, and never tells a store of the same one twice ([`Shard::begin_run`]); and it hands in
+//! the time, of which nothing but the order of siblings and the hour of expiry depends.
 //!
 //! What concurrent writes come to:
 //!
@@ -62,6 +64,7 @@ pub mod job;
 pub mod keyed;
 pub mod known;
 mod layout;
+pub mod names;
 pub mod rounds;
 pub mod shard;
 pub mod survey;
@@ -72,7 +75,7 @@ pub use delta::is_written_by;
 pub use error::ConvergentError;
 pub use evaluate::{EvaluateError, Evaluated, evaluate, evaluate_beside, known_of};
 pub use hashes::TreeSecret;
-pub use job::{Compare, Job, JoinError, Outcome, Page, Refusal, Rest, ScanRequest};
+pub use job::{Compare, Job, JoinError, Leaves, Outcome, Page, Refusal, Rest, ScanRequest};
 pub use keyed::Keyed;
 pub use known::Known;
 pub use shard::{Shard, ShardConfig, Size};

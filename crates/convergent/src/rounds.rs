@@ -11,15 +11,14 @@
 //!   Job::Join       the chosen delta: joined and logged, as any delta is
 //! ```
 //!
-//! A value that is proposed may never be chosen, so its dots are those of an [actor beside](actor_of) the replica's own. They are issued
-//! durably, and remembered with their key until the key's rounds have told what became of them: what was not chosen is then a
+//! A value that is proposed may never be chosen, so its dots are those of an [actor beside](crate::names::of_rounds) the replica's own. They
+//! are issued durably, and remembered with their key until the key's rounds have told what became of them: what was not chosen is then a
 //! delta that holds nothing, and leaves no gap in what is known.
 //!
 //! The delta removes what its value replaces: the dots of the value before, which may not be chosen by itself and so never be committed,
 //! with all that this one removes, unless that was taken here already; and whatever string this replica holds. So commits may come in any
 //! order, and some never.
 
-use althing_clock::Actor;
 use althing_datatypes::{Op, Reply};
 pub use althing_paxos::acceptor::Born;
 use althing_paxos::acceptor::Shard as Acceptance;
@@ -31,21 +30,6 @@ use bytes::Bytes;
 use crate::delta::Message;
 use crate::job::Refusal;
 use crate::keyed::Keyed;
-
-/// Marks the actor under which a replica proposes.
-const ROUNDS: u64 = 1 << 62;
-
-/// Under which name a replica proposes values that may never be chosen.
-#[must_use]
-pub const fn actor_of(actor: Actor) -> Actor {
-    Actor::new(actor.node.get(), actor.generation | ROUNDS)
-}
-
-/// Whether this is such a name.
-#[must_use]
-pub const fn is_of_rounds(actor: Actor) -> bool {
-    actor.generation & ROUNDS != 0
-}
 
 /// A job about rounds.
 #[derive(Clone, PartialEq, Debug)]

@@ -90,13 +90,13 @@ impl Text {
         self.written.siblings().iter().filter(|(dot, _)| !seen.contains(*dot)).count()
     }
 
-    /// The write `dot`: the text is this, whatever of it was seen.
+    /// The write `dot`: the text is this, whatever of it was seen. Runs of `own` that were seen go altogether.
     #[must_use]
-    pub fn put(&self, dot: Dot, time: Timestamp, seen: Seen<'_>, value: Bytes) -> Delta<Self> {
+    pub fn put(&self, dot: Dot, time: Timestamp, seen: Seen<'_>, own: Actor, value: Bytes) -> Delta<Self> {
         let delta = self.written.write(dot, seen, Sibling { time, expires: None, value });
         let mut removed = delta.context;
-        let whole = reset_counter(&self.whole, dot.actor, seen, &mut removed);
-        let real = reset_counter(&self.real, dot.actor, seen, &mut removed);
+        let whole = reset_counter(&self.whole, own, seen, &mut removed);
+        let real = reset_counter(&self.real, own, seen, &mut removed);
         Delta::new(dot, Self { written: delta.store, whole, real }, removed)
     }
 

@@ -8,7 +8,7 @@ use althing_api::cluster::Member;
 use althing_clock::Actor;
 use althing_consensus::ConfState;
 use althing_convergent::rounds::Born;
-use althing_convergent::{ConvergentError, Shard, ShardConfig, TreeSecret, is_written_by};
+use althing_convergent::{ConvergentError, Shard, ShardConfig, TreeSecret, is_written_by, names};
 use althing_probe::Mutant;
 use althing_storage::engine::{Applied, Checkpoint, Engine, EngineError};
 use althing_strong::{ApplyOutput, Bounds, Importer, Machine, MachineConfig, StrongError};
@@ -84,6 +84,8 @@ pub struct Applier {
     /// Whose applier it is.
     node: NodeId,
     cluster: ClusterId,
+    /// Which run of its node this is, once that is known.
+    run: Option<u64>,
 }
 
 impl Applier {
@@ -102,6 +104,7 @@ impl Applier {
             founders,
             node: config.node,
             cluster: config.cluster,
+            run: None,
         };
         let mut states = Vec::new();
         for (group, held) in held(config, log) {
@@ -111,6 +114,14 @@ impl Applier {
         }
         applier.drop_strays()?;
         Ok((applier, states))
+    }
+
+    /// It is in this run of its node, which is counted durably: writes of convergent shards may leave before they are durable. Until
+    /// then none does.
+    pub fn begin_run(&mut self, run: u64) {
+        let run = if althing_probe::is(Mutant::ReuseActor) { 0 } else { run };
+        self.run = Some(run);
+        self.tables.values_mut().filter_map(|table| table.keyed.as_mut()).for_each(|keyed| keyed.shard.begin_run(run));
     }
 
     /// Opens the values of a convergent shard, and gives them what the log has of them.
@@ -127,8 +138,8 @@ impl Applier {
         }
         // A space is never used by two replicas, so no name of an event is given twice either.
         let space = SpaceId(held.space.get() | KEYED_SPACE);
-        let generation = if althing_probe::is(Mutant::ReuseActor) { group.get() } else { held.space.get() };
-        let actor = Actor::new(self.node.get(), generation);
+        let is_reused = althing_probe::is(Mutant::ReuseActor);
+        let lasting = Actor::new(self.node.get(), if is_reused { group.get() } else { held.space.get() });
         let born = match held.birth {
             ReplicaBirth::Joined => Born::Later,
             ReplicaBirth::Cluster | ReplicaBirth::Shard(_) | ReplicaBirth::Piece { .. } => Born::WithTheShard,
@@ -136,12 +147,15 @@ impl Applier {
         let tree_secret = tree_secret(self.cluster, group);
         let (cache_bytes, unwritten_bytes) = (KEYED_CACHE_BYTES, KEYED_UNWRITTEN_BYTES);
         let config = ShardConfig { cache_bytes, unwritten_bytes, max_clock_skew: MAX_CLOCK_SKEW, born, tree_secret };
-        let mut shard = Shard::open(self.engine.clone(), space, actor, config)?;
+        let mut shard = Shard::open(self.engine.clone(), space, lasting, config)?;
         let checkpointed = shard.index();
         for (index, delta) in deltas {
             shard.replay(*index, delta.clone())?;
         }
-        let hints = hints(actor, deltas, acknowledged);
+        if let Some(run) = self.run {
+            shard.begin_run(run);
+        }
+        let hints = hints(lasting, deltas, acknowledged);
         let state = KeyedState { space, checkpointed, index: shard.index(), due_ms: shard.due_ms(), hints };
         Ok(Some(Keyed { state, shard }))
     }
@@ -346,12 +360,13 @@ impl Table {
     }
 }
 
-/// Of all deltas in the log of a replica those that it has written itself, and that some other replica may not have acknowledged; the
-/// oldest, as far as one replica is kept for.
-fn hints(actor: Actor, deltas: &[(u64, Bytes)], acknowledged: Acknowledged) -> Hints {
+/// Of all deltas in the log of a replica those that it has written itself, in whatever run of its node, and that some other replica may not
+/// have acknowledged; the oldest, as far as one replica is kept for.
+fn hints(lasting: Actor, deltas: &[(u64, Bytes)], acknowledged: Acknowledged) -> Hints {
     let by_all = acknowledged.by_all();
     let mut bytes = 0;
-    let open = deltas.iter().filter(|(index, delta)| *index > by_all && is_written_by(delta, actor));
+    let is_own = |delta: &Bytes| is_written_by(delta, |actor| names::is_of(lasting, actor));
+    let open = deltas.iter().filter(|(index, delta)| *index > by_all && is_own(delta));
     let kept = open.take_while(|(_, delta)| {
         bytes += delta.len();
         bytes <= Hints::MAX_BYTES

@@ -133,8 +133,8 @@ impl Default for WatchBuffers {
     }
 }
 
-/// The greatest incarnation: what fits beside the counter of requests.
-pub const MAX_INCARNATION: u64 = (1 << 24) - 1;
+/// The greatest incarnation: what fits beside the counter of requests, and into the names of replicas.
+pub const MAX_INCARNATION: u64 = althing_convergent::names::MAX_RUN;
 
 /// Bytes of hints that a node keeps unless told otherwise: a small part of its memory. What is beyond costs a comparison of trees, and
 /// not a write.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use althing_convergent::names::{LIFE_BITS, life};
 use althing_storage::wal::Record;
 use althing_types::{GroupId, Instant, NodeId, RequestId, SpaceId, limits};
 
@@ -13,9 +14,14 @@ use crate::metrics::Metrics;
 use crate::peers::Peers;
 
 /// Bits of a ticket that count requests; those above are the incarnation.
-const COUNTER_BITS: u32 = 40;
+const COUNTER_BITS: u32 = LIFE_BITS;
 /// Marks tickets of the node's own proposals, which nobody waits for.
 const INTERNAL: u64 = 1 << (COUNTER_BITS - 1);
+
+/// What replicas of convergent shards name in this run has numbers above this one.
+pub(crate) const fn names_before(incarnation: u64) -> u64 {
+    incarnation << COUNTER_BITS
+}
 
 /// What outlives a turn and belongs to no group.
 pub(crate) struct Shared {
@@ -29,6 +35,7 @@ pub(crate) struct Shared {
     next_internal: u64,
     next_space: u64,
     next_transfer: u64,
+    last_name: u64,
 }
 
 impl Shared {
@@ -43,6 +50,7 @@ impl Shared {
             next_internal: 0,
             next_space: 0,
             next_transfer: 0,
+            last_name: names_before(config.incarnation),
             config,
         }
     }
@@ -65,10 +73,23 @@ impl Shared {
             .then_some(RequestId(counter))
     }
 
-    /// A space that no run of this node has ever used: groups are born on spaces of their own ids, which are small.
+    /// A space that no run of this node has ever used: groups are born on spaces of their own ids, which are small. Its number is the life of
+    /// the replica that is put there.
     pub(crate) fn new_space(&mut self) -> SpaceId {
         self.next_space += 1;
-        SpaceId((self.config.incarnation << COUNTER_BITS) | self.next_space)
+        let life = life(self.config.incarnation, self.next_space);
+        SpaceId(life.expect("no node starts after its last incarnation, or places half a trillion replicas in one"))
+    }
+
+    /// The number after which the next replica of a convergent shard names what it sends. An acknowledgement that was on its way to
+    /// another run of this node, or to a replica that has gone, is of a name that is not used again.
+    pub(crate) const fn last_name(&self) -> u64 {
+        self.last_name
+    }
+
+    /// A replica has gone that has given names up to this one.
+    pub(crate) fn names_given(&mut self, last: u64) {
+        self.last_name = self.last_name.max(last);
     }
 
     /// A name for a transfer that nobody else uses at its receiver.

@@ -53,7 +53,7 @@ pub use effects::{Effects, Membership, ReadWork, WalBatch, Work};
 pub use footprint::Footprint;
 pub use group::GroupLog;
 pub use input::{DiskSpace, Done, GroupState, Input, KeyedState, ReadDone};
-pub use keyed::{Hints, LastRound, RepairMetrics, RoundMetrics, RoundStage, Tally};
+pub use keyed::{Hints, LastRound, RepairMetrics, RoundMetrics, RoundStage, Tally, group_of_log};
 pub use metrics::{GroupMetrics, Metrics};
 pub use node::Node;
 pub use presence::{Content, Presence, Promise, ReplicaBirth};

@@ -13,7 +13,7 @@ use althing_types::{Duration, GroupId, Instant, NodeId, RequestId, Revision, Spa
 use bytes::Bytes;
 
 use crate::config::{GroupConfig, NodeConfig};
-use crate::context::{Context, Shared};
+use crate::context::{Context, Shared, names_before};
 use crate::control::{self, Control};
 use crate::download::Download;
 use crate::effects::{Effects, ReadWork};
@@ -97,7 +97,7 @@ impl Node {
             let mut state = state;
             if let Some(state) = state.keyed.take() {
                 released.push((delta_log(id), state.keep_from()));
-                keyed.insert(id, Keyed::new(state));
+                keyed.insert(id, Keyed::new(state, names_before(config.incarnation)));
             }
             let founded = config.groups.iter().find(|group| group.id == id).cloned();
             let group = founded.unwrap_or(GroupConfig { id, hibernate: true, quota_bytes: None });

@@ -103,7 +103,7 @@ impl Node {
         let hard_state = log.recovered.hard_state;
         let mut state = state;
         if let Some(state) = state.keyed.take() {
-            self.keyed.insert(id, Keyed::new(state));
+            self.keyed.insert(id, Keyed::new(state, self.shared.last_name()));
             self.agenda.wake(id);
         }
         let config = GroupConfig { id, hibernate: true, quota_bytes: None };

@@ -97,7 +97,8 @@ named! {
         TellBeforeDurable = "tell-before-durable",
         /// Convergent: a write is acknowledged once its coordinator has it, whatever its level.
         AcknowledgeAlone = "acknowledge-alone",
-        /// Convergent: a replica that comes back to a node takes the name of the one that was there before.
+        /// Convergent: a replica that comes back to a node takes the name of the one that was there before, and one that comes back
+        /// after a crash the name of the run before.
         ReuseActor = "reuse-actor",
         /// Convergent: a delta is joined as if nothing that is gone had ever been known.
         ForgetContext = "forget-context",

@@ -171,7 +171,7 @@ fn recover(dir: &mut DataDir, disk: &Arc<dyn Disk>, config: &mut NodeConfig) -> 
     }
     let options = LsmOptions::new(config.cluster, config.node);
     let engine: Arc<dyn Engine> = Arc::new(LsmEngine::open(&dir.path().join(ENGINE_DIR), &options)?);
-    let (applier, states) =
+    let (mut applier, states) =
         Applier::open(Arc::clone(&engine), config, &records).map_err(|error| StartError::Tables(error.to_string()))?;
     // Only now: a directory whose first start failed half-way is still a new one.
     let identity = dir.start()?;
@@ -180,6 +180,7 @@ fn recover(dir: &mut DataDir, disk: &Arc<dyn Disk>, config: &mut NodeConfig) -> 
         return Err(StartError::Starts(run.starts));
     }
     config.incarnation = run.starts;
+    applier.begin_run(run.starts);
     config.seed = identity.node.get() ^ run.nonce;
     let node =
         Node::new(config.clone(), records.join(states)).map_err(|error| StartError::Tables(error.to_string()))?;

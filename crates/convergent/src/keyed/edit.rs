@@ -73,6 +73,27 @@ fn growth(edit: &Edit) -> usize {
     }
 }
 
+/// Whether an edit goes on from what its actor has added before ([`crate::names`]).
+pub(crate) const fn adds(edit: &Edit) -> bool {
+    match edit {
+        Edit::AddInt(_)
+        | Edit::AddFloat(_)
+        | Edit::HashAddInt { .. }
+        | Edit::HashAddFloat { .. }
+        | Edit::ScoreAdd { .. }
+        | Edit::SketchMerge(_) => true,
+        Edit::Delete
+        | Edit::Deadline(_)
+        | Edit::PutString(_)
+        | Edit::HashPut { .. }
+        | Edit::HashRemove(_)
+        | Edit::SetAdd(_)
+        | Edit::SetRemove(_)
+        | Edit::ScorePut { .. }
+        | Edit::ScoreRemove(_) => false,
+    }
+}
+
 /// What the edits of one operation have come to.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Edited {
@@ -88,6 +109,8 @@ pub(crate) struct Editor<'a> {
     clock: &'a mut Hlc,
     wall: WallTime,
     next: Dot,
+    /// Whose runs of counters are the writer's own.
+    own: Actor,
     /// What the writer has seen, and what this operation has written so far; `None` is all.
     seen: Option<DotContext>,
     delta: Option<Delta<Keyed>>,
@@ -95,16 +118,16 @@ pub(crate) struct Editor<'a> {
 }
 
 impl<'a> Editor<'a> {
-    /// An editor that issues dots from `next` on.
+    /// An editor that issues dots from `next` on. Runs of counters are its own if they are of `own`.
     pub(crate) fn new(
         state: &'a mut Keyed,
         clock: &'a mut Hlc,
         now_ms: i64,
-        next: Dot,
+        (next, own): (Dot, Actor),
         seen: Option<&DotContext>,
     ) -> Self {
         let wall = WallTime(u64::try_from(now_ms).unwrap_or(0));
-        Self { state, clock, wall, next, seen: seen.cloned(), delta: None, time: None }
+        Self { state, clock, wall, next, own, seen: seen.cloned(), delta: None, time: None }
     }
 
     /// What it has come to; nothing, if nothing was to be changed.
@@ -120,7 +143,7 @@ impl<'a> Editor<'a> {
     /// Drops this actor's runs of which everything was taken back.
     pub(crate) fn forget(&mut self) {
         let mut removed = DotContext::EMPTY;
-        let store = self.state.forget(self.next.actor, &mut removed);
+        let store = self.state.forget(self.own, &mut removed);
         if !removed.is_empty() {
             self.take(Delta::new(self.next, store, removed));
         }
@@ -188,7 +211,7 @@ impl<'a> Editor<'a> {
 
     fn delete(&mut self) {
         let mut removed = DotContext::EMPTY;
-        let store = self.state.reset_as(self.next.actor, self.seen(), &mut removed);
+        let store = self.state.reset_as(self.own, self.seen(), &mut removed);
         if !removed.is_empty() {
             self.take(Delta::new(self.next, store, removed));
         }
@@ -227,7 +250,7 @@ impl<'a> Editor<'a> {
     fn put_string(&mut self, value: Bytes) {
         let deadline = self.state.deadline_ms();
         let time = self.time_after(self.state.text.time());
-        let delta = self.state.text.put(self.next, time, self.seen(), value);
+        let delta = self.state.text.put(self.next, time, self.seen(), self.own, value);
         self.take(delta.map(Keyed::of_text));
         if deadline.is_some() {
             self.put_deadline(deadline);
@@ -245,15 +268,15 @@ impl<'a> Editor<'a> {
     fn put_field(&mut self, field: Bytes, value: Bytes) {
         let held = self.state.fields.map().get(&field).and_then(Text::time);
         let time = self.time_after(held);
-        let (dot, seen) = (self.next, self.seen());
-        let delta = self.state.fields.map().update(field, |text| text.put(dot, time, seen, value));
+        let (dot, seen, own) = (self.next, self.seen(), self.own);
+        let delta = self.state.fields.map().update(field, |text| text.put(dot, time, seen, own, value));
         self.take(delta.map(Keyed::of_fields));
     }
 
     fn remove_field(&mut self, field: Bytes) {
         let mut removed = DotContext::EMPTY;
         let Some(text) = self.state.fields.map().get(&field) else { return };
-        let store = DotMap::from_iter([(field, text.reset_as(self.next.actor, self.seen(), &mut removed))]);
+        let store = DotMap::from_iter([(field, text.reset_as(self.own, self.seen(), &mut removed))]);
         self.take(Delta::new(self.next, Keyed::of_fields(store), removed));
     }
 
@@ -274,7 +297,7 @@ impl<'a> Editor<'a> {
         let value = Real::new(score).expect("no score that an operation writes is NaN");
         let delta = held.0.write(self.next, self.seen(), Sibling { time, expires: None, value });
         let mut removed = delta.context;
-        let added = reset_counter(&held.1, self.next.actor, self.seen(), &mut removed);
+        let added = reset_counter(&held.1, self.own, self.seen(), &mut removed);
         let delta = Delta::new(self.next, (delta.store, added), removed);
         self.take(delta.map(|store| Keyed::of_score(member, store)));
     }
@@ -292,7 +315,7 @@ impl<'a> Editor<'a> {
 
     fn remove_score(&mut self, member: Bytes) {
         let mut removed = DotContext::EMPTY;
-        let store = self.state.reset_score(&member, self.next.actor, self.seen(), &mut removed);
+        let store = self.state.reset_score(&member, self.own, self.seen(), &mut removed);
         if !removed.is_empty() {
             self.take(Delta::new(self.next, Keyed::of_score(member, store), removed));
         }

@@ -13,21 +13,25 @@ use crate::delta::{Attestation, KeyDelta, Message};
 use crate::error::ConvergentError;
 use crate::evaluate::encode_answer;
 use crate::insist;
-use crate::job::{Job, JoinError, Outcome, Refusal};
-use crate::keyed::edit::check;
+use crate::job::{Job, JoinError, Leaves, Outcome, Refusal};
+use crate::keyed::edit::{Editor, adds, check};
 use crate::known::MAX_GAPS;
-use crate::rounds::is_of_rounds;
+use crate::names::is_of_rounds;
 
 /// What has come of an operation: the answer, and the delta if something has changed.
-type Executed = (Result<Reply, Refusal>, Option<Bytes>);
+type Executed = (Result<Reply, Refusal>, Option<(Bytes, Leaves)>);
 
 impl Shard {
     /// Runs one job.
     pub(super) fn run(&mut self, job: Job, out: &mut Vec<Outcome>) -> Result<(), ConvergentError> {
         let outcome = match job {
             Job::Execute { ticket, key, op, seen, now_ms, seed } => {
-                let (reply, delta) = self.execute(&key, op, seen.as_ref(), now_ms, seed)?;
-                Outcome::Executed { ticket, index: self.index, reply, delta }
+                let (reply, written) = self.execute(&key, op, seen.as_ref(), now_ms, seed)?;
+                let (delta, leaves) = match written {
+                    Some((delta, leaves)) => (Some(delta), leaves),
+                    None => (None, Leaves::OnceDurable),
+                };
+                Outcome::Executed { ticket, index: self.index, reply, delta, leaves }
             }
             Job::Join { ticket, delta } => {
                 let (result, logged) = match self.join(&delta)? {
@@ -121,8 +125,13 @@ impl Shard {
         if let Err(refusal) = check(&slot.state, slot.bytes, &edits, seen.map_or(Seen::All, Seen::Context)) {
             return Ok((Err(refusal), None));
         }
-        let delta = self.edit(place, now_ms, seen, |editor| edits.into_iter().for_each(|edit| editor.edit(edit)));
-        Ok((Ok(reply), delta))
+        let actor = match (self.passing, edits.iter().any(adds)) {
+            (Some(passing), false) => passing,
+            (Some(_), true) | (None, _) => self.lasting,
+        };
+        let edit = |editor: &mut Editor<'_>| edits.into_iter().for_each(|edit| editor.edit(edit));
+        let written = self.edit(place, now_ms, actor, seen, edit);
+        Ok((Ok(reply), written))
     }
 
     pub(super) fn join(&mut self, delta: &Bytes) -> Result<Result<News, JoinError>, ConvergentError> {
@@ -142,9 +151,11 @@ impl Shard {
     }
 
     fn check(&self, message: &Message) -> Result<(), JoinError> {
-        let (counter, known) = (message.last_of(self.actor), self.head.known.last(self.actor));
-        if counter > known {
-            return Err(JoinError::UnknownOwnEvent { counter, known });
+        for actor in self.own_names() {
+            let (counter, known) = (message.last_of(actor), self.head.known.last(actor));
+            if counter > known {
+                return Err(JoinError::UnknownOwnEvent { counter, known });
+            }
         }
         let (counter, issued) = (message.last_of(self.rounds.actor), self.rounds.issued);
         if counter > issued {

@@ -9,9 +9,10 @@
 //! key that is written a thousand times a second so costs the engine a few writes, and a set of a megabyte is not encoded anew
 //! for each member.
 //!
-//! A dot is never issued twice. The next one follows the actor's last that is known, what is known is written with every
-//! batch and follows from the log, and nothing leaves the node before it is durable there. A replica whose store is lost
-//! comes back under a new actor; one that does not is told by its own events coming back ([`JoinError::UnknownOwnEvent`]).
+//! A dot is never issued twice. The next one follows the actor's last that is known, what is known is written with every batch and
+//! follows from the log, and what may leave the node before it is durable there is written under a name of this run
+//! ([`crate::names`]). A replica whose store is lost comes back under a new actor; one that does not is told by its own events
+//! coming back ([`JoinError::UnknownOwnEvent`]).
 //!
 //! [`JoinError::UnknownOwnEvent`]: crate::JoinError::UnknownOwnEvent
 
@@ -28,14 +29,15 @@ use althing_types::{Duration, SpaceId};
 use bytes::Bytes;
 
 use crate::cache::{Cache, Place, Slot, Stored, Written};
-use crate::delta::{KeyDelta, Message};
+use crate::delta::{KeyDelta, Message, has_event_of};
 use crate::error::ConvergentError;
 use crate::hashes::{Hashes, TreeSecret};
-use crate::job::{Job, Outcome};
+use crate::job::{Job, Leaves, Outcome};
 use crate::keyed::Keyed;
 use crate::keyed::edit::{Edited, Editor, next_dot};
 use crate::layout::{self, Head, Label};
-use crate::rounds::{Born, actor_of};
+use crate::names;
+use crate::rounds::Born;
 use crate::survey::Survey;
 use rounds::Rounds;
 
@@ -105,7 +107,9 @@ enum Mark {
 pub struct Shard {
     engine: Arc<dyn Engine>,
     space: SpaceId,
-    actor: Actor,
+    /// Its names ([`names`]); it has a passing one once it is told in which run of its node it is.
+    lasting: Actor,
+    passing: Option<Actor>,
     config: ShardConfig,
     index: u64,
     head: Head,
@@ -126,15 +130,15 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Opens the replica that the space holds; a space that does not exist is an empty one. `actor` was never used by another store
-    /// than this one.
+    /// Opens the replica that the space holds; a space that does not exist is an empty one. `lasting` is its [name](names), which was never
+    /// used by another store than this one.
     ///
     /// # Errors
     /// [`ConvergentError`]
     pub fn open(
         engine: Arc<dyn Engine>,
         space: SpaceId,
-        actor: Actor,
+        lasting: Actor,
         config: ShardConfig,
     ) -> Result<Self, ConvergentError> {
         let index = engine.applied().get(&space).map_or(0, |applied| applied.index);
@@ -146,12 +150,13 @@ impl Shard {
         let clock = Hlc::new(config.max_clock_skew, head.time);
         let cache = Cache::new(config.cache_bytes);
         let (of_rounds, open) = (engine.get(space, layout::ROUNDS)?, open_rounds(&*engine, space)?);
-        let rounds = Rounds::open(actor_of(actor), config.born, of_rounds, open)?;
+        let rounds = Rounds::open(names::of_rounds(lasting), config.born, of_rounds, open)?;
         let hashes = Hashes::new(config.tree_secret, head.size.keys);
         let mut shard = Self {
             engine,
             space,
-            actor,
+            lasting,
+            passing: None,
             config,
             index,
             head,
@@ -176,10 +181,15 @@ impl Shard {
         self.index
     }
 
-    /// Under which name it writes.
-    #[must_use]
-    pub const fn actor(&self) -> Actor {
-        self.actor
+    /// It is in this run of its node: from now on its writes may leave before they are durable. `run` was never told to this store
+    /// before, and nothing was written since it was opened.
+    pub fn begin_run(&mut self, run: u64) {
+        self.passing = Some(names::passing(self.lasting, run));
+    }
+
+    /// The names under which it writes what no round decides.
+    fn own_names(&self) -> impl Iterator<Item = Actor> + use<> {
+        std::iter::once(self.lasting).chain(self.passing)
     }
 
     /// How much it holds.
@@ -286,9 +296,9 @@ impl Shard {
         Ok(digest)
     }
 
-    /// Whether these are writes of this replica.
+    /// Whether these are writes of this replica, in this run of its node or before.
     fn is_own(&self, writes: &DotContext) -> bool {
-        [self.actor, self.rounds.actor].into_iter().any(|actor| writes.next_dot(actor).counter > 1)
+        has_event_of(writes, |actor| actor == self.rounds.actor || names::is_of(self.lasting, actor))
     }
 
     /// Where the key is, decoded, until the cache is shrunk.
@@ -308,29 +318,40 @@ impl Shard {
         Ok(self.cache.insert(slot))
     }
 
-    /// Edits a key, and numbers the delta, if anything was to be changed.
+    /// Edits a key under one of the own names, and numbers the delta, if anything was to be changed.
     fn edit(
         &mut self,
         place: Place,
         now_ms: i64,
+        actor: Actor,
         seen: Option<&DotContext>,
         edit: impl FnOnce(&mut Editor<'_>),
-    ) -> Option<Bytes> {
-        let next = next_dot(self.actor, self.head.known.last(self.actor));
+    ) -> Option<(Bytes, Leaves)> {
+        let next = next_dot(actor, self.head.known.last(actor));
         let slot = self.cache.slot(place);
-        let mut editor = Editor::new(&mut slot.state, &mut self.clock, now_ms, next, seen);
+        let mut editor = Editor::new(&mut slot.state, &mut self.clock, now_ms, (next, self.lasting), seen);
         edit(&mut editor);
         let Edited { delta, time } = editor.finish()?;
         let message = KeyDelta { key: slot.key.clone(), time, delta };
         let bytes = message.encode();
         self.note(place, &message.delta.context, &message.delta.writes, bytes.len());
-        Some(bytes)
+        Some((bytes, self.leaves(actor, &message.delta.context)))
+    }
+
+    /// What is under the passing name may leave at once, unless it drops what the lasting one has added: that one goes on with it if it
+    /// forgets that it was dropped, and nobody else would count what it adds.
+    fn leaves(&self, actor: Actor, context: &DotContext) -> Leaves {
+        if actor == self.lasting || has_event_of(context, |one| one == self.lasting) {
+            return Leaves::OnceDurable;
+        }
+        Leaves::AtOnce
     }
 
     /// Removes all that is held of a key, as far as it can be removed.
     fn delete(&mut self, key: &Bytes, now_ms: i64) -> Result<Option<Bytes>, ConvergentError> {
         let place = self.place(key)?;
-        Ok(self.edit(place, now_ms, None, |editor| editor.edit(Edit::Delete)))
+        let edited = self.edit(place, now_ms, self.lasting, None, |editor| editor.edit(Edit::Delete));
+        Ok(edited.map(|(delta, _)| delta))
     }
 
     /// Takes a delta of so many bytes: of another replica, or of the log.
@@ -359,7 +380,7 @@ impl Shard {
             true => DotContext::EMPTY,
             false => self.head.known.among(|visit| delta.store.dots(visit)),
         };
-        if !self.is_own(&delta.writes) && delta.store.has_run_of(self.actor) {
+        if !self.is_own(&delta.writes) && delta.store.has_run_of(self.lasting) {
             self.marks.insert(key.clone(), Mark::Set);
             self.due_ms = Some(i64::MIN);
         }

@@ -101,7 +101,8 @@ impl Shard {
         let marked = self.names(&start, &end, budget - due.len())?;
         for name in &marked {
             let place = self.place(name)?;
-            let delta = self.edit(place, now_ms, None, |editor| editor.forget());
+            let delta = self.edit(place, now_ms, self.lasting, None, |editor| editor.forget());
+            let delta = delta.map(|(delta, _)| delta);
             self.marks.insert(name.clone(), Mark::Clear);
             self.removed(ticket, delta, out);
         }

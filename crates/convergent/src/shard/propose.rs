@@ -113,7 +113,8 @@ impl Shard {
         let time = followed.unwrap_or_else(|| self.clock.now(wall));
         let dot = Dot::new(self.rounds.actor, self.rounds.issued + 1);
         let text = Bytes::copy_from_slice(&text);
-        let mut delta = Text::default().put(dot, time, Seen::All, text).map(|text| Keyed { text, ..Keyed::default() });
+        let mut delta =
+            Text::default().put(dot, time, Seen::All, dot.actor, text).map(|text| Keyed { text, ..Keyed::default() });
         let mut last = dot;
         if deadline_ms.is_some() {
             last.counter += 1;
@@ -124,7 +125,7 @@ impl Shard {
             // What was there of another type goes with it.
             last.counter += 1;
             let mut beside = view.clone();
-            let mut editor = Editor::new(&mut beside, &mut self.clock, now_ms, last, None);
+            let mut editor = Editor::new(&mut beside, &mut self.clock, now_ms, (last, last.actor), None);
             editor.edit(Edit::Delete);
             if let Some(Edited { delta: removal, .. }) = editor.finish() {
                 delta.merge(removal);

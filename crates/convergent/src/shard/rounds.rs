@@ -17,7 +17,8 @@ use crate::error::ConvergentError;
 use crate::job::Outcome;
 use crate::keyed::Keyed;
 use crate::layout;
-use crate::rounds::{Task, Told, is_of_rounds};
+use crate::names::is_of_rounds;
+use crate::rounds::{Task, Told};
 use crate::shard::pages::{MAX_PAGE_KEYS, bound_after};
 
 const VERSION: u8 = 1;

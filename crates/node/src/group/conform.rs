@@ -104,10 +104,11 @@ impl Group {
         !conf.is_joint() && conf.voters.len() == voters.len() && conf.voters.iter().all(|voter| voters.contains(voter))
     }
 
-    /// Whether the replica has applied the change that took it away.
+    /// Whether the replica has applied the change that took it away, and its log has no later one: that may take it back, and by
+    /// having it the replica has said so.
     pub(crate) fn is_left_behind(&self, own: NodeId) -> bool {
         let conf = self.replica.conf_state();
-        !conf.voters.is_empty() && !conf.contains(own)
+        !conf.voters.is_empty() && !conf.contains(own) && self.confs.logged() <= self.applied.index
     }
 
     /// Whether clients may be answered from this replica: it votes, or it is a learner of which etcd's members' table knows.

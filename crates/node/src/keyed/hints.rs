@@ -1,6 +1,6 @@
 //! Deltas that other replicas have not acknowledged: hints, in Dynamo's word. They are kept and sent again until they are.
 //!
-//! They outlive their coordinator at no cost. Each is in its log already, synced before anybody was told; so the log is let go only
+//! They outlive their coordinator at no cost. Each is in its log, synced before any client was told; so the log is let go only
 //! as far as all have acknowledged, and what was not is read back from it after a crash. What is written besides, and
 //! never waited for, is now and then how far each other replica has come ([`Acknowledged`]), so that not all of it is sent again.
 //!
@@ -347,8 +347,9 @@ impl Node {
         let durable = keyed.durable;
         let audience = self.audience(group);
         let Some(keyed) = self.keyed.get(&group) else { return };
-        let has =
-            |node: &NodeId| keyed.outstanding.get(node).and_then(Outstanding::lacks).map_or(durable, |index| index - 1);
+        let has = |node: &NodeId| {
+            keyed.outstanding.get(node).and_then(Outstanding::lacks).map_or(durable, |index| durable.min(index - 1))
+        };
         let acknowledged = Acknowledged(audience.into_iter().map(|node| (node, has(&node))).collect());
         let (group, payload) = (delta_log(group), acknowledged.encode());
         self.shared.wal.push(Record { group, kind: RecordKind::Acknowledged, index: 0, payload });

@@ -8,9 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use althing_api::keyed::{Access, KeyedAnswer, KeyedRequest};
 use althing_api::{Call, ErrorKind, Request};
-use althing_clock::Actor;
-use althing_convergent::rounds::is_of_rounds;
-use althing_convergent::{Blind, write_blindly};
+use althing_convergent::{Blind, names, write_blindly};
 use althing_datatypes::{Message as _, Op, OpError};
 use althing_quorum::Level;
 use althing_storage::wal::{Record, RecordKind};
@@ -18,6 +16,7 @@ use althing_types::{Duration, GroupId, Instant, NodeId, RequestId};
 use bytes::Bytes;
 
 use super::cas::Course;
+use crate::context::names_before;
 use crate::effects::Effects;
 use crate::envelope::{KeyedMessage, Message};
 use crate::node::Node;
@@ -25,9 +24,6 @@ use crate::peers::Hope;
 
 /// Marks the log of what is lodged for a group, which is beside that of its replica's deltas, if this node has one.
 const LODGED_LOG: u64 = 1 << 62;
-/// Marks the actors of lodged writes among those of replicas, which count spaces, and of their rounds (`althing_convergent::rounds`).
-const LODGED_ACTOR: u64 = 1 << 61;
-const _: () = assert!(!is_of_rounds(Actor::new(0, LODGED_ACTOR)), "what was lodged was decided by no round");
 /// Marks the names of lodged deltas among those of a coordinator.
 const LODGED_NAME: u64 = 1 << 63;
 /// How long until a lodged write is sent again.
@@ -175,14 +171,15 @@ impl Node {
             return Err(ErrorKind::Overloaded);
         }
         let (now_ms, seed) = (self.shared.wall.at(now), self.shared.rng.u64(..));
-        let actor = Actor::new(self.shared.node().get(), LODGED_ACTOR | self.shared.config.incarnation);
+        let actor = names::lodged(self.shared.node().get(), self.shared.config.incarnation);
         let lodged = self.lodgings.groups.entry(group).or_default();
         let Blind { reply, delta, last } = write_blindly((actor, lodged.last_event), key, op, now_ms, seed)
             .map_err(|refusal| ErrorKind::InvalidArgument(refusal.to_string()))?;
         // A removal of what is not known here would be acknowledged and do nothing.
         let delta = delta.ok_or(ErrorKind::ShardUnavailable)?;
         lodged.last_event = last;
-        lodged.last_index += 1;
+        // An acknowledgement may come that is for what an earlier run has handed over.
+        lodged.last_index = lodged.last_index.max(names_before(self.shared.config.incarnation)) + 1;
         let index = lodged.last_index;
         let answer = KeyedAnswer::Operated(Ok::<_, OpError>(reply).encode());
         let guest = Guest { delta: delta.clone(), stage: Stage::Coming(id, answer), taken: BTreeSet::new() };

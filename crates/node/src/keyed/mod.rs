@@ -5,14 +5,15 @@
 //! ```text
 //!   client ──► coordinator: a replica       Job::Execute ──► applier ──► delta, reply
 //!                  │                                           │
-//!                  │                      log, fsync ◄─────────┘
+//!                  ├── log, fsync ◄────────────────────────────┘
 //!                  ├── Delta ──► the other replicas: Job::Join ──► log, fsync ──► Taken
 //!                  ◄─────────────────────────────────────────────────────────────────┘
-//!              as many as the level asks for have it: the client is told
+//!              as many as the level asks for have it, and it is durable here: the client is told
 //! ```
 //!
-//! * Whatever leaves a replica, be it an answer, a delta or a state, waits until all that it rests on is durable there. So no event is
-//!   ever known elsewhere that its own replica could forget, and no event's name is given twice.
+//! * Whatever leaves a replica, be it an answer, an acknowledgement or a state, waits until all that it rests on is durable there.
+//! * Most deltas do not: they go to the others with the turn that logs them. So an event may be known elsewhere that its own replica
+//!   forgets; it is named in a way that no later run of the node names another ([`althing_convergent::names`], ADR 27).
 //! * A delta that a replica has not acknowledged stays with its coordinator and is sent again ([`hints`]): frames may be lost, and
 //!   joining twice does no harm. A crash of the coordinator does not lose it.
 //! * What was missed for good is found by comparing hash trees ([`rounds`]).
@@ -44,7 +45,7 @@ use althing_api::request::Body;
 use althing_api::{Answer, Call, Error, ErrorKind, Header};
 use althing_clock::DotContext;
 use althing_convergent::survey::Finished;
-use althing_convergent::{Job, Outcome, Rest, ScanRequest, Size};
+use althing_convergent::{Job, Leaves, Outcome, Rest, ScanRequest, Size};
 use althing_datatypes::{Kind, Message as _, Op};
 use althing_probe::Mutant;
 use althing_quorum::{Level, Requirement, Sets};
@@ -84,7 +85,8 @@ pub(crate) const fn delta_log(group: GroupId) -> GroupId {
 }
 
 /// The group whose deltas stand in a log, if it is such a log.
-pub(crate) const fn group_of_log(log: GroupId) -> Option<GroupId> {
+#[must_use]
+pub const fn group_of_log(log: GroupId) -> Option<GroupId> {
     match log.0 & DELTA_LOG {
         0 => None,
         _ => Some(GroupId(log.0 & !DELTA_LOG)),
@@ -160,9 +162,10 @@ enum Waiting {
 }
 
 impl Keyed {
-    /// A replica as the applier has opened it.
-    pub(crate) fn new(state: KeyedState) -> Self {
+    /// A replica as the applier has opened it. It gives names after this one.
+    pub(crate) fn new(state: KeyedState, last_name: u64) -> Self {
         Self {
+            last_ticket: last_name,
             durable: state.index,
             space: state.space,
             checkpointed: state.checkpointed,
@@ -256,6 +259,31 @@ fn logged(outcome: &Outcome) -> Option<(u64, &Bytes)> {
         | Outcome::Compared { .. }
         | Outcome::Responded { .. }
         | Outcome::States { .. }
+        | Outcome::Mended { .. }
+        | Outcome::Finished { .. }
+        | Outcome::Flushed { .. }
+        | Outcome::Rounds { .. }
+        | Outcome::Tended { .. } => None,
+    }
+}
+
+/// A write that goes to the others while it is on its way into the log: its ticket, where it stands there, and its delta.
+fn leaving(outcome: &Outcome) -> Option<(u64, u64, Bytes)> {
+    match outcome {
+        Outcome::Executed { ticket, index, delta: Some(delta), leaves: Leaves::AtOnce, .. } => {
+            Some((*ticket, *index, delta.clone()))
+        }
+        Outcome::Executed { .. }
+        | Outcome::Joined { .. }
+        | Outcome::State { .. }
+        | Outcome::Page { .. }
+        | Outcome::Removed { .. }
+        | Outcome::Attested { .. }
+        | Outcome::Planted { .. }
+        | Outcome::Compared { .. }
+        | Outcome::Responded { .. }
+        | Outcome::States { .. }
+        | Outcome::Taken { .. }
         | Outcome::Mended { .. }
         | Outcome::Finished { .. }
         | Outcome::Flushed { .. }
@@ -409,7 +437,11 @@ impl Node {
         if let Some(last) = last {
             self.shared.wal.wait(log, last);
         }
+        let leaving: Vec<_> = outcomes.iter().filter_map(leaving).collect();
         keyed.held.extend(outcomes);
+        for (ticket, index, delta) in leaving {
+            self.send_write(now, group, (ticket, index), delta);
+        }
         self.release_held(now, group, out);
     }
 
@@ -437,8 +469,8 @@ impl Node {
     fn settle(&mut self, now: Instant, group: GroupId, outcome: Outcome, out: &mut Effects) {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         match outcome {
-            Outcome::Executed { ticket, index, reply, delta } => {
-                self.executed(now, group, (ticket, index), reply, delta, out);
+            Outcome::Executed { ticket, index, reply, delta, leaves } => {
+                self.executed(now, group, (ticket, index), reply, delta.map(|delta| (delta, leaves)), out);
             }
             Outcome::Joined { ticket, result, logged, index } => match keyed.waiting.remove(&ticket) {
                 Some(Waiting::Cas(Ticket::Commit { key, version, delta, ended })) => {
@@ -556,6 +588,7 @@ impl Node {
     /// The replica leaves, or the node stops: who waits is told.
     pub(crate) fn close_keyed(&mut self, group: GroupId, out: &mut Effects) {
         let Some(keyed) = self.keyed.remove(&group) else { return };
+        self.shared.names_given(keyed.last_ticket);
         let stopped = |id| (id, Err(Error::maybe_done(ErrorKind::Stopped)));
         out.responses.extend(keyed.cas.clients().map(stopped));
         self.agenda.forget(group);

@@ -2,7 +2,7 @@
 
 use althing_api::ErrorKind;
 use althing_api::keyed::{Access, KeyedAnswer};
-use althing_convergent::{Job, Refusal};
+use althing_convergent::{Job, Leaves, Refusal};
 use althing_datatypes::{Message as _, OpError, Reply};
 use althing_probe::Mutant;
 use althing_quorum::{Tally, Verdict};
@@ -73,7 +73,7 @@ impl Node {
         group: GroupId,
         (ticket, index): (u64, u64),
         reply: Result<Reply, Refusal>,
-        delta: Option<Bytes>,
+        delta: Option<(Bytes, Leaves)>,
         out: &mut Effects,
     ) {
         let (own, known) = (self.shared.node(), self.knowledge(group));
@@ -81,13 +81,16 @@ impl Node {
         let reply = answer_of(reply);
         let id = keyed.waiting.get(&ticket).and_then(Waiting::client);
         match (reply, delta) {
-            (Ok(reply), Some(delta)) => {
+            (Ok(reply), Some((delta, leaves))) => {
                 if let Some(Waiting::Write(write)) = keyed.waiting.get_mut(&ticket) {
                     write.count.answered(own, known.logged, known.applied);
-                    write.written = Some((index, delta.clone()));
                     write.reply = Some(reply);
                 }
-                self.spread_as(now, group, ticket, index, delta);
+                match leaves {
+                    Leaves::AtOnce => {}
+                    Leaves::OnceDurable => self.send_write(now, group, (ticket, index), delta),
+                }
+                self.recount_write(now, group, ticket, known);
                 self.finish_write(group, ticket, out);
             }
             // It has changed nothing, so there is nothing that others must have.
@@ -104,6 +107,15 @@ impl Node {
         }
     }
 
+    /// A write that was executed here goes to the others. Perhaps it is not durable here yet; what they say of it counts all the same.
+    pub(super) fn send_write(&mut self, now: Instant, group: GroupId, (ticket, index): (u64, u64), delta: Bytes) {
+        let Some(keyed) = self.keyed.get_mut(&group) else { return };
+        if let Some(Waiting::Write(write)) = keyed.waiting.get_mut(&ticket) {
+            write.written = Some((index, delta.clone()));
+        }
+        self.spread_as(now, group, ticket, index, delta);
+    }
+
     /// Another replica has a write durably.
     pub(super) fn write_taken(
         &mut self,
@@ -117,14 +129,20 @@ impl Node {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let Some(Waiting::Write(write)) = keyed.waiting.get_mut(&ticket) else { return };
         write.count.answered(by, conf, known.applied);
-        if write.count.is_outdated(known) {
-            self.renew_write(now, group, ticket, known);
-        }
+        self.recount_write(now, group, ticket, known);
         if conf > known.applied {
             // It may sleep, for all that it has heard.
             self.wake(group);
         }
         self.finish_write(group, ticket, out);
+    }
+
+    /// Counts a write anew if the replicas are others than when it was counted last.
+    fn recount_write(&mut self, now: Instant, group: GroupId, ticket: u64, known: Knowledge) {
+        let waiting = self.keyed.get(&group).and_then(|keyed| keyed.waiting.get(&ticket));
+        if matches!(waiting, Some(Waiting::Write(write)) if write.is_outdated(known)) {
+            self.renew_write(now, group, ticket, known);
+        }
     }
 
     /// The replicas are others than when the write began: it is counted by what is known now, and whoever is new is sent it.

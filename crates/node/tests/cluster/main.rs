@@ -5,6 +5,7 @@
 mod cas;
 mod control;
 mod deadlines;
+mod early;
 mod exact;
 mod keyed;
 mod learners;
@@ -22,7 +23,7 @@ use althing_api::cluster::Member;
 use althing_api::watch::WatchEvent;
 use althing_api::{Answer, Call, Error, Request};
 use althing_node::envelope::{Message, begin_frame, open_frame};
-use althing_node::{Applier, Effects, GroupMetrics, Input, LogRecovery, Node, NodeConfig};
+use althing_node::{Applier, Effects, GroupMetrics, Input, LogRecovery, Node, NodeConfig, WalBatch};
 use althing_storage::engine::model::ModelEngine;
 use althing_storage::wal::{Record, RecordKind};
 use althing_types::{ClusterId, GroupId, Instant, NodeId, RequestId};
@@ -43,7 +44,8 @@ impl One {
     fn open(config: NodeConfig, engine: Arc<ModelEngine>, log: Vec<Record>) -> Self {
         let mut recovery = LogRecovery::default();
         log.iter().cloned().for_each(|record| recovery.record(record).unwrap());
-        let (applier, states) = Applier::open(engine.clone(), &config, &recovery).unwrap();
+        let (mut applier, states) = Applier::open(engine.clone(), &config, &recovery).unwrap();
+        applier.begin_run(config.incarnation);
         let node = Node::new(config.clone(), recovery.join(states)).unwrap();
         Self { node, applier, config, engine, log, released: BTreeMap::new() }
     }
@@ -79,6 +81,10 @@ struct Cluster {
     cut_link: Option<[NodeId; 2]>,
     /// Messages that never come.
     lost: Option<Box<IsLost>>,
+    /// A node whose disk is slow: what it writes from now on is not durable yet.
+    slow_disk: Option<NodeId>,
+    /// Batches of its log that are not durable.
+    unsynced: Vec<WalBatch>,
 }
 
 fn members(count: usize) -> Vec<Member> {
@@ -112,6 +118,8 @@ impl Cluster {
             on_their_way: Vec::new(),
             cut_link: None,
             lost: None,
+            slow_disk: None,
+            unsynced: Vec::new(),
         }
     }
 
@@ -153,7 +161,14 @@ impl Cluster {
         let lost = self.lost.as_deref();
         let arrives = |(to, bytes)| (to, Input::Frame { from: id, bytes: without(lost, id, to, bytes) });
         let mut told: Vec<_> = out.frames.into_iter().map(arrives).collect();
-        log.extend(out.wal.iter().flat_map(|batch| batch.records.iter().cloned()));
+        let wal = match (out.wal, self.slow_disk == Some(id)) {
+            (Some(batch), true) => {
+                self.unsynced.push(batch);
+                None
+            }
+            (wal, _) => wal,
+        };
+        log.extend(wal.iter().flat_map(|batch| batch.records.iter().cloned()));
         for (group, from) in &out.wal_release {
             let released = released.entry(*group).or_default();
             *released = (*released).max(*from);
@@ -167,7 +182,7 @@ impl Cluster {
         if self.slow == Some(id) {
             self.on_their_way.append(&mut told);
         }
-        told.extend(out.wal.map(|batch| (id, Input::Persisted { seq: batch.seq })));
+        told.extend(wal.map(|batch| (id, Input::Persisted { seq: batch.seq })));
         if !out.work.is_empty() {
             told.push((id, Input::Done(applier.work(out.work).unwrap())));
         }
@@ -185,6 +200,23 @@ impl Cluster {
     fn crash(&mut self, id: u64) {
         let crashed = self.nodes.remove(&NodeId(id)).unwrap().crashed();
         self.nodes.insert(NodeId(id), crashed);
+    }
+
+    /// The slow disk has written all that was on its way.
+    fn sync(&mut self) {
+        let Some(id) = self.slow_disk.take() else { return };
+        let Some(one) = self.nodes.get_mut(&id) else { return };
+        let batches = std::mem::take(&mut self.unsynced);
+        let seqs: Vec<_> = batches.iter().map(|batch| batch.seq).collect();
+        one.log.extend(batches.into_iter().flat_map(|batch| batch.records));
+        self.all(seqs.into_iter().map(|seq| (id, Input::Persisted { seq })).collect());
+    }
+
+    /// The node with the slow disk dies, and what was on its way is lost.
+    fn crash_before_sync(&mut self) {
+        let id = self.slow_disk.take().unwrap();
+        self.unsynced.clear();
+        self.crash(id.get());
     }
 
     fn ticks(&mut self, count: usize) {

@@ -27,7 +27,7 @@ impl Cluster {
     }
 
     /// The group of the one shard of the table.
-    fn group(&mut self) -> GroupId {
+    pub fn group(&mut self) -> GroupId {
         let group = |object| match object {
             Object::Shard(shard) if shard.spec.table == "carts" => Some(shard.spec.group),
             _ => None,

@@ -119,11 +119,12 @@ impl<E> Host<E> {
         let mut config = config(self.id, self.origin, start.founders, start.seed);
         config.zone.clone_from(&self.zone);
         let engine: Arc<dyn Engine> = self.engine.clone();
-        let (applier, states) = Applier::open(engine, &config, &recovery)
+        let (mut applier, states) = Applier::open(engine, &config, &recovery)
             .map_err(|error| BootError::Other(format!("the state cannot be opened: {error}")))?;
         let standings = states.iter().map(standing).collect();
         self.directory.lineage.start(start.nonce);
         config.incarnation = self.directory.lineage.run().starts;
+        applier.begin_run(config.incarnation);
         let node = Node::new(config, recovery.join(states)).map_err(|error| other(&error))?;
         self.stage = Stage::Running(Box::new(Process::new(node, applier, Writer::new(wal))));
         let history = if log.epoch > 1 { DiskHistory::Used } else { DiskHistory::Fresh };

@@ -1,15 +1,18 @@
 //! What replicas of convergent shards have written, by their dots.
 //!
 //! * An event that has left its replica names one write for ever: a replica that had lost something and went on counting would name
-//!   another one like it.
+//!   another one like it. Most writes leave before they are durable, so a replica that crashes does lose such.
+//! * What is durable at its replica stays.
 //! * What every write added and what it removed is kept, for [`crate::checker::carts::events`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use althing_clock::{Dot, DotContext};
 use althing_convergent::delta::{KeyDelta, Message};
-use althing_convergent::rounds::is_of_rounds;
+use althing_convergent::names::is_of_rounds;
 use althing_crdt::Join;
+use althing_node::group_of_log;
+use althing_storage::wal::{Record, RecordKind};
 use althing_types::{GroupId, NodeId};
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
@@ -19,10 +22,10 @@ use super::Contradiction;
 /// How far a write has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reach {
-    /// Its replica may have lost it in a crash.
+    /// Its replica may have lost it in a crash, and others may have it all the same.
     Executed,
-    /// It has left its replica, where it must be durable.
-    Sent,
+    /// Its replica has it durably.
+    Durable,
 }
 
 /// One write, as its delta says.
@@ -47,6 +50,10 @@ pub struct Deltas {
     events: BTreeMap<(GroupId, Dot), (u64, NodeId)>,
     /// By the hash of its bytes.
     writes: BTreeMap<(GroupId, u64), (Bytes, Written)>,
+    /// Those of them that were sent.
+    sent: BTreeSet<(GroupId, u64)>,
+    /// What each node is writing to its log, by batch.
+    under_way: BTreeMap<NodeId, BTreeMap<u64, Vec<(GroupId, u64)>>>,
 }
 
 impl Deltas {
@@ -60,7 +67,7 @@ impl Deltas {
     /// A delta goes to another replica. Repairs are no writes, and name no event for the first time.
     pub fn sends(&mut self, group: GroupId, node: NodeId, delta: &Bytes) -> Result<(), Contradiction> {
         let hash = xxh3_64(delta);
-        if self.writes.get(&(group, hash)).is_some_and(|(_, written)| written.reach == Reach::Sent) {
+        if self.sent.contains(&(group, hash)) {
             return Ok(());
         }
         let Ok(Message::Key(delta)) = Message::decode(delta.clone()) else { return Ok(()) };
@@ -77,10 +84,36 @@ impl Deltas {
                 ));
             }
         }
-        if let Some((_, written)) = self.writes.get_mut(&(group, hash)) {
-            written.reach = Reach::Sent;
+        if self.writes.contains_key(&(group, hash)) {
+            self.sent.insert((group, hash));
         }
         Ok(())
+    }
+
+    /// A node writes these records to its log.
+    pub fn logs(&mut self, node: NodeId, seq: u64, records: &[Record]) {
+        let deltas = records.iter().filter(|record| record.kind == RecordKind::Delta);
+        let named = deltas.filter_map(|record| Some((group_of_log(record.group)?, xxh3_64(&record.payload))));
+        let named: Vec<_> = named.collect();
+        if !named.is_empty() {
+            self.under_way.entry(node).or_default().insert(seq, named);
+        }
+    }
+
+    /// A node is told that all up to batch `seq` is durable.
+    pub fn persisted(&mut self, node: NodeId, seq: u64) {
+        let Some(under_way) = self.under_way.get_mut(&node) else { return };
+        let later = under_way.split_off(&(seq + 1));
+        for name in std::mem::replace(under_way, later).into_values().flatten() {
+            if let Some((_, written)) = self.writes.get_mut(&name).filter(|(_, written)| written.node == node) {
+                written.reach = Reach::Durable;
+            }
+        }
+    }
+
+    /// A node has started: what was on its way into its log may be lost.
+    pub fn starts(&mut self, node: NodeId) {
+        self.under_way.remove(&node);
     }
 
     /// All writes, by key.

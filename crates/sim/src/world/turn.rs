@@ -187,6 +187,7 @@ impl World {
         if let Some(seq) = seq {
             if durability == Some(Durability::Sync) {
                 self.ledger.logs.persisted(node, seq);
+                self.ledger.deltas.persisted(node, seq);
             }
             self.input(node, Input::Persisted { seq });
         }

@@ -29,6 +29,7 @@ impl World {
 
     /// A process has started.
     pub(super) fn witness_start(&mut self, node: NodeId, booted: &Booted) {
+        self.ledger.deltas.starts(node);
         for standing in &booted.standings {
             let group = standing.group;
             self.ledger.stands_at(group, node, standing.applied.index, standing.revision);
@@ -51,6 +52,7 @@ impl World {
         if let Some(batch) = &out.wal {
             let seen = self.ledger.logs.writes(node, batch.seq, &batch.records);
             self.contradicts(seen);
+            self.ledger.deltas.logs(node, batch.seq, &batch.records);
             batch.records.iter().for_each(|record| self.ledger.objects.logs(node, record));
         }
         for work in &out.work {

@@ -1,7 +1,7 @@
 //! The same by the dots of the replicas: an event is alive in the end exactly if some write has added it and none has removed it.
 //!
-//! A write that has left its replica is durable there, so unless that machine is gone for good it counts; one that has not may or
-//! may not. And a string that is shown by a read which has met a write is not one that this write had replaced.
+//! A write that is durable at its replica counts, unless that machine is gone for good; one that is not may or may not, even if others have
+//! been sent it. And a string that is shown by a read which has met a write is not one that this write had replaced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::ledger::deltas::{Reach, Written};
 /// A promise that was broken.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Violation<'a> {
-    /// A write was sent, and an event of it is gone though nobody has removed it.
+    /// A write was durable, and an event of it is gone though nobody has removed it.
     Vanished {
         /// Of which key.
         key: &'a Bytes,
@@ -83,7 +83,7 @@ pub fn check<'a>(
     most_siblings: usize,
 ) -> Vec<Violation<'a>> {
     let mut found = Vec::new();
-    let counts = |write: &&&Written| write.reach == Reach::Sent && !gone.contains(&write.node);
+    let counts = |write: &&&Written| write.reach == Reach::Durable && !gone.contains(&write.node);
     let removed: BTreeSet<Dot> = writes.iter().flat_map(|write| write.removed.iter().copied()).collect();
     for write in writes.iter().filter(counts) {
         let vanished = write.alive.iter().filter(|dot| !end.dots.contains(dot) && !removed.contains(dot));

@@ -171,7 +171,7 @@ fn written(counter: u64, removed: &[u64], value: &'static str) -> Written {
     let dot = Dot::new(A, counter);
     Written {
         node: NodeId(1),
-        reach: Reach::Sent,
+        reach: Reach::Durable,
         alive: BTreeSet::from([dot]),
         removed: removed.iter().map(|counter| Dot::new(A, *counter)).collect(),
         values: vec![(dot, text(value))],
