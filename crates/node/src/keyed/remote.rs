@@ -68,7 +68,7 @@ impl Node {
                 self.asked(group, Waiting::Wanted(from, name), |ticket| Job::States { ticket, wants });
             }
             KeyedMessage::Filled { standing, .. } => self.filled(group, from, standing),
-            KeyedMessage::Absent { name } => self.round_absent(now, group, from, name),
+            absent @ KeyedMessage::Absent { .. } => self.round_absent(now, group, from, &absent),
             KeyedMessage::Attested { .. } | KeyedMessage::Differs { .. } | KeyedMessage::States { .. } => {
                 self.round_answered(now, group, from, message);
             }

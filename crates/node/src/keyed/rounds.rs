@@ -110,6 +110,14 @@ enum Stage {
 impl Round {
     const NOTHING: Progress = Progress { compared: 0, total: 0, differing: 0 };
 
+    /// Whether this is the answer to what it has asked last.
+    fn awaits(&self, from: NodeId, answer: &KeyedMessage) -> bool {
+        match &self.stage {
+            Stage::Theirs(asked, _) => self.with == from && asked.is_answered_by(answer),
+            Stage::Own | Stage::Budget => false,
+        }
+    }
+
     const fn begin(now: Instant, with: NodeId, name: u64) -> Self {
         Self {
             with,
@@ -308,11 +316,7 @@ impl Node {
         answer: &KeyedMessage,
     ) -> Option<&mut Round> {
         let round = self.keyed.get_mut(&group)?.rounds.current.as_mut()?;
-        let is_awaited = match &round.stage {
-            Stage::Theirs(asked, _) => round.with == from && asked.is_answered_by(answer),
-            Stage::Own | Stage::Budget => false,
-        };
-        if !is_awaited {
+        if !round.awaits(from, answer) {
             return None;
         }
         self.repairing.spend(answer.bytes(), 0);
@@ -490,17 +494,17 @@ impl Node {
         }
     }
 
-    /// A round does not come to its end; it is begun anew some time later.
     /// The other one of a round has no replica: there is nothing to be compared, for a while.
-    pub(super) fn round_absent(&mut self, now: Instant, group: GroupId, from: NodeId, name: u64) {
+    pub(super) fn round_absent(&mut self, now: Instant, group: GroupId, from: NodeId, answer: &KeyedMessage) {
         let Some(keyed) = self.keyed.get_mut(&group) else { return };
         let rounds = &mut keyed.rounds;
-        if rounds.current.take_if(|round| round.with == from && round.name == name).is_some() {
+        if rounds.current.take_if(|round| round.awaits(from, answer)).is_some() {
             rounds.absent.insert(from, now);
             self.repairing.end();
         }
     }
 
+    /// A round does not come to its end; it is begun anew some time later.
     fn break_off(&mut self, group: GroupId) {
         if let Some(keyed) = self.keyed.get_mut(&group)
             && let Some(round) = keyed.rounds.current.take()
