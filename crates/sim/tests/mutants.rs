@@ -98,19 +98,10 @@ const SPLITS: &[Mutant] = &[
 
 /// Mistakes with convergent shards, by the scenario in which they are looked for.
 const CONVERGENT: [(&str, &[Mutant]); 6] = [
-    (
-        "partitioned-carts",
-        &[
-            Mutant::ForgetContext,
-            Mutant::ExecuteTwice,
-            Mutant::ReadFirstAnswer,
-            Mutant::DropRetries,
-            Mutant::AcknowledgeAlone,
-        ],
-    ),
+    ("partitioned-carts", &[Mutant::ForgetContext, Mutant::ExecuteTwice, Mutant::ReadFirstAnswer, Mutant::DropRetries]),
     ("clocks-an-hour-apart", &[Mutant::LatestWins]),
     ("convergent-churn", &[Mutant::ReuseActor, Mutant::AttestFirst]),
-    ("torn-deltas", &[Mutant::TellBeforeDurable, Mutant::ReuseActor]),
+    ("torn-deltas", &[Mutant::AcknowledgeAlone, Mutant::TellBeforeDurable, Mutant::ReuseActor]),
     ("wiped-and-restored", &[Mutant::BelieveAnyDirectory]),
     // An acceptor that forgets in a crash what it has promised, one that does not keep to it, one that hides what it has accepted, and a
     // proposer that does a thing twice.
