@@ -196,8 +196,12 @@ impl Scenario {
             SETTINGS[*place].set(&mut setup, *value);
         }
         setup.faults.triggers.extend(&self.triggers);
-        setup.faults.schedule.clone_from(&self.schedule);
-        setup.faults.scenes.clone_from(&self.scenes);
+        // What has neither an end nor a role to be given is no scene: whoever reads it from a file does not make one of it either.
+        let is_plain = |scene: &&Scene| scene.lasting.is_none() && !scene.has_roles();
+        let (plain, staged): (Vec<&Scene>, Vec<&Scene>) = self.scenes.iter().partition(is_plain);
+        let plain = plain.into_iter().map(|scene| (scene.at, scene.fault.clone()));
+        setup.faults.schedule = self.schedule.iter().cloned().chain(plain).collect();
+        setup.faults.scenes = staged.into_iter().cloned().collect();
         setup
     }
 
