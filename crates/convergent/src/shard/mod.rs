@@ -350,8 +350,13 @@ impl Shard {
     /// Removes all that is held of a key, as far as it can be removed.
     fn delete(&mut self, key: &Bytes, now_ms: i64) -> Result<Option<Bytes>, ConvergentError> {
         let place = self.place(key)?;
-        let edited = self.edit(place, now_ms, self.lasting, None, |editor| editor.edit(Edit::Delete));
-        Ok(edited.map(|(delta, _)| delta))
+        Ok(self.edit_unasked(place, now_ms, |editor| editor.edit(Edit::Delete)))
+    }
+
+    /// Edits a key in a way that no client waits for: the delta leaves once it is durable.
+    fn edit_unasked(&mut self, place: Place, now_ms: i64, edit: impl FnOnce(&mut Editor<'_>)) -> Option<Bytes> {
+        let edited = self.edit(place, now_ms, self.lasting, None, edit);
+        edited.map(|(delta, _)| delta)
     }
 
     /// Takes a delta of so many bytes: of another replica, or of the log.

@@ -101,8 +101,7 @@ impl Shard {
         let marked = self.names(&start, &end, budget - due.len())?;
         for name in &marked {
             let place = self.place(name)?;
-            let delta = self.edit(place, now_ms, self.lasting, None, |editor| editor.forget());
-            let delta = delta.map(|(delta, _)| delta);
+            let delta = self.edit_unasked(place, now_ms, |editor| editor.forget());
             self.marks.insert(name.clone(), Mark::Clear);
             self.removed(ticket, delta, out);
         }

@@ -269,27 +269,10 @@ fn logged(outcome: &Outcome) -> Option<(u64, &Bytes)> {
 
 /// A write that goes to the others while it is on its way into the log: its ticket, where it stands there, and its delta.
 fn leaving(outcome: &Outcome) -> Option<(u64, u64, Bytes)> {
-    match outcome {
-        Outcome::Executed { ticket, index, delta: Some(delta), leaves: Leaves::AtOnce, .. } => {
-            Some((*ticket, *index, delta.clone()))
-        }
-        Outcome::Executed { .. }
-        | Outcome::Joined { .. }
-        | Outcome::State { .. }
-        | Outcome::Page { .. }
-        | Outcome::Removed { .. }
-        | Outcome::Attested { .. }
-        | Outcome::Planted { .. }
-        | Outcome::Compared { .. }
-        | Outcome::Responded { .. }
-        | Outcome::States { .. }
-        | Outcome::Taken { .. }
-        | Outcome::Mended { .. }
-        | Outcome::Finished { .. }
-        | Outcome::Flushed { .. }
-        | Outcome::Rounds { .. }
-        | Outcome::Tended { .. } => None,
-    }
+    let Outcome::Executed { ticket, index, delta: Some(delta), leaves: Leaves::AtOnce, .. } = outcome else {
+        return None;
+    };
+    Some((*ticket, *index, delta.clone()))
 }
 
 impl Node {
